@@ -1,0 +1,1 @@
+"""Guards and helpers that belong to no single part of the flow."""
