@@ -1,0 +1,28 @@
+"""Fixtures that every test module may use."""
+
+import os
+from pathlib import Path
+
+import wsol_mm  # noqa: F401  (first: cures a CUDA torchvision beside a CPU-only torch)
+
+import pytest  # isort: skip
+
+REPO_DIR = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def repo_dir() -> Path:
+    """Root of the source tree."""
+    return REPO_DIR
+
+
+@pytest.fixture(scope='session')
+def shared_dir() -> Path:
+    """Folder with the reference fixtures and the photographs, beside the source tree.
+
+    Set ``WSOL_MM_SHARED`` to use another place. Tests that need it are skipped where it is absent.
+    """
+    path = Path(os.environ.get('WSOL_MM_SHARED', REPO_DIR.parent / 'shared'))
+    if not path.is_dir():
+        pytest.skip(f'no folder of reference data at {path} (set WSOL_MM_SHARED)')
+    return path
