@@ -1,0 +1,169 @@
+"""Box arithmetic of the published evaluators: IoU, ground-truth conversion, the way back to the image."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+GtConversion = Literal['truncate_xywh', 'truncate', 'continuous', 'integer']
+
+
+def box_iou(
+    boxes: NDArray[np.number], gt_boxes: NDArray[np.number], inclusive: bool = False
+) -> NDArray[np.float64]:
+    """IoU of every predicted box with every ground-truth box, in float64.
+
+    Args:
+        boxes: Predicted boxes (M, 4), x0 y0 x1 y1.
+        gt_boxes: Ground-truth boxes (G, 4), x0 y0 x1 y1.
+        inclusive: If True, corners are pixel indices that belong to the box (``x1 - x0 + 1`` pixels
+            wide); if False, they are continuous coordinates.
+
+    Returns:
+        IoU (M, G), 0 where the union is empty.
+    """
+    extra = 1.0 if inclusive else 0.0
+    a = np.asarray(boxes, np.float64)[:, None]
+    b = np.asarray(gt_boxes, np.float64)[None]
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + extra
+    intersection = np.prod(np.maximum(overlap, 0.0), axis=-1)
+    union = box_areas(a, inclusive) + box_areas(b, inclusive) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def box_areas(boxes: NDArray[np.number], inclusive: bool = False) -> NDArray[np.float64]:
+    """Areas of boxes (..., 4); with ``inclusive`` the end pixel counts."""
+    sides = np.asarray(boxes, np.float64)[..., 2:] - np.asarray(boxes, np.float64)[..., :2]
+    return np.prod(sides + (1.0 if inclusive else 0.0), axis=-1)
+
+
+class TestGeometry(NamedTuple):
+    """How a test image got into the evaluation frame: resized, then cropped around its centre.
+
+    All sizes are (width, height) in pixels.
+    """
+
+    __test__ = False  # not a test class, whatever its name suggests to pytest
+
+    image: tuple[int, int]
+    resized: tuple[int, int]
+    frame: tuple[int, int]
+
+    @classmethod
+    def from_metainfo(cls, metainfo: dict, frame_size: int | None = None) -> 'TestGeometry':
+        """Read the geometry from the meta information of a data sample.
+
+        Args:
+            metainfo: ``ori_shape`` (H, W), ``img_shape`` (h, w) and, unless the image was not
+                resized, ``scale_factor`` (w, h).
+            frame_size: Side of a square evaluation frame that replaces the network input's size.
+
+        Raises:
+            KeyError: If ``ori_shape`` or ``img_shape`` is missing.
+        """
+        for key in ('ori_shape', 'img_shape'):
+            if key not in metainfo:
+                raise KeyError(f'the data sample lacks the meta key {key!r}: add it to PackLocalizationInputs')
+        height, width = metainfo['ori_shape'][:2]
+        crop = metainfo['img_shape'][1], metainfo['img_shape'][0]
+        scale = metainfo.get('scale_factor', (1.0, 1.0))
+        resized = round(width * scale[0]), round(height * scale[1])
+        if frame_size is None:
+            return cls((width, height), resized, crop)
+        resized = round(resized[0] * frame_size / crop[0]), round(resized[1] * frame_size / crop[1])
+        return cls((width, height), resized, (frame_size, frame_size))
+
+    @property
+    def kind(self) -> str:
+        """'squash' (no crop), 'squash_crop' (square resize, crop) or 'short_side_crop'."""
+        if self.resized == self.frame:
+            return 'squash'
+        return 'squash_crop' if self.resized[0] == self.resized[1] else 'short_side_crop'
+
+    @property
+    def offset(self) -> tuple[int, int]:
+        """Upper left corner (x, y) of the central crop in the resized image."""
+        return (
+            max(0, round((self.resized[0] - self.frame[0]) / 2)),
+            max(0, round((self.resized[1] - self.frame[1]) / 2)),
+        )
+
+
+def gt_boxes_to_frame(
+    boxes: NDArray[np.number], geometry: TestGeometry, conversion: GtConversion
+) -> NDArray[np.float64]:
+    """Convert ground-truth boxes of the original image into the evaluation frame.
+
+    Args:
+        boxes: Boxes (G, 4), x0 y0 x1 y1 in pixels of the original image.
+        geometry: Sizes of image, resized image and frame.
+        conversion: One of
+
+            - ``'truncate_xywh'``: x, y, width and height are truncated to integers first, the scaled
+              corners are clamped (lower ones at 0, upper ones at the last pixel) and truncated (TS-CAM, SCM);
+            - ``'truncate'``: as before without the first truncation (SAT, PSOL, BAS);
+            - ``'continuous'``: the resized side is not rounded, the crop offset has one half pixel
+              more than the crop of the image, and the result is clipped to the frame (LCTR, CATR, CDTR);
+            - ``'integer'``: corners are truncated and the upper ones kept inside the image, then scaled
+              and truncated, multiplication first (wsolevaluation).
+
+    Returns:
+        Boxes (G, 4) float64 in frame pixels. Degenerate boxes are kept as they come out.
+
+    Raises:
+        ValueError: If ``conversion`` is unknown.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    image, resized, frame = (np.array(size, np.float64) for size in geometry)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    if conversion == 'continuous':
+        return _continuous(low, high, image, geometry)
+    offset = np.array(geometry.offset, np.float64)
+    if conversion == 'integer':
+        low, high = np.trunc(low), np.minimum(np.trunc(high), image - 1)
+        low, high = np.trunc(low * resized / image - offset), np.trunc(high * resized / image - offset)
+        if geometry.kind != 'squash':
+            low, high = np.clip(low, 0, frame - 1), np.clip(high, 0, frame - 1)
+        return np.concatenate([low, high], axis=1)
+    if conversion == 'truncate_xywh':
+        # Two decimals are all that annotation files carry; rounding removes the noise of x1 - x0.
+        size = np.trunc(np.round(high - low, 6))
+        low = np.trunc(low)
+        high = low + size
+    elif conversion != 'truncate':
+        raise ValueError(
+            f"conversion must be 'truncate_xywh', 'truncate', 'continuous' or 'integer', found {conversion!r}"
+        )
+    low = np.maximum(low / image * resized - offset, 0)
+    high = np.minimum(high / image * resized - offset, frame - 1)
+    return np.trunc(np.concatenate([low, high], axis=1))
+
+
+def _continuous(
+    low: NDArray[np.float64], high: NDArray[np.float64], image: NDArray[np.float64], geometry: TestGeometry
+) -> NDArray[np.float64]:
+    frame = np.array(geometry.frame, np.float64)
+    if geometry.kind == 'short_side_crop':
+        short = min(geometry.resized)
+        resized = image * short / image.min()
+    else:
+        resized = np.array(geometry.resized, np.float64)
+    offset = np.array([round((side - crop + 1) / 2) for side, crop in zip(resized, frame, strict=True)], np.float64)
+    corner = low / image * resized - offset
+    extent = (high - low) / image * resized
+    return np.clip(np.concatenate([corner, corner + extent], axis=1), 0, np.tile(frame, 2))
+
+
+def frame_boxes_to_image(boxes: NDArray[np.number], geometry: TestGeometry) -> NDArray[np.float64]:
+    """Convert boxes of the evaluation frame back to pixels of the original image.
+
+    Args:
+        boxes: Boxes (M, 4), x0 y0 x1 y1 with exclusive upper ends, in frame pixels.
+        geometry: Sizes of image, resized image and frame.
+
+    Returns:
+        Boxes (M, 4) float64, clipped to the image.
+    """
+    image, resized = np.array(geometry.image, np.float64), np.array(geometry.resized, np.float64)
+    corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2) + np.array(geometry.offset, np.float64)
+    return np.clip(corners / resized * image, 0, image).reshape(-1, 4)

@@ -1,0 +1,77 @@
+"""From the localization map on the patch grid to the score map of the evaluation frame."""
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Interpolation = Literal['bilinear', 'bicubic']
+NormalizeOrder = Literal['after_resize', 'before_resize']
+
+_CV2_INTERPOLATION = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC}
+
+
+class ConstantMapError(ValueError):
+    """A localization map without contrast (constant, or with NaN), which has no normalised form."""
+
+
+def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[np.floating]:
+    """Scale a map to [0, 1] in its own precision.
+
+    Args:
+        score: Map of any shape.
+        eps: Added to the range in the divisor (SAT uses 1e-5).
+
+    Returns:
+        The normalised map.
+
+    Raises:
+        ConstantMapError: If the map holds NaN or has no contrast while ``eps`` is 0.
+    """
+    low, high = score.min(), score.max()
+    if np.isnan(low) or np.isnan(high):
+        raise ConstantMapError('the localization map must not contain NaN')
+    if high == low and eps == 0:
+        raise ConstantMapError(f'the localization map is constant ({low}): its normalisation is 0/0 (NaN)')
+    shifted = score - low
+    return shifted / (shifted.max() + score.dtype.type(eps))
+
+
+def make_score_map(
+    loc_map: NDArray[np.floating],
+    size: tuple[int, int],
+    dtype: str = 'float32',
+    interpolation: Interpolation = 'bilinear',
+    normalize: NormalizeOrder = 'after_resize',
+    eps: float = 0.0,
+) -> NDArray[np.floating]:
+    """Enlarge one localization map to the evaluation frame and normalise it.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        size: Width and height of the frame in pixels.
+        dtype: 'float32' or 'float64': the precision of resizing and normalising.
+        interpolation: OpenCV's 'bilinear' or 'bicubic', both with half-pixel centres.
+        normalize: Whether min-max comes after or before the enlargement.
+        eps: Added to the divisor of the min-max.
+
+    Returns:
+        Score map (height, width). Between 0 and 1 unless 'before_resize' meets 'bicubic'.
+
+    Raises:
+        ConstantMapError: If the map holds NaN or is constant (and ``eps`` is 0).
+        ValueError: If ``loc_map`` is not a non-empty 2-D array.
+    """
+    loc_map = np.asarray(loc_map)
+    if loc_map.ndim != 2 or loc_map.size == 0:
+        raise ValueError(f'loc_map must be a non-empty (h, w) array, found shape {loc_map.shape}')
+    score = loc_map.astype(dtype)
+    if np.isnan(score).any():
+        raise ConstantMapError('the localization map must not contain NaN')
+    if normalize == 'before_resize':
+        score = min_max_normalize(score, eps)
+    score = cv2.resize(score, size, interpolation=_CV2_INTERPOLATION[interpolation])
+    if normalize == 'after_resize':
+        score = min_max_normalize(score, eps)
+    return score
