@@ -1,1 +1,6 @@
-"""."""
+"""Localization heads, one file per method."""
+
+from .localization_head import LocalizationHead
+from .ts_cam_head import TSCAMHead
+
+__all__ = ['LocalizationHead', 'TSCAMHead']

@@ -1,0 +1,189 @@
+"""Vision transformer that returns its patch grid and, on request, its attention."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.model import ModuleList
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ...structures import TokenFeatures
+from ...structures.token_features import check_attention_request
+from ..layers import TokenEncoderLayer
+
+
+def _arch(embed_dims: int, num_layers: int, num_heads: int, feedforward_channels: int) -> dict:
+    return dict(
+        embed_dims=embed_dims,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        feedforward_channels=feedforward_channels,
+    )
+
+
+@MODELS.register_module()
+class TokenVisionTransformer(VisionTransformer):
+    """ViT / DeiT on mmpretrain's layers and parameter names, returning :class:`TokenFeatures`.
+
+    One class for every size, patch grid and input size: an input of another size than ``img_size``
+    is met by interpolating the position embedding.
+
+    Args:
+        arch (str | dict): ``'deit-tiny'``, ``'deit-small'``, ``'deit-base'``, ``'vit-tiny'``,
+            ``'vit-small'`` (short: ``'deit-t'``, ``'vit-s'``, ...), a name of mmpretrain's
+            ``VisionTransformer`` (its ``'small'`` is the older ViT-S of 8 layers and width 768), or a
+            dict with ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
+        img_size (int | tuple[int, int]): Side, or height and width, that the position embedding is for.
+        patch_size (int): Side of a patch.
+        in_channels (int): Channels of the image.
+        drop_rate (float): Dropout after the position embedding, the projections and in the MLPs.
+        attn_drop_rate (float): Dropout of the attention weights.
+        drop_path_rate (float): Stochastic depth rate of the last layer; it grows linearly from 0.
+        qkv_bias (bool): Whether q, k and v have a bias.
+        qk_scale (float, optional): Factor on q k^T; ``head_dims ** -0.5`` if None.
+        norm_cfg (dict): Of all layer norms.
+        interpolate_mode (str): How the position embedding is interpolated.
+        frozen_stages (int): Freeze the embeddings and this many layers; nothing if not positive.
+        out_attention (str): What :meth:`forward` returns when it is not told.
+        layer_cfgs (dict | Sequence[dict]): Further arguments of every layer, or of each.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If ``arch`` or ``out_attention`` is not one of the accepted values.
+    """
+
+    arch_zoo = {
+        **VisionTransformer.arch_zoo,
+        **dict.fromkeys(['vit-t', 'vit-tiny'], _arch(192, 12, 3, 768)),
+        **dict.fromkeys(['vit-s', 'vit-small'], _arch(384, 12, 6, 1536)),
+    }
+    #: Class of the encoder layers; a backbone with other layers overrides this.
+    layer_class: type[TokenEncoderLayer] = TokenEncoderLayer
+
+    def __init__(
+        self,
+        arch: str | dict = 'deit-small',
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        norm_cfg: dict | None = None,
+        interpolate_mode: str = 'bicubic',
+        frozen_stages: int = -1,
+        out_attention: str = 'none',
+        layer_cfgs: dict | Sequence[dict] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        settings = self._settings_of(arch)
+        norm_cfg = dict(type='LN', eps=1e-6) if norm_cfg is None else norm_cfg
+        # The parent always builds layers of its own class, so it is told to build none.
+        super().__init__(
+            arch={**settings, 'num_layers': 0},
+            img_size=img_size,
+            patch_size=patch_size,
+            in_channels=in_channels,
+            out_indices=0,
+            drop_rate=drop_rate,
+            norm_cfg=norm_cfg,
+            out_type='raw',
+            interpolate_mode=interpolate_mode,
+            init_cfg=init_cfg,
+        )
+        self.out_attention = check_attention_request(out_attention)
+        self.arch_settings = settings
+        self.num_layers = settings['num_layers']
+        self.out_indices = [self.num_layers - 1]
+        layer_cfgs = {} if layer_cfgs is None else layer_cfgs
+        if isinstance(layer_cfgs, dict):
+            layer_cfgs = [layer_cfgs] * self.num_layers
+        common = dict(
+            embed_dims=self.embed_dims,
+            num_heads=settings['num_heads'],
+            feedforward_channels=settings['feedforward_channels'],
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            norm_cfg=norm_cfg,
+        )
+        rates = np.linspace(0, drop_path_rate, self.num_layers)
+        self.layers = ModuleList(
+            self.layer_class(**{**common, 'drop_path_rate': float(rate), **layer_cfg})
+            for rate, layer_cfg in zip(rates, layer_cfgs, strict=True)
+        )
+        self.frozen_stages = frozen_stages
+        if frozen_stages > 0:
+            self._freeze_stages()
+
+    @classmethod
+    def _settings_of(cls, arch: str | dict) -> dict:
+        if isinstance(arch, str):
+            if arch.lower() not in cls.arch_zoo:
+                raise ValueError(f'arch must be one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
+            return cls.arch_zoo[arch.lower()]
+        missing = {'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels'} - set(arch)
+        if missing:
+            raise ValueError(f'arch={dict(arch)!r} lacks the keys {sorted(missing)}')
+        return dict(arch)
+
+    def init_weights(self) -> None:
+        """Initialise as DeiT does; the patch convolution keeps PyTorch's default."""
+        super().init_weights()
+        if not (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
+            trunc_normal_(self.cls_token, std=0.02)
+            nn.init.ones_(self.ln1.weight)
+            nn.init.zeros_(self.ln1.bias)
+
+    def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Turn images (B, 3, H, W) into tokens (B, N, D), class token first, and the grid (h, w)."""
+        x, grid = self.patch_embed(x)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
+        x = x + resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            mode=self.interpolate_mode,
+            num_extra_tokens=self.num_extra_tokens,
+        )
+        return self.drop_after_pos(x), grid
+
+    def forward(self, x: Tensor, out_attention: str | None = None) -> TokenFeatures:
+        """Run the backbone.
+
+        Args:
+            x (Tensor): Normalised images, (B, 3, H, W).
+            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work) or ``'full'``.
+                The constructor's value if None.
+
+        Returns:
+            TokenFeatures: Patch map, class token and the attention asked for.
+
+        Raises:
+            ValueError: If ``out_attention`` is not one of the three.
+        """
+        out_attention = check_attention_request(
+            self.out_attention if out_attention is None else out_attention
+        )
+        tokens, grid = self.embed(x)
+        attentions = []
+        for layer in self.layers:
+            tokens, attention = layer(tokens, out_attention)
+            attentions.append(attention)
+        return self.collect(self.ln1(tokens), grid, attentions)
+
+    def collect(
+        self, tokens: Tensor, grid: tuple[int, int], attentions: Sequence[Tensor | None]
+    ) -> TokenFeatures:
+        """Arrange normalised tokens (B, N, D) and the layers' attention as :class:`TokenFeatures`."""
+        height, width = grid
+        patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
+        attention = None if attentions[0] is None else torch.stack(list(attentions), dim=1)
+        return TokenFeatures(patches.unflatten(2, (height, width)), tokens[:, 0], attention)

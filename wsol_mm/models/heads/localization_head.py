@@ -1,0 +1,139 @@
+"""Base of all localization heads: one loss, one way to predict, one place for the maps."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from mmpretrain.models.heads import ClsHead
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ...structures import TokenFeatures
+
+#: How many of the best classes are kept in ``pred_topk``.
+PRED_TOPK = 5
+
+
+class LocalizationHead(ClsHead):
+    """Turn :class:`TokenFeatures` into class scores and localization maps.
+
+    A method writes :meth:`forward` (logits) and :meth:`localization_maps`, and says with
+    ``loss_attention`` and ``predict_attention`` which attention of the backbone it needs.
+
+    Args:
+        num_classes (int): Number of classes C.
+        in_channels (int): Width D of the tokens.
+        map_topk (int): Maps are predicted for this many best classes (at most C), beside the
+            ground-truth class where it is known.
+        loss (dict, optional): Classification loss; cross-entropy if None.
+        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch.
+        topk (tuple[int, ...]): Of that accuracy.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If ``num_classes`` is not positive or ``map_topk`` is negative.
+    """
+
+    #: Attention asked of the backbone in training, ``'none'``, ``'class'`` or ``'full'``.
+    loss_attention: str = 'none'
+    #: Attention asked of the backbone at test time.
+    predict_attention: str = 'class'
+    #: Whether one map serves all classes; its label is then -1.
+    class_agnostic: bool = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        map_topk: int = 5,
+        loss: dict | None = None,
+        cal_acc: bool = False,
+        topk: tuple[int, ...] = (1,),
+        init_cfg: dict | None = None,
+    ) -> None:
+        loss = dict(type='CrossEntropyLoss', loss_weight=1.0) if loss is None else loss
+        super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+        if map_topk < 0:
+            raise ValueError(f'map_topk must be 0 or more, got {map_topk}')
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.map_topk = map_topk
+
+    @abstractmethod
+    def forward(self, feats: TokenFeatures) -> Tensor:
+        """Return the logits, (B, C)."""
+
+    @abstractmethod
+    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return localization maps on the patch grid, un-normalised, in float32 or better.
+
+        Args:
+            feats (TokenFeatures): With the attention named in ``predict_attention``.
+            labels (Tensor): Wanted class indices per image, (B, K), int64. A class-agnostic head
+                ignores them.
+
+        Returns:
+            Tensor: (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
+        """
+
+    def attention_map(self, feats: TokenFeatures) -> Tensor | None:
+        """Return the method's class-agnostic attention map, (B, h, w), or None if it has none."""
+        return None
+
+    def predict(
+        self, feats: TokenFeatures, data_samples: Sequence[DataSample | None] | None = None
+    ) -> list[DataSample]:
+        """Predict classes and localization maps.
+
+        Args:
+            feats (TokenFeatures): With the attention named in ``predict_attention``.
+            data_samples (Sequence[DataSample | None], optional): One per image; new ones if None.
+
+        Returns:
+            list[DataSample]: The samples, with
+
+            - ``pred_score`` (C): soft-max scores.
+            - ``pred_label`` (1): the class of the largest logit.
+            - ``pred_topk`` (min(5, C)): classes by falling logit.
+            - ``loc_maps`` (K, h, w): float32, un-normalised.
+            - ``loc_labels`` (K): classes of the maps: the ground-truth class first where it is known,
+              then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
+            - ``attn_map`` (h, w): float32, if the method has such a map.
+        """
+        logits = self(feats)
+        batch = logits.shape[0]
+        data_samples = [None] * batch if data_samples is None else data_samples
+        data_samples = [DataSample() if sample is None else sample for sample in data_samples]
+        best = logits.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
+        scores = logits.float().softmax(dim=1)
+        has_truth, labels = self._wanted_labels(best[:, : self.map_topk], data_samples)
+        maps = self.localization_maps(feats, labels).float()
+        attention = self.attention_map(feats)
+        for i, sample in enumerate(data_samples):
+            sample.set_pred_score(scores[i]).set_pred_label(best[i, :1])
+            sample.pred_topk = best[i, :PRED_TOPK]
+            first = 0 if has_truth[i] or self.class_agnostic else 1
+            sample.loc_maps, sample.loc_labels = maps[i, first:], labels[i, first:]
+            if attention is not None:
+                sample.attn_map = attention[i].float()
+        return data_samples
+
+    def _wanted_labels(self, best: Tensor, data_samples: Sequence[DataSample]) -> tuple[list[bool], Tensor]:
+        """Return which samples know their class, and the labels (B, 1 + k), that class first.
+
+        Where the class is unknown the first entry is a placeholder that :meth:`predict` drops.
+        """
+        if self.class_agnostic:
+            return [False] * len(data_samples), best.new_full((len(data_samples), 1), -1)
+        truths = [sample.get('gt_label') for sample in data_samples]
+        for truth in truths:
+            if truth is not None and truth.numel() != 1:
+                raise ValueError(f'gt_label must be one class index, got {truth.tolist()}')
+        first = [0 if truth is None else int(truth) for truth in truths]
+        for label in first:
+            if not 0 <= label < self.num_classes:
+                raise ValueError(f'gt_label must lie in 0..{self.num_classes - 1}, got {label}')
+        column = torch.tensor(first, dtype=best.dtype).to(best.device)[:, None]
+        return [truth is not None for truth in truths], torch.cat((column, best), dim=1)

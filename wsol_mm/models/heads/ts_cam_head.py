@@ -1,0 +1,83 @@
+"""Head of TS-CAM: token semantic coupled attention map (Gao et al., ICCV 2021)."""
+
+import torch.nn.functional as F
+from mmengine.model.weight_init import trunc_normal_
+from torch import Tensor, nn
+
+from ...registry import MODELS
+from ...structures import TokenFeatures
+from ..layers import SemanticConv, class_token_attention
+from .localization_head import LocalizationHead
+
+CONV_INITS = ('default', 'kaiming')
+
+
+@MODELS.register_module()
+class TSCAMHead(LocalizationHead):
+    """Semantic maps by a 3x3 convolution on the patch tokens, coupled with the class attention.
+
+    The logits are the spatial means of the semantic maps, plus, for a hybrid backbone, those of a
+    linear classifier on its pooled convolutional features. The localization map of class c is the
+    class token's attention, averaged over heads and summed over layers, times the raw semantic map
+    of c; the convolutional classifier takes no part in it.
+
+    Args:
+        num_classes (int): Number of classes C.
+        in_channels (int): Width D of the tokens.
+        conv_channels (int, optional): Channels of the backbone's ``conv_map``; None for a plain
+            transformer, which has none.
+        conv_init (str): Initialisation of the semantic convolution: ``'default'`` is PyTorch's (as
+            the reference does for DeiT), ``'kaiming'`` normal with fan-out (as it does for Conformer).
+        **kwargs: Further arguments of :class:`LocalizationHead`.
+
+    Raises:
+        ValueError: If ``conv_init`` is not one of the two.
+    """
+
+    loss_attention = 'none'
+    predict_attention = 'class'
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        conv_channels: int | None = None,
+        conv_init: str = 'default',
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        if conv_init not in CONV_INITS:
+            raise ValueError(f'conv_init must be one of {CONV_INITS}, got {conv_init!r}')
+        self.conv_init = conv_init
+        self.semantic_conv = SemanticConv(in_channels, num_classes)
+        self.conv_fc = None if conv_channels is None else nn.Linear(conv_channels, num_classes)
+
+    def init_weights(self) -> None:
+        """Initialise as the reference does; the bias of the convolution keeps PyTorch's default."""
+        super().init_weights()
+        if self.conv_init == 'kaiming':
+            nn.init.kaiming_normal_(self.semantic_conv.weight, mode='fan_out', nonlinearity='relu')
+        if self.conv_fc is not None:
+            trunc_normal_(self.conv_fc.weight, std=0.02)
+            nn.init.zeros_(self.conv_fc.bias)
+
+    def forward(self, feats: TokenFeatures) -> Tensor:
+        """Return the logits, (B, C), in training and at test time alike.
+
+        Raises:
+            ValueError: If the head has a convolutional classifier and the features no ``conv_map``.
+        """
+        logits = self.semantic_conv.pooled(feats.patch_map)
+        if self.conv_fc is None:
+            return logits
+        if feats.conv_map is None:
+            raise ValueError('conv_channels is set, but the backbone returns no conv_map')
+        return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.conv_map, 1).flatten(1))
+
+    def attention_map(self, feats: TokenFeatures) -> Tensor:
+        """Return the attention factor of the map: summed over all layers, (B, h, w)."""
+        return class_token_attention(feats).sum(dim=1)
+
+    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return attention times semantic map of the wanted classes, (B, K, h, w)."""
+        return self.attention_map(feats)[:, None] * self.semantic_conv.class_maps(feats.patch_map, labels)

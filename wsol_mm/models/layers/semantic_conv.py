@@ -1,0 +1,61 @@
+"""3x3 convolution to class maps that computes only what is asked for."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import at_least_float32, autocast_off
+
+
+class SemanticConv(nn.Conv2d):
+    """3x3 convolution from patch tokens to one semantic map per class.
+
+    Calling it gives all C maps. Two cheaper ways give what a model needs (TS-CAM, section 3):
+    :meth:`pooled` the logits without any map, :meth:`class_maps` the maps of a few classes. All three
+    agree up to rounding.
+
+    Args:
+        in_channels (int): Channels D of the patch map.
+        num_classes (int): Number of classes C.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes, kernel_size=3, stride=1, padding=1)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return the spatial mean of every class map, (B, C), from a patch map (B, D, h, w).
+
+        The mean of a zero-padded convolution is the kernel applied to the nine means of the shifted,
+        zero-padded input: a matrix product instead of a convolution over the grid.
+        """
+        height, width = x.shape[-2:]
+        window_means = F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), (height, width), stride=1)
+        return F.linear(window_means.flatten(1), self.weight.flatten(1), self.bias)
+
+    def class_maps(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the maps of the wanted classes, in float32 or better (also under autocast).
+
+        Args:
+            x (Tensor): Patch map, (B, D, h, w).
+            labels (Tensor): Wanted class indices per image, (B, K), int64.
+
+        Returns:
+            Tensor: (B, K, h, w).
+        """
+        batch, wanted = labels.shape
+        height, width = x.shape[-2:]
+        with autocast_off(x):
+            x = at_least_float32(x).flatten(2)
+            # Every kernel offset is a 1x1 product (K*9 rows); `fold` shifts and adds them. It adds
+            # towards the offset, a convolution reads from it: hence the flipped kernel.
+            kernels = self.weight.flip(2, 3).permute(0, 2, 3, 1)[labels].to(x.dtype)
+            products = kernels.reshape(batch, wanted * 9, -1) @ x
+            maps = F.fold(products, (height, width), kernel_size=3, padding=1)
+            if self.bias is None:
+                return maps
+            return maps + self.bias[labels].to(x.dtype)[..., None, None]
+
+
+def all_labels(num_classes: int, batch: int, device: torch.device | None = None) -> Tensor:
+    """Return the labels (B, C) that ask for every class of every image."""
+    return torch.arange(num_classes, device=device).expand(batch, -1)

@@ -1,0 +1,89 @@
+"""Self-attention that can show how the class token attends, at linear cost."""
+
+import torch.nn.functional as F
+from mmpretrain.models.utils import MultiheadAttention
+from torch import Tensor
+
+from ...structures.token_features import check_attention_request
+from .precision import at_least_float32, autocast_off
+
+
+class TokenAttention(MultiheadAttention):
+    """Multi-head self-attention with optional attention weights.
+
+    The output always comes from the fused attention, which never holds an N x N matrix. Attention
+    weights are computed beside it, only when asked for: one extra query row for ``'class'`` (linear
+    in the number of tokens), the whole matrix for ``'full'``. Both are differentiable and are taken
+    before attention dropout.
+
+    Subclasses change :meth:`attention_weights` (other weights for the map) or :meth:`attend` (other
+    features too).
+
+    Args:
+        embed_dims (int): Embedding dimension.
+        num_heads (int): Number of heads.
+        qk_scale (float, optional): Factor on q k^T before the soft-max; ``head_dims ** -0.5`` if None.
+        **kwargs: Further arguments of mmpretrain's ``MultiheadAttention``.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, qk_scale: float | None = None, **kwargs) -> None:
+        # The parent reads its own `qk_scale` only as a switch, so the scale is kept here.
+        super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
+        if embed_dims % num_heads:
+            raise ValueError(f'embed_dims must be a multiple of num_heads={num_heads}, got {embed_dims}')
+        del self.scaled_dot_product_attention
+        self.scale = self.head_dims**-0.5 if qk_scale is None else qk_scale
+
+    def project_qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project tokens (B, N, D) to queries, keys and values, each (B, H, N, d)."""
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, self.head_dims)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+    def attention_weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return softmax(q k^T * scale), (B, H, Q, N), in float32 or better.
+
+        Args:
+            query (Tensor): (B, H, Q, d), for instance the class token's row alone (Q = 1).
+            key (Tensor): (B, H, N, d).
+        """
+        with autocast_off(query):
+            query, key = at_least_float32(query), at_least_float32(key)
+            return (query * self.scale @ key.transpose(-2, -1)).softmax(dim=-1)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, out_attention: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the attended values (B, H, N, d) and the weights that were asked for.
+
+        The weights are (B, H, N) for ``'class'``, (B, H, N, N) for ``'full'``, None for ``'none'``.
+        """
+        dropout = self.attn_drop if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
+        if out_attention == 'class':
+            return out, self.attention_weights(query[:, :, :1], key).squeeze(2)
+        if out_attention == 'full':
+            return out, self.attention_weights(query, key)
+        return out, None
+
+    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, Tensor | None]:
+        """Attend.
+
+        Args:
+            x (Tensor): Tokens, (B, N, D), class token first.
+            out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
+
+        Returns:
+            tuple[Tensor, Tensor | None]: Tokens (B, N, D), and the weights as :meth:`attend` gives them.
+
+        Raises:
+            ValueError: If ``out_attention`` is not one of the three.
+        """
+        check_attention_request(out_attention)
+        out, attention = self.attend(*self.project_qkv(x), out_attention)
+        out = self.proj(out.transpose(1, 2).reshape(x.shape[0], x.shape[1], self.embed_dims))
+        out = self.out_drop(self.gamma1(self.proj_drop(out)))
+        if self.v_shortcut:
+            raise NotImplementedError('v_shortcut of MultiheadAttention is not supported here')
+        return out, attention

@@ -1,0 +1,101 @@
+"""Transformer encoder layer that hands its attention on."""
+
+from mmengine.model import BaseModule
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+from torch import Tensor, nn
+
+from .token_attention import TokenAttention
+
+
+def init_transformer_weights(module: nn.Module) -> None:
+    """Initialise linear layers and layer norms below ``module`` as DeiT does; leave all else alone.
+
+    Linear weights are normal with standard deviation 0.02 (cut at +-2), biases 0; LayerNorm 1 and 0.
+    Convolutions keep PyTorch's default.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            trunc_normal_(child.weight, std=0.02)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)
+        elif isinstance(child, nn.LayerNorm):
+            nn.init.ones_(child.weight)
+            nn.init.zeros_(child.bias)
+
+
+class TokenEncoderLayer(TransformerEncoderLayer):
+    """Pre-norm encoder layer on :class:`TokenAttention`, with mmpretrain's parameter names.
+
+    Both residual branches have their own drop-path, so they are dropped independently.
+
+    Args:
+        embed_dims (int): Embedding dimension D.
+        num_heads (int): Number of heads.
+        feedforward_channels (int): Hidden width of the MLP.
+        drop_rate (float): Dropout after the projection and in the MLP.
+        attn_drop_rate (float): Dropout of the attention weights.
+        drop_path_rate (float): Stochastic depth rate of both branches.
+        qkv_bias (bool): Whether q, k and v have a bias.
+        qk_scale (float, optional): See :class:`TokenAttention`.
+        layer_scale_init_value (float): See mmpretrain's ``TransformerEncoderLayer``.
+        **kwargs: Further arguments of mmpretrain's ``TransformerEncoderLayer``.
+    """
+
+    #: Class of the attention; a subclass with another attention overrides this alone.
+    attention_class: type[TokenAttention] = TokenAttention
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        layer_scale_init_value: float = 0.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads,
+            feedforward_channels,
+            layer_scale_init_value=layer_scale_init_value,
+            drop_rate=drop_rate,
+            attn_drop_rate=attn_drop_rate,
+            drop_path_rate=drop_path_rate,
+            qkv_bias=qkv_bias,
+            **kwargs,
+        )
+        self.attn = self.attention_class(
+            embed_dims=embed_dims,
+            num_heads=num_heads,
+            attn_drop=attn_drop_rate,
+            proj_drop=drop_rate,
+            dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
+            qkv_bias=qkv_bias,
+            qk_scale=qk_scale,
+            layer_scale_init_value=layer_scale_init_value,
+        )
+
+    def init_weights(self) -> None:
+        """Initialise as DeiT does (the parent's Xavier rule for the MLP is not used)."""
+        BaseModule.init_weights(self)
+        init_transformer_weights(self)
+
+    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, Tensor | None]:
+        """Run the layer.
+
+        Args:
+            x (Tensor): Tokens, (B, N, D).
+            out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
+
+        Returns:
+            tuple[Tensor, Tensor | None]: Tokens (B, N, D) and the attention weights asked for.
+        """
+        update, attention = self.attn(self.ln1(x), out_attention)
+        x = x + update
+        x = self.ffn(self.ln2(x), identity=x)
+        return x, attention

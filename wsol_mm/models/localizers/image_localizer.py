@@ -1,0 +1,51 @@
+"""The model type of wsol_mm: a backbone and a localization head."""
+
+from collections.abc import Sequence
+
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import TokenFeatures
+
+
+@MODELS.register_module()
+class ImageLocalizer(ImageClassifier):
+    """Classifier that also localizes: asks its backbone for the attention that its head needs.
+
+    Args:
+        backbone (dict): A backbone that returns :class:`TokenFeatures`.
+        head (dict): A :class:`LocalizationHead`.
+        train_cfg (dict, optional): Batch augmentations, as in mmpretrain.
+        data_preprocessor (dict, optional): mmpretrain's ``ClsDataPreprocessor`` if None or untyped.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone,
+            head=head,
+            train_cfg=train_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+
+    def extract_feat(self, inputs: Tensor, out_attention: str = 'none') -> TokenFeatures:
+        """Return the backbone's features of images (B, 3, H, W), with the attention asked for."""
+        return self.backbone(inputs, out_attention=out_attention)
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+        """Return the losses of a batch: images (B, 3, H, W) and their labels."""
+        return self.head.loss(self.extract_feat(inputs, self.head.loss_attention), data_samples)
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
+        """Return data samples with scores and localization maps (see :class:`LocalizationHead`)."""
+        return self.head.predict(self.extract_feat(inputs, self.head.predict_attention), data_samples)

@@ -1,0 +1,46 @@
+"""What a backbone hands to a localization head."""
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+#: How much of the attention a head asks its backbone for.
+AttentionRequest = Literal['none', 'class', 'full']
+
+ATTENTION_REQUESTS: tuple[str, ...] = ('none', 'class', 'full')
+
+
+class TokenFeatures(NamedTuple):
+    """Features of a transformer backbone, on its patch grid of h x w (N = 1 + h*w tokens).
+
+    Attributes:
+        patch_map (Tensor): Patch tokens after the final normalisation, (B, D, h, w), row-major.
+        cls_token (Tensor): Class token after the final normalisation, (B, D).
+        attention (Tensor | None): None if it was not asked for. ``'class'``: soft-max row of the
+            class token over all N keys, (B, L, H, N) for L layers and H heads, the class token's own
+            key first, so ``attention[..., 1:]`` belongs to the patches and is not re-normalised.
+            ``'full'``: the whole attention, (B, L, H, N, N). Never in half precision.
+        conv_map (Tensor | None): Last feature map of a hybrid backbone's convolutional branch,
+            (B, C, h', w'); None for a plain transformer.
+    """
+
+    patch_map: Tensor
+    cls_token: Tensor
+    attention: Tensor | None = None
+    conv_map: Tensor | None = None
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the patch grid."""
+        return self.patch_map.shape[-2], self.patch_map.shape[-1]
+
+
+def check_attention_request(out_attention: str) -> str:
+    """Return ``out_attention`` if it is one of the accepted requests.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if out_attention not in ATTENTION_REQUESTS:
+        raise ValueError(f'out_attention must be one of {ATTENTION_REQUESTS}, got {out_attention!r}')
+    return out_attention
