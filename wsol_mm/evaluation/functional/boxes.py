@@ -22,13 +22,19 @@ def box_iou(
     Returns:
         IoU (M, G), 0 where the union is empty.
     """
-    extra = 1.0 if inclusive else 0.0
+    intersection = box_intersections(boxes, gt_boxes, inclusive)
+    union = box_areas(boxes, inclusive)[:, None] + box_areas(gt_boxes, inclusive)[None] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def box_intersections(
+    boxes: NDArray[np.number], gt_boxes: NDArray[np.number], inclusive: bool = False
+) -> NDArray[np.float64]:
+    """Areas (M, G) shared by boxes (M, 4) and ground-truth boxes (G, 4)."""
     a = np.asarray(boxes, np.float64)[:, None]
     b = np.asarray(gt_boxes, np.float64)[None]
-    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + extra
-    intersection = np.prod(np.maximum(overlap, 0.0), axis=-1)
-    union = box_areas(a, inclusive) + box_areas(b, inclusive) - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + (1.0 if inclusive else 0.0)
+    return np.prod(np.maximum(sides, 0.0), axis=-1)
 
 
 def box_areas(boxes: NDArray[np.number], inclusive: bool = False) -> NDArray[np.float64]:
@@ -118,7 +124,8 @@ def gt_boxes_to_frame(
     low, high = boxes[:, :2], boxes[:, 2:]
     if conversion == 'continuous':
         return _continuous(low, high, image, geometry)
-    offset = np.array(geometry.offset, np.float64)
+    # The published loaders halve the margin downwards; the transforms round it (equal for even margins).
+    offset = np.maximum((resized - frame) // 2, 0)
     if conversion == 'integer':
         low, high = np.trunc(low), np.minimum(np.trunc(high), image - 1)
         low, high = np.trunc(low * resized / image - offset), np.trunc(high * resized / image - offset)

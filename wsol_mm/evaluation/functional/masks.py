@@ -78,7 +78,6 @@ def pixel_histograms(
     edges = np.append(thresholds, (1.0, 2.0, 3.0))
     labels = label_map.ravel()
     valid = labels != IGNORED
-    # Searching in sorted data costs a fraction of searching for 50,176 values in random order.
     bins = np.searchsorted(edges, flat[valid], side='right') - 1
     counts = np.bincount(bins + (labels[valid] == 1) * (len(edges) - 1), minlength=2 * (len(edges) - 1))
     background, foreground = counts.reshape(2, -1)
@@ -99,13 +98,11 @@ def pixel_average_precision(histograms: PixelHistograms) -> float:
     """
     true_positives, false_positives = _cumulative(histograms)
     retrieved = true_positives + false_positives
-    nonempty = retrieved > 0
-    precision = true_positives[nonempty] / retrieved[nonempty]
-    recall = true_positives / true_positives[-1]
-    steps = np.diff(recall, prepend=0.0)[nonempty]
-    # The uppermost bin only opens the curve, it adds no area of its own.
-    first = int(nonempty[0])
-    return float(100 * np.sum(precision[first:] * steps[first:]))
+    recall_steps = np.diff(true_positives / true_positives[-1])
+    # The uppermost bin opens the curve and adds no area of its own.
+    nonempty = retrieved[1:] > 0
+    precision = true_positives[1:][nonempty] / retrieved[1:][nonempty]
+    return float(100 * np.sum(precision * recall_steps[nonempty]))
 
 
 def best_pixel_iou(histograms: PixelHistograms, thresholds: NDArray[np.float64]) -> tuple[float, float]:

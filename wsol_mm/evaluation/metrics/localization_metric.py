@@ -1,0 +1,309 @@
+"""Localization accuracy under any number of protocols in one pass over the data."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mmengine
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from numpy.typing import NDArray
+
+from wsol_mm.registry import METRICS
+
+from ..functional.boxes import TestGeometry
+from ..functional.error_breakdown import OUTCOMES, localization_outcome
+from ..functional.score_maps import ConstantMapError
+from ..map_boxes import MapIoU, empty_map_iou, ground_truth_in_frame, localization_map_iou
+from ..protocols import LocalizationProtocol, get_protocol
+from .protocol_summary import TOP_K, ProtocolCounts, summarize
+
+
+class ProtocolRecord(NamedTuple):
+    """What one image contributes to one protocol: bits, nothing that grows with the image.
+
+    Attributes:
+        known: Packed bits (K, criteria, T): hit by the map that serves rank < k, whatever its class.
+            K is 1 unless the protocol ranks maps.
+        labelled: Packed bits (criteria, T): hit by the map that counts for the label.
+        outcome: Index into ``OUTCOMES``, or -1.
+        constant_maps: Number of maps without contrast.
+        map_kind: 'label', 'predicted', 'ranked' or 'agnostic': the map that was really used.
+    """
+
+    known: NDArray[np.uint8]
+    labelled: NDArray[np.uint8]
+    outcome: int
+    constant_maps: int
+    map_kind: str
+
+
+class ImageRecord(NamedTuple):
+    """Record of one image: label, rank of the label among the top-5 (-1: outside), protocol records.
+
+    ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
+    """
+
+    label: int
+    rank: int
+    protocols: tuple[ProtocolRecord, ...] | None
+
+
+@METRICS.register_module()
+class LocalizationMetric(BaseMetric):
+    """GT-known / Top-1 / Top-5 Loc, MaxBoxAcc and relatives under several protocols at once.
+
+    Boxes are found in :meth:`process` on every rank; only an :class:`ImageRecord` of some hundred bytes
+    per image travels, and the result is the same for any number of processes.
+
+    The results are percentages under ``<protocol>/<metric>``:
+
+    - 'fixed' and 'joint' protocols: ``GT-known_Loc`` (with the suffix ``_predicted`` or ``_agnostic`` where
+      the map is not the ground-truth class's), ``Top-1_Loc``, ``Top-5_Loc``; 'joint' also ``threshold``,
+      ``IoU30``, ``IoU50``, ``IoU70``, ``IoU_mean``; with the error breakdown ``error/<outcome>``;
+    - ``maxboxacc``: ``MaxBoxAcc`` and ``threshold``, the first optimum;
+    - ``maxboxacc_v2``: ``MaxBoxAccV2`` (the mean) and ``BoxAcc@0.3``, ``@0.5``, ``@0.7`` with a
+      ``threshold@...`` each;
+    - ``scm`` (ranked maps): the metric list of SCM's test script under its own names;
+
+    and, once, ``Top-1_Cls`` and ``Top-5_Cls``.
+
+    Args:
+        protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;
+            ``alias`` renames the result).
+        dataset: 'cub' or 'ilsvrc': whose published fixed thresholds the presets take.
+        thresholds_from: JSON file with results of another split (``tools/test.py --out`` or
+            ``report_file``): swept protocols take their thresholds from there instead of searching
+            the evaluated split.
+        per_class: Also compute per-class accuracies; they are logged as a table and written to the report.
+        report_file: JSON file for the threshold curves, optima, outcomes and per-class numbers.
+        collect_device: 'cpu' or 'gpu'.
+        prefix: Optional prefix of all names.
+
+    Raises:
+        ValueError: If a protocol is unknown or two share a name, or ``thresholds_from`` lacks one.
+    """
+
+    default_prefix = 'localization'
+
+    def __init__(
+        self,
+        protocols: Sequence[str | dict],
+        dataset: str = 'cub',
+        thresholds_from: str | None = None,
+        per_class: bool = False,
+        report_file: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        # Every name starts with its protocol's, so no prefix is needed.
+        self.prefix = prefix
+        self.protocols = [
+            get_protocol(item, dataset) if isinstance(item, str) else get_protocol(**{'dataset': dataset, **item})
+            for item in protocols
+        ]
+        names = [protocol.name for protocol in self.protocols]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f'protocols must be one or more with different names, found {names}')
+        self.chosen = load_thresholds(self.protocols, thresholds_from) if thresholds_from is not None else {}
+        self.per_class = per_class
+        self.report_file = report_file
+        self._warned_geometry: set[str] = set()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Find the boxes of a batch and keep one :class:`ImageRecord` per image.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Predictions with ``pred_topk``, ``loc_maps`` (K, h, w), ``loc_labels`` (K,),
+                ``gt_label``, the meta keys of :class:`TestGeometry` and, where the data set has boxes,
+                ``gt_bboxes`` (G, 4) in pixels of the original image.
+
+        Raises:
+            KeyError: If a field is missing, or a protocol needs a class whose map is not there.
+        """
+        for sample in data_samples:
+            for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
+                if key not in sample:
+                    raise KeyError(f'{type(self).__name__} needs the field {key!r} in every data sample')
+            label = int(np.asarray(sample['gt_label']).reshape(-1)[0])
+            ranked = to_numpy(sample['pred_topk'])
+            position = np.flatnonzero(ranked == label)
+            rank = int(position[0]) if position.size else -1
+            records = None
+            gt_boxes = sample.get('gt_bboxes')
+            if gt_boxes is not None and len(gt_boxes):
+                maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
+                records = tuple(
+                    self._record(protocol, maps, label, ranked, rank, np.asarray(gt_boxes), sample)
+                    for protocol in self.protocols
+                )
+            self.results.append(ImageRecord(label, rank, records))
+
+    def _record(
+        self,
+        protocol: LocalizationProtocol,
+        maps: 'MapsByClass',
+        label: int,
+        ranked: NDArray[np.integer],
+        rank: int,
+        gt_boxes: NDArray[np.float64],
+        metainfo: dict,
+    ) -> ProtocolRecord:
+        geometry = TestGeometry.from_metainfo(metainfo, protocol.frame_size)
+        self._check_geometry(protocol, geometry)
+        frame_boxes = ground_truth_in_frame(gt_boxes, geometry, protocol)
+        classes = {'label': [label], 'predicted': ranked[:1], 'ranked': ranked[: max(TOP_K)]}[protocol.map_source]
+        if maps.agnostic:
+            classes = classes[:1]
+        constant = 0
+        results: list[MapIoU] = []
+        for wanted in classes:
+            try:
+                results.append(localization_map_iou(maps[int(wanted)], frame_boxes, geometry.frame, protocol))
+            except ConstantMapError:
+                constant += 1
+                results.append(empty_map_iou(frame_boxes, geometry.frame, protocol))
+        iou = np.stack([result.iou for result in results])
+        hits = np.stack([iou > level if strict else iou >= level for level, strict in protocol.criteria], axis=1)
+        if protocol.map_source == 'ranked' and not maps.agnostic:
+            known = np.stack([hits[:k].any(axis=0) for k in TOP_K])
+            labelled = hits[rank] if rank >= 0 else np.zeros_like(hits[0])
+        else:
+            known, labelled = hits[:1], hits[0]
+        outcome = -1
+        if protocol.error_breakdown:
+            assert results[0].boxes is not None  # guaranteed by LocalizationProtocol
+            name = localization_outcome(results[0].boxes[0], frame_boxes, rank == 0, protocol.inclusive_iou)
+            outcome = OUTCOMES.index(name)
+        kind = 'agnostic' if maps.agnostic else protocol.map_source
+        return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind)
+
+    def _check_geometry(self, protocol: LocalizationProtocol, geometry: TestGeometry) -> None:
+        square = geometry.image[0] == geometry.image[1]
+        if geometry.kind == protocol.geometry or square or protocol.name in self._warned_geometry:
+            return
+        self._warned_geometry.add(protocol.name)
+        print_log(
+            f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the pipeline '
+            f'uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are not '
+            'comparable with published ones.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+    def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
+        """Turn the records of all images into percentages.
+
+        Args:
+            results: One record per image, padding duplicates already removed.
+
+        Returns:
+            Metric values by name, see the class.
+        """
+        logger = MMLogger.get_current_instance()
+        ranks = np.array([record.rank for record in results])
+        metrics = {f'Top-{k}_Cls': 100.0 * float(np.mean((ranks >= 0) & (ranks < k))) for k in TOP_K}
+        boxed = [record for record in results if record.protocols is not None]
+        if len(boxed) < len(results):
+            logger.warning(
+                f'{len(results) - len(boxed)} of {len(results)} images have no ground-truth box: '
+                'they count for classification only.'
+            )
+        if not boxed:
+            return metrics
+        report: dict[str, Any] = {}
+        classes = (self.dataset_meta or {}).get('classes') if self.per_class else None
+        labels = np.array([record.label for record in boxed])
+        ranks = np.array([record.rank for record in boxed])
+        for index, protocol in enumerate(self.protocols):
+            records = [record.protocols[index] for record in boxed]
+            constant = sum(record.constant_maps for record in records)
+            if constant:
+                logger.warning(
+                    f'{protocol.name}: {constant} localization maps have no contrast (constant or NaN); '
+                    f'they count with the box {protocol.empty_box!r}.'
+                )
+            counts = ProtocolCounts.from_records(protocol, records, labels, ranks, self.per_class)
+            values, details = summarize(protocol, counts, classes, self.chosen.get(protocol.name))
+            metrics.update({f'{protocol.name}/{name}': value for name, value in values.items()})
+            report[protocol.name] = {'metrics': values, **details}
+            if 'per_class' in details:
+                logger.info(f'{protocol.name}, per class (%):\n{_format_table(details["per_class"])}')
+        if self.report_file is not None:
+            report['images'] = len(boxed)
+            Path(self.report_file).parent.mkdir(parents=True, exist_ok=True)
+            mmengine.dump(report, self.report_file, indent=1)
+        return metrics
+
+
+class MapsByClass:
+    """The localization maps of one image, looked up by class.
+
+    Args:
+        maps: Maps (K, h, w).
+        labels: Class of each map (K,); a single -1 marks a class-agnostic map.
+    """
+
+    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+        self.maps = maps
+        self.labels = labels
+        self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
+
+    def __getitem__(self, label: int) -> NDArray[np.floating]:
+        if self.agnostic:
+            return self.maps[0]
+        found = np.flatnonzero(self.labels == label)
+        if not found.size:
+            raise KeyError(
+                f'no localization map of class {label}, only of {self.labels.tolist()}: raise map_topk of the head'
+            )
+        return self.maps[found[0]]
+
+
+def load_thresholds(protocols: Sequence[LocalizationProtocol], path: str) -> dict[str, dict[str, float]]:
+    """Read the thresholds that another split gave to swept protocols.
+
+    Args:
+        protocols: The protocols.
+        path: JSON file with ``<protocol>/<threshold name>`` (``tools/test.py --out``) or with
+            ``<protocol>: {metrics: {<threshold name>: ...}}`` (``report_file``).
+
+    Returns:
+        For every swept protocol, its metrics by name; the thresholds are among them.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it holds nothing of a swept protocol.
+    """
+    values = mmengine.load(path)
+    chosen = {}
+    for protocol in protocols:
+        if protocol.threshold_choice == 'fixed':
+            continue
+        flat = {
+            name.removeprefix(f'{protocol.name}/'): value
+            for name, value in values.items()
+            if name.startswith(f'{protocol.name}/')
+        }
+        chosen[protocol.name] = values.get(protocol.name, {}).get('metrics', flat)
+        if not chosen[protocol.name]:
+            raise ValueError(f'{path} holds no results of protocol {protocol.name!r}, only {sorted(values)}')
+    return chosen
+
+
+def _format_table(per_class: dict[str, dict[str, float]]) -> str:
+    columns = list(next(iter(per_class.values())))
+    width = max(len(name) for name in per_class)
+    lines = [' ' * width + ''.join(f'{column:>18}' for column in columns)]
+    for name, values in per_class.items():
+        lines.append(f'{name:<{width}}' + ''.join(f'{values[column]:>18.2f}' for column in columns))
+    return '\n'.join(lines)
+
+
+def to_numpy(value: Any) -> NDArray:
+    """Return a tensor of any device, or anything array-like, as a NumPy array."""
+    return value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)

@@ -1,0 +1,220 @@
+"""The published evaluators as data: every choice in which they differ, with named presets.
+
+The table in ``docs/protocols.md`` shows the presets side by side. The evaluator that runs them is
+:class:`wsol_mm.evaluation.metrics.LocalizationMetric`.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from .functional.boxes import GtConversion
+from .functional.score_maps import Interpolation, NormalizeOrder
+
+MapSource = Literal['label', 'predicted', 'ranked']
+ThresholdChoice = Literal['fixed', 'joint', 'each']
+GeometryKind = Literal['squash', 'squash_crop', 'short_side_crop']
+Report = Literal['localization', 'max_box', 'scm']
+
+_CHOICES = {
+    'map_source': ('label', 'predicted', 'ranked'),
+    'dtype': ('float32', 'float64'),
+    'interpolation': ('bilinear', 'bicubic'),
+    'normalize': ('after_resize', 'before_resize'),
+    'threshold_choice': ('fixed', 'joint', 'each'),
+    'region': ('polygon', 'pixels'),
+    'contours': ('largest', 'all'),
+    'empty_box': ('zero', 'unit', 'frame'),
+    'gt_conversion': ('truncate_xywh', 'truncate', 'continuous', 'integer'),
+    'gt_boxes': ('all', 'first', 'last'),
+    'geometry': ('squash', 'squash_crop', 'short_side_crop'),
+    'report': ('localization', 'max_box', 'scm'),
+}
+
+
+@dataclass(frozen=True)
+class LocalizationProtocol:
+    """How a localization map becomes a box and how the box is counted.
+
+    Attributes:
+        name: Prefix of the metrics' names.
+        map_source: Which class's map is used: 'label' (the ground-truth class), 'predicted' (the top-1
+            class, for every metric) or 'ranked' (rank k uses the map of the k-th predicted class). A
+            class-agnostic map serves all three.
+        frame_size: Side of the square evaluation frame; None: the size of the network input.
+        dtype: Precision of enlarging and normalising the map.
+        interpolation: How the map is enlarged to the frame.
+        normalize: Whether min-max comes after or before the enlargement.
+        normalize_eps: Added to the divisor of the min-max.
+        quantize: Truncate the score map to 8 bits and compare ``q > int(tau * max(q))``; otherwise
+            compare ``score > tau``.
+        thresholds: The thresholds tau in [0, 1), ascending.
+        threshold_choice: 'fixed' (one threshold), 'joint' (the first that maximises GT-known + Top-1
+            Loc, for all metrics) or 'each' (every metric takes its own best one).
+        region: 'polygon' (largest ``contourArea``, OpenCV's order on ties) or 'pixels' (component with
+            most pixels, raster order on ties).
+        contours: 'largest' (one box) or 'all' (outer borders and holes, the best one counts).
+        clip_ends: Clip the exclusive upper ends to the last pixel (W - 1, H - 1).
+        empty_box: Box where nothing is above the threshold: 'zero' [0,0,0,0], 'unit' [0,0,1,1] or
+            'frame' [0,0,W,H].
+        gt_conversion: How ground-truth boxes get into the frame, see
+            :func:`wsol_mm.evaluation.functional.gt_boxes_to_frame`.
+        gt_boxes: Which boxes of an image count: 'all' (the best one), 'first' or 'last'.
+        geometry: Test-time geometry that the protocol was published with. Another one works (boxes
+            are mapped through the real geometry), with a warning.
+        inclusive_iou: Whether the IoU counts the end pixel (the +1 convention).
+        iou_levels: IoU levels at which a box counts as right (``>=``).
+        strict_loc: Whether Top-1 and Top-5 Loc ask for IoU ``>`` level (GT-known keeps ``>=``).
+        report: Which metrics are made: 'localization' (GT-known, Top-1, Top-5 Loc), 'max_box'
+            (MaxBoxAcc or MaxBoxAccV2) or 'scm' (the metric list of SCM's test script).
+        error_breakdown: Whether to report TS-CAM's outcomes of the top-1 prediction (needs one
+            threshold, one box and the label's map).
+
+    Raises:
+        ValueError: If a value is outside its choices or the combination is impossible.
+    """
+
+    name: str
+    map_source: MapSource = 'label'
+    frame_size: int | None = None
+    dtype: str = 'float32'
+    interpolation: Interpolation = 'bilinear'
+    normalize: NormalizeOrder = 'after_resize'
+    normalize_eps: float = 0.0
+    quantize: bool = True
+    thresholds: tuple[float, ...] = (0.2,)
+    threshold_choice: ThresholdChoice = 'fixed'
+    region: Literal['polygon', 'pixels'] = 'polygon'
+    contours: Literal['largest', 'all'] = 'largest'
+    clip_ends: bool = False
+    empty_box: Literal['zero', 'unit', 'frame'] = 'unit'
+    gt_conversion: GtConversion = 'truncate_xywh'
+    gt_boxes: Literal['all', 'first', 'last'] = 'all'
+    geometry: GeometryKind = 'squash'
+    inclusive_iou: bool = True
+    iou_levels: tuple[float, ...] = (0.5,)
+    strict_loc: bool = False
+    report: Report = 'localization'
+    error_breakdown: bool = False
+
+    def __post_init__(self) -> None:
+        for field, accepted in _CHOICES.items():
+            if getattr(self, field) not in accepted:
+                raise ValueError(f'{field} must be one of {accepted}, found {getattr(self, field)!r}')
+        object.__setattr__(self, 'thresholds', tuple(float(t) for t in self.thresholds))
+        object.__setattr__(self, 'iou_levels', tuple(float(level) for level in self.iou_levels))
+        taus = np.array(self.thresholds)
+        if not (taus.size and (taus >= 0).all() and (taus < 1).all() and (np.diff(taus) > 0).all()):
+            raise ValueError(f'thresholds must ascend within [0, 1), found {self.thresholds}')
+        if not all(0 < level <= 1 for level in self.iou_levels) or 0.5 not in self.iou_levels:
+            raise ValueError(f'iou_levels must lie in (0, 1] and hold 0.5, found {self.iou_levels}')
+        if self.threshold_choice == 'fixed' and len(taus) != 1:
+            raise ValueError(f"threshold_choice 'fixed' needs one threshold, found {len(taus)}")
+        if self.report != 'localization' and self.threshold_choice != 'each':
+            raise ValueError(f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}")
+        if self.report == 'localization' and self.threshold_choice == 'each':
+            raise ValueError("report 'localization' needs threshold_choice 'fixed' or 'joint', found 'each'")
+        if self.contours == 'all' and self.region == 'pixels':
+            raise ValueError("contours 'all' goes with region 'polygon' only")
+        if self.error_breakdown and (len(taus) != 1 or self.contours == 'all' or self.map_source != 'label'):
+            raise ValueError("error_breakdown needs one threshold, contours 'largest' and map_source 'label'")
+
+    @property
+    def criteria(self) -> tuple[tuple[float, bool], ...]:
+        """(IoU level, strict) pairs at which boxes are counted; the strict ones come last."""
+        loose = tuple((level, False) for level in self.iou_levels)
+        return (*loose, (0.5, True)) if self.strict_loc else loose
+
+
+def _grid(step: float) -> tuple[float, ...]:
+    return tuple(np.arange(0, 1, step).tolist())
+
+
+_WSOLEVALUATION = dict(
+    frame_size=224,
+    dtype='float64',
+    interpolation='bicubic',
+    thresholds=_grid(0.001),
+    threshold_choice='each',
+    clip_ends=True,
+    empty_box='zero',
+    gt_conversion='integer',
+    report='max_box',
+)
+_SHORT_SIDE_CROP = dict(
+    map_source='predicted', gt_conversion='continuous', geometry='short_side_crop', inclusive_iou=False
+)
+
+PRESETS: dict[str, LocalizationProtocol] = {
+    protocol.name: protocol
+    for protocol in (
+        LocalizationProtocol('ts_cam', thresholds=(0.1,), strict_loc=True, error_breakdown=True),
+        LocalizationProtocol(
+            'scm',
+            map_source='ranked',
+            dtype='float64',
+            thresholds=_grid(0.01),
+            threshold_choice='each',
+            clip_ends=True,
+            empty_box='zero',
+            iou_levels=(0.3, 0.5, 0.7),
+            report='scm',
+        ),
+        LocalizationProtocol(
+            'sat',
+            normalize='before_resize',
+            normalize_eps=1e-5,
+            quantize=False,
+            thresholds=(0.4,),
+            threshold_choice='joint',
+            region='pixels',
+            empty_box='frame',
+            gt_conversion='truncate',
+            geometry='squash_crop',
+            iou_levels=(0.3, 0.5, 0.7),
+        ),
+        LocalizationProtocol(
+            'lctr', thresholds=(0.09,), empty_box='frame', gt_boxes='first', **_SHORT_SIDE_CROP
+        ),
+        LocalizationProtocol(
+            'cdtr', normalize='before_resize', thresholds=(0.2,), gt_boxes='last', **_SHORT_SIDE_CROP
+        ),
+        LocalizationProtocol('maxboxacc', **_WSOLEVALUATION),
+        LocalizationProtocol('maxboxacc_v2', contours='all', iou_levels=(0.3, 0.5, 0.7), **_WSOLEVALUATION),
+    )
+}
+
+# Fixed thresholds that the publications tune per data set; CUB's are the presets' own.
+_ILSVRC_THRESHOLDS = {'ts_cam': (0.12,), 'sat': (0.3,), 'lctr': (0.18,), 'cdtr': (0.19,)}
+
+
+def get_protocol(name: str, dataset: str = 'cub', **changes: Any) -> LocalizationProtocol:
+    """Return a preset, for one data set and with changes.
+
+    Args:
+        name: A key of :data:`PRESETS`.
+        dataset: 'cub' or 'ilsvrc': whose published fixed threshold to take where the method has two.
+        **changes: Attributes of :class:`LocalizationProtocol` to replace; ``alias`` replaces the name.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    if name not in PRESETS:
+        raise ValueError(f'protocol must be one of {tuple(PRESETS)}, found {name!r}')
+    if dataset not in ('cub', 'ilsvrc'):
+        raise ValueError(f"dataset must be 'cub' or 'ilsvrc', found {dataset!r}")
+    protocol = PRESETS[name]
+    if dataset == 'ilsvrc' and name in _ILSVRC_THRESHOLDS:
+        protocol = replace(protocol, thresholds=_ILSVRC_THRESHOLDS[name])
+    if 'alias' in changes:
+        changes['name'] = changes.pop('alias')
+    unknown = set(changes) - {field.name for field in fields(LocalizationProtocol)}
+    if unknown:
+        raise ValueError(
+            f'unknown protocol attributes {sorted(unknown)}; accepted are {list(asdict(protocol))} and alias'
+        )
+    return replace(protocol, **changes)
