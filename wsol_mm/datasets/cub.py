@@ -1,0 +1,144 @@
+"""CUB-200-2011 (Wah et al., Caltech-UCSD Birds-200-2011) in its original layout."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsol_mm.registry import DATASETS
+
+from .dataset_problems import DatasetError, DatasetProblems
+from .list_files import finite_floats, keyed_lines, split_fields
+from .localization_dataset import LocalizationDataset
+
+_LAYOUT = (
+    'the layout of CUB-200-2011: images/, images.txt, image_class_labels.txt, train_test_split.txt, '
+    'bounding_boxes.txt and optionally classes.txt'
+)
+
+
+@DATASETS.register_module()
+class CUB(LocalizationDataset):
+    """CUB-200-2011, or any data in its layout.
+
+    ``data_root`` holds ``images/``, ``images.txt`` (``<id> <path>``), ``image_class_labels.txt`` (``<id> <class from
+    1>``), ``train_test_split.txt`` (``<id> <1 for train, 0 for test>``), ``bounding_boxes.txt`` (``<id> <x> <y>
+    <width> <height>``) and optionally ``classes.txt`` (``<class from 1> <name>``). The files are matched by id, not
+    by line. Without ``classes.txt`` there are as many classes as the largest label, named by image folder.
+
+    Labels are one less than in the file. Boxes become x, y, x + width, y + height and are cut at the image border (36
+    test boxes of the data set overrun); x and y are used as written, as all published evaluators do.
+
+    Args:
+        data_root (str): Root folder.
+        split (str): ``'train'`` or ``'test'``.
+        with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split or
+            in test mode.
+        data_prefix (str | dict): Image folder relative to ``data_root``.
+        **kwargs: See :class:`LocalizationDataset`.
+
+    Raises:
+        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+    """
+
+    METAINFO = {'dataset_type': 'cub'}
+    CLIP_BOXES = True
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        with_boxes: bool | None = None,
+        data_prefix: str | dict = 'images',
+        **kwargs: Any,
+    ) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"split is {split!r}; accepted are 'train' and 'test'")
+        self.split = split
+        self.with_boxes = (
+            (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
+        )
+        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
+        """Read the lists; see :meth:`LocalizationDataset.load_entries`."""
+        root = Path(self.data_root)
+        if not (root / 'images.txt').is_file():
+            raise FileNotFoundError(f'{self.source}: no file {root / "images.txt"}; accepted is {_LAYOUT}')
+        paths = keyed_lines(root / 'images.txt', _id_and_text, '<id> <path>', problems)
+        labels = keyed_lines(
+            root / 'image_class_labels.txt', _id_and_label, '<id> <class, an integer from 1>', problems
+        )
+        in_train = keyed_lines(root / 'train_test_split.txt', _id_and_flag, '<id> <1 or 0>', problems)
+        boxes = None
+        if self.with_boxes:
+            boxes = keyed_lines(
+                root / 'bounding_boxes.txt', _id_and_box, '<id> <x> <y> <width> <height>', problems
+            )
+        class_names = self._class_names(root, paths, labels, problems)
+
+        entries = []
+        for key, path in paths.items():
+            absent = [
+                name
+                for name, table in (
+                    ('image_class_labels.txt', labels),
+                    ('train_test_split.txt', in_train),
+                    ('bounding_boxes.txt', boxes),
+                )
+                if table is not None and key not in table
+            ]
+            if absent:
+                problems.add('image without entry', f'id {key} ({path}) is not in {", ".join(absent)}')
+            elif in_train[key] == (self.split == 'train'):
+                entry = {'img_id': path, 'gt_label': labels[key]}
+                if boxes is not None:
+                    entry['gt_bboxes'] = boxes[key]
+                entries.append(entry)
+        return entries, class_names
+
+    def _class_names(
+        self, root: Path, paths: dict[str, str], labels: dict[str, int], problems: DatasetProblems
+    ) -> list[str]:
+        if (root / 'classes.txt').is_file():
+            names = keyed_lines(
+                root / 'classes.txt', _id_and_text, '<class, an integer from 1> <name>', problems
+            )
+            expected = [str(number) for number in range(1, len(names) + 1)]
+            if sorted(names) != sorted(expected):
+                raise DatasetError(
+                    f'{root / "classes.txt"}: class numbers {sorted(set(names) - set(expected))[:5]}; accepted are '
+                    f'1 to {len(names)}, the number of lines'
+                )
+            return [names[number] for number in expected]
+        count = max(labels.values(), default=-1) + 1
+        class_names = [str(number) for number in range(1, count + 1)]
+        for key, path in paths.items():
+            if key in labels and '/' in path and labels[key] >= 0:
+                class_names[labels[key]] = path.split('/')[0]
+        return class_names
+
+
+def _id_and_text(line: str) -> tuple[str, str]:
+    fields = line.split(maxsplit=1)  # a name may hold blanks
+    if len(fields) != 2:
+        raise ValueError(f'{len(fields)} fields instead of 2')
+    return fields[0], fields[1]
+
+
+def _id_and_label(line: str) -> tuple[str, int]:
+    key, label = split_fields(line, 2)
+    return key, int(label) - 1
+
+
+def _id_and_flag(line: str) -> tuple[str, bool]:
+    key, flag = split_fields(line, 2)
+    if flag not in ('0', '1'):
+        raise ValueError(f'{flag!r} is neither 0 nor 1')
+    return key, flag == '1'
+
+
+def _id_and_box(line: str) -> tuple[str, np.ndarray]:
+    key, *fields = split_fields(line, 5)
+    x, y, width, height = finite_floats(fields)
+    return key, np.array([[x, y, x + width, y + height]], dtype=np.float64)

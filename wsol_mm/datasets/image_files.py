@@ -1,0 +1,152 @@
+"""Cheap and less cheap checks of image files: existence, size in the header, decoding."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from struct import error as StructError
+from typing import TypeVar
+
+from PIL import Image
+
+Result = TypeVar('Result')
+
+#: What Pillow raises for files that are damaged or no images (UnidentifiedImageError is an OSError).
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, StructError, Image.DecompressionBombError)
+
+#: File name ends taken for images, in lower case.
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+
+_EXIF_ORIENTATION = 0x0112
+_EXIF_SWAPS_SIDES = (5, 6, 7, 8)
+
+
+def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
+    """Find the files that do not exist, with one directory listing per folder.
+
+    A listing costs one system call for some hundred names, where a stat per file costs one each: 1.28 million
+    images in 1,000 folders are checked in about a second on a local disk, once their folders are cached.
+
+    Args:
+        root (str | Path): Folder to which the paths are relative.
+        relative_paths (Iterable[str]): Paths with ``/`` between their parts.
+
+    Returns:
+        list[str]: The paths with no file (or link to one), in the order given.
+    """
+    listings: dict[str, set[str]] = {}
+    missing = []
+    for path in relative_paths:
+        folder, _, name = path.rpartition('/')
+        listing = listings.get(folder)
+        if listing is None:
+            listing = listings[folder] = _file_names(os.path.join(root, folder))
+        if name not in listing:
+            missing.append(path)
+    return missing
+
+
+def _file_names(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if not entry.is_dir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def list_images(
+    folder: str | Path, extensions: Sequence[str] = IMAGE_EXTENSIONS, recursive: bool = True
+) -> tuple[list[str], int]:
+    """List the images in a folder, sorted; hidden files and folders are left out.
+
+    Args:
+        folder (str | Path): The folder.
+        extensions (Sequence[str]): Accepted name ends, in lower case; compared without regard to case.
+        recursive (bool): Look into folders inside, too. Links to folders are followed.
+
+    Returns:
+        tuple[list[str], int]: Paths relative to ``folder`` with ``/`` between the parts, and the number of
+        other files met.
+    """
+    extensions = tuple(extensions)
+    found: list[str] = []
+    others = 0
+    pending = ['']
+    seen = set()  # links may lead back to a folder above them
+    while pending:
+        inside = pending.pop()
+        real = os.path.realpath(os.path.join(folder, inside))
+        if real in seen:
+            continue
+        seen.add(real)
+        with os.scandir(os.path.join(folder, inside)) as entries:
+            for entry in entries:
+                if entry.name.startswith('.'):
+                    continue
+                if entry.is_dir():
+                    if recursive:
+                        pending.append(f'{inside}{entry.name}/')
+                elif entry.name.lower().endswith(extensions):
+                    found.append(inside + entry.name)
+                else:
+                    others += 1
+    return sorted(found), others
+
+
+def image_size(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
+    """Read the size of an image from its header.
+
+    Args:
+        path (str | Path): The image file.
+        apply_exif (bool): Give the size after the EXIF orientation is applied, as a viewer shows it.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels.
+
+    Raises:
+        OSError: If the file is missing or its header is not that of an image (or another of
+            :data:`DECODE_ERRORS`).
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        if apply_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in _EXIF_SWAPS_SIDES:
+            width, height = height, width
+    return width, height
+
+
+def decode_failure(path: str | Path) -> str | None:
+    """Decode an image and throw it away.
+
+    Args:
+        path (str | Path): The image file.
+
+    Returns:
+        str | None: Why it does not decode; None if it does.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except DECODE_ERRORS as error:
+        return f'{type(error).__name__}: {error}'
+    return None
+
+
+def map_threads(
+    function: Callable[[str], Result], paths: Sequence[str], threads: int | None = None
+) -> list[Result]:
+    """Apply a function to many files in a pool of threads; results in order.
+
+    Reading and Pillow's decoders release the interpreter lock, so threads serve slow disks and many cores.
+
+    Args:
+        function (Callable): Called with each path.
+        paths (Sequence[str]): The paths.
+        threads (int, optional): Size of the pool; None for twice the number of cores, at most 32.
+
+    Returns:
+        list: Results in the order of ``paths``.
+    """
+    if threads is None:
+        threads = min(32, 2 * (os.cpu_count() or 1))
+    with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
+        return list(pool.map(function, paths))

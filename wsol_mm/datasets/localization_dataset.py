@@ -1,0 +1,402 @@
+"""The base of all data sets for weakly supervised object localization."""
+
+import logging
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.logging import print_log
+from mmpretrain.datasets import BaseDataset
+
+from .boxes import check_boxes
+from .dataset_problems import DatasetError, DatasetProblems
+from .image_files import DECODE_ERRORS, decode_failure, image_size, map_threads, missing_files
+from .list_files import read_lines
+
+#: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
+_PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
+
+#: Side of the black image that stands in for one of unknown size.
+_STAND_IN_SIDE = 224
+
+
+class LocalizationDataset(BaseDataset):
+    """Images with one label each and, for evaluation, ground-truth boxes or masks.
+
+    A subclass implements :meth:`load_entries`; everything else (checks, class selection, few-shot subsets,
+    behaviour towards damaged images) is here. Items before the pipeline (:meth:`get_data_info`) hold
+
+    - ``img_id`` (str): the path relative to the image folder, with ``/``; the same on every machine;
+    - ``img_path`` (str), ``gt_label`` (int), ``sample_idx`` (int);
+    - ``gt_bboxes``: (N, 4) float64, x0 y0 x1 y1 in pixels of the file on disk, if the data set has boxes;
+    - ``mask_paths`` (list[str]) and ``ignore_path`` (str or None), if it has masks;
+    - ``width``, ``height`` (int) of the file on disk, where known (always where there are boxes).
+
+    For the pipeline ``gt_bboxes`` is renamed ``ori_gt_bboxes``, because mmcv's geometric transforms change
+    boxes of the first name, and evaluation wants the boxes of the file; ``PackLocalizationInputs`` packs them as
+    ``gt_bboxes``.
+
+    Checked at start-up: list files (every line), labels, that each image exists (one listing per folder), boxes,
+    classes without images. The sizes of images *with boxes* are read from the file headers, which costs about
+    0.1 ms per image; images without boxes (1.28 million training images of ILSVRC) are not opened. With
+    ``verify_images`` every image is decoded, which takes as long as an epoch of data loading.
+
+    An image that does not decode later, at run time, raises :class:`DatasetError` with its name. With
+    ``on_error='skip'`` it is replaced, in training, by the next good one; in test mode a black image of its size
+    stands in, which keeps its place, label and boxes, and carries the reason in the meta field ``load_error``, so
+    that it counts as one failure and never loses a run's results.
+
+    Args:
+        data_root (str): Root folder of the data set.
+        data_prefix (str | dict): Image folder relative to ``data_root``, or a dict with ``img_path`` (and
+            ``mask_path``).
+        classes (str | Sequence[str], optional): Use only these classes, labelled 0, 1, ... in this order: their
+            names, or the path of a text file with one name a line. None for all.
+        shots_per_class (int, optional): Use only so many images of each class, drawn without replacement. The
+            draw of a class depends on ``shots_seed``, the class name and the image ids alone, not on the order of
+            files nor on the other classes.
+        shots_seed (int): Seed of that draw.
+        on_error (str): ``'raise'`` stops at start-up with all problems counted and the first few named;
+            ``'skip'`` leaves out what is affected, counts it in :attr:`skipped` and logs one line.
+        check_files (bool): Look whether the image files exist.
+        clip_boxes (bool, optional): Cut boxes at the image border instead of reporting those that overrun by more
+            than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
+        read_sizes (bool): Read the headers of images with boxes.
+        verify_images (bool): Decode all images at start-up.
+        apply_exif (bool, optional): Sizes and boxes are those of the image after its EXIF orientation is
+            applied. Must agree with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
+            ``'color_ignore_orientation'`` does not. None for the data set's own rule (:attr:`APPLY_EXIF`).
+        **kwargs: Other arguments of mmpretrain's ``BaseDataset`` (``pipeline``, ``test_mode``, ``lazy_init``,
+            ``indices``, ``metainfo``, ...).
+
+    Raises:
+        DatasetError: If something is wrong with the files and ``on_error`` is ``'raise'``, or nothing is left.
+        FileNotFoundError: If a list file is missing.
+        ValueError: If an argument is out of range.
+    """
+
+    #: Cut boxes that overrun the image?
+    CLIP_BOXES: bool = False
+    #: Apply EXIF orientation?
+    APPLY_EXIF: bool = False
+
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: str | dict = '',
+        classes: str | Sequence[str] | None = None,
+        shots_per_class: int | None = None,
+        shots_seed: int = 0,
+        on_error: str = 'raise',
+        check_files: bool = True,
+        clip_boxes: bool | None = None,
+        read_sizes: bool = True,
+        verify_images: bool = False,
+        apply_exif: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if shots_per_class is not None and (not isinstance(shots_per_class, int) or shots_per_class < 1):
+            raise ValueError(f'shots_per_class is {shots_per_class!r}; accepted are None and integers >= 1')
+        self.class_selection = classes
+        self.shots_per_class = shots_per_class
+        self.shots_seed = shots_seed
+        self.on_error = on_error
+        self.check_files = check_files
+        self.clip_boxes = self.CLIP_BOXES if clip_boxes is None else clip_boxes
+        self.read_sizes = read_sizes
+        self.verify_images = verify_images
+        self.apply_exif = self.APPLY_EXIF if apply_exif is None else apply_exif
+        #: Number of entries left out at start-up, by kind of problem.
+        self.skipped: dict[str, int] = {}
+        # expanduser only: '' must stay '' for the base class
+        data_root = str(Path(data_root).expanduser()) if data_root else ''
+        kwargs.setdefault('ann_file', '')
+        DatasetProblems('', on_error)  # refuses a wrong on_error before anything is read
+        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    # ------------------------------------------------------------------ what a subclass gives
+
+    @abstractmethod
+    def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
+        """Read the data set's lists.
+
+        Args:
+            problems (DatasetProblems): Where everything wrong with one line or image is reported. An entry with a
+                problem is left out.
+
+        Returns:
+            tuple[list[dict], list[str]]: One dict per image with ``img_id``, ``gt_label`` and optionally
+            ``gt_bboxes``, ``mask_paths`` and ``ignore_path`` (relative to the mask folder), ``width`` and
+            ``height``; and the class names by index.
+        """
+
+    # ------------------------------------------------------------------ start-up
+
+    @property
+    def source(self) -> str:
+        """The data set and its place, for messages."""
+        return f'{type(self).__name__} ({self.data_root or self.img_prefix or self.ann_file})'
+
+    def load_data_list(self) -> list[dict]:
+        """Read, check and select; see the class description.
+
+        Returns:
+            list[dict]: One dict per image.
+
+        Raises:
+            DatasetError: If something is wrong (``on_error='raise'``), or no image is left.
+            FileNotFoundError: If a list file is missing.
+            ValueError: If ``classes`` names a class that the data set does not have.
+        """
+        problems = DatasetProblems(self.source, self.on_error)
+        entries, class_names = self.load_entries(problems)
+        entries = self._check_labels(entries, len(class_names), problems)
+        problems.stop_if_strict()  # what follows from a bad line would only hide it
+        if self.class_selection is not None:
+            entries, class_names = self._select_classes(entries, class_names)
+        if self.check_files:
+            entries = self._check_files(entries, problems)
+            problems.stop_if_strict()
+        entries = self._check_boxes(entries, problems)
+        if self.verify_images:
+            entries = self._check_decoding(entries, problems)
+        self._check_empty_classes(entries, class_names, problems)
+        if self.shots_per_class is not None:
+            entries = self._draw_shots(entries, class_names, problems)
+        problems.stop_if_strict()
+        problems.log_summary()
+        self.skipped = dict(problems.counts)
+        if not entries:
+            raise DatasetError(f'{self.source} holds no image that can be used; skipped: {self.skipped}')
+        given = self._metainfo.get('classes')
+        if given is not None and len(given) != len(class_names):
+            raise ValueError(
+                f'metainfo["classes"] has {len(given)} names, but {self.source} has {len(class_names)} classes; '
+                'use the argument `classes` to select some'
+            )
+        self._metainfo.setdefault('classes', tuple(class_names))
+        return entries
+
+    def _check_labels(self, entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
+        good = []
+        for entry in entries:
+            if 0 <= entry['gt_label'] < num_classes:
+                good.append(entry)
+            else:
+                problems.add(
+                    'label out of range',
+                    f'{entry["img_id"]}: {entry["gt_label"]}; accepted: 0 to {num_classes - 1}',
+                )
+        return good
+
+    def _select_classes(self, entries: list[dict], class_names: list[str]) -> tuple[list[dict], list[str]]:
+        if isinstance(self.class_selection, str):
+            wanted = [line for _, line in read_lines(Path(self.class_selection).expanduser())]
+        else:
+            wanted = list(self.class_selection)
+        index = {name: label for label, name in enumerate(class_names)}
+        unknown = [name for name in wanted if name not in index]
+        if unknown or len(set(wanted)) != len(wanted) or not wanted:
+            raise ValueError(
+                f'classes: unknown {unknown[:5]!r} or repeated or no names; accepted are different names out of the '
+                f'{len(class_names)} classes of {self.source}: {class_names[:5]!r} ...'
+            )
+        new_label = {index[name]: label for label, name in enumerate(wanted)}
+        kept = [
+            {**entry, 'gt_label': new_label[entry['gt_label']]}
+            for entry in entries
+            if entry['gt_label'] in new_label
+        ]
+        return kept, wanted
+
+    def _check_files(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
+        missing = set(missing_files(self.img_prefix, [entry['img_id'] for entry in entries]))
+        for img_id in missing if len(missing) == len(entries) else sorted(missing):
+            problems.add('missing image', str(Path(self.img_prefix, img_id)))
+        return [entry for entry in entries if entry['img_id'] not in missing] if missing else entries
+
+    def _check_boxes(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
+        positions = [i for i, entry in enumerate(entries) if 'gt_bboxes' in entry]
+        if not positions:
+            return entries
+        sizes: list = [None] * len(positions)
+        if self.read_sizes and self.check_files:
+            paths = [str(Path(self.img_prefix, entries[i]['img_id'])) for i in positions]
+            sizes = map_threads(partial(_size_or_failure, apply_exif=self.apply_exif), paths)
+        bad = set()
+        num_cut = 0
+        for position, size in zip(positions, sizes, strict=True):
+            entry = entries[position]
+            listed = (entry['width'], entry['height']) if 'width' in entry else None
+            if isinstance(size, str):
+                problems.add('image that does not decode', size)
+                bad.add(position)
+                continue
+            if size is not None and listed is not None and size != listed:
+                problems.add(
+                    'size that differs from the list',
+                    f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
+                    '(width x height), so the boxes would not fit',
+                )
+                bad.add(position)
+                continue
+            size = size or listed
+            if size is not None:
+                entry['width'], entry['height'] = size
+            boxes, cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, self.clip_boxes)
+            num_cut += cut
+            if len(boxes) == 0 and len(entry['gt_bboxes']) > 0:
+                bad.add(position)  # its boxes have been reported one by one
+            entry['gt_bboxes'] = boxes
+        if num_cut:
+            print_log(f'{self.source}: cut {num_cut} box(es) at the image border', logger='current')
+        return [entry for i, entry in enumerate(entries) if i not in bad]
+
+    def _check_decoding(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
+        paths = [str(Path(self.img_prefix, entry['img_id'])) for entry in entries]
+        failures = map_threads(decode_failure, paths)
+        for path, failure in zip(paths, failures, strict=True):
+            if failure:
+                problems.add('image that does not decode', f'{path}: {failure}')
+        return [entry for entry, failure in zip(entries, failures, strict=True) if not failure]
+
+    def _check_empty_classes(
+        self, entries: list[dict], class_names: list[str], problems: DatasetProblems
+    ) -> None:
+        """A class that nothing can be learned of is an error; a test set may well lack some classes."""
+        present = {entry['gt_label'] for entry in entries}
+        empty = [name for label, name in enumerate(class_names) if label not in present]
+        if empty and self.test_mode:
+            print_log(
+                f'{self.source}: {len(empty)} of {len(class_names)} classes have no image: {empty[:5]}',
+                logger='current',
+            )
+        elif empty:
+            for name in empty:
+                problems.add('class without images', f'{name}; pass `classes` to leave it out')
+
+    def _draw_shots(
+        self, entries: list[dict], class_names: list[str], problems: DatasetProblems
+    ) -> list[dict]:
+        positions: dict[int, list[int]] = {}
+        for position, entry in enumerate(entries):
+            positions.setdefault(entry['gt_label'], []).append(position)
+        chosen: list[int] = []
+        for label, members in positions.items():
+            if len(members) < self.shots_per_class:
+                problems.add(
+                    'class with too few images',
+                    f'{class_names[label]}: {len(members)}; shots_per_class={self.shots_per_class}',
+                )
+                chosen.extend(members)
+                continue
+            members = sorted(members, key=lambda position: entries[position]['img_id'])
+            # seeded by the name: the same images whatever other classes are in use
+            generator = np.random.default_rng([self.shots_seed, *class_names[label].encode()])
+            drawn = generator.choice(len(members), self.shots_per_class, replace=False)
+            chosen.extend(members[i] for i in drawn)
+        return [entries[position] for position in sorted(chosen)]
+
+    # ------------------------------------------------------------------ items
+
+    def get_data_info(self, idx: int) -> dict:
+        """Get an item as it enters the pipeline; see the class description.
+
+        Args:
+            idx (int): Index of the item.
+
+        Returns:
+            dict: The item.
+        """
+        info = super().get_data_info(idx)
+        # joined here, not stored: with a million images the prefix would be most of the memory
+        info['img_path'] = _join(self.img_prefix, info['img_id'])
+        if 'mask_paths' in info:
+            prefix = self.data_prefix.get('mask_path', self.img_prefix)
+            info['mask_paths'] = [_join(prefix, path) for path in info['mask_paths']]
+            ignore = info.get('ignore_path')
+            info['ignore_path'] = _join(prefix, ignore) if ignore else None
+        return info
+
+    def prepare_data(self, idx: int) -> Any:
+        """Get an item through the pipeline.
+
+        Args:
+            idx (int): Index of the item.
+
+        Returns:
+            Any: What the pipeline returns. With ``on_error='skip'`` that of the next good image (training) or of a
+            black one (test mode), if the image does not decode.
+
+        Raises:
+            DatasetError: If the image does not decode and ``on_error`` is ``'raise'``, or if all of the next
+                ``max_refetch`` images do not either.
+        """
+        for offset in range(min(self.max_refetch, len(self) - 1) + 1):
+            info = self.get_data_info((idx + offset) % len(self))
+            if 'gt_bboxes' in info:
+                info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+            try:
+                return self.pipeline(dict(info))
+            except _PIPELINE_ERRORS as error:
+                reason = str(error) if isinstance(error, DatasetError) else decode_failure(info['img_path'])
+                if reason is None:  # the image is fine: an error of the pipeline
+                    raise
+                message = f'{self.source}: image {info["img_path"]} cannot be used: {reason}'
+                if self.on_error == 'raise':
+                    raise DatasetError(f"{message}; pass on_error='skip' to go on without it") from error
+                if self.test_mode:
+                    print_log(
+                        f'{message}; counted with a black image', logger='current', level=logging.WARNING
+                    )
+                    return self._stand_in(info, reason, error)
+                print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
+        raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')
+
+    def _stand_in(self, info: dict, reason: str, error: BaseException) -> Any:
+        loaders = [isinstance(transform, LoadImageFromFile) for transform in self.pipeline.transforms]
+        if not any(loaders):
+            raise DatasetError(
+                f'{self.source}: image {info["img_path"]} cannot be used ({reason}), and the pipeline has no '
+                'LoadImageFromFile that a black image could replace'
+            ) from error
+        shape = (info.get('height', _STAND_IN_SIDE), info.get('width', _STAND_IN_SIDE))
+        data = {**info, 'load_error': reason, 'img_shape': shape, 'ori_shape': shape}
+        data['img'] = np.zeros((*shape, 3), np.uint8)
+        for transform, is_loader in zip(self.pipeline.transforms, loaders, strict=True):
+            data = data if is_loader else transform(data)
+        return data
+
+    def extra_repr(self) -> list[str]:
+        """Lines for ``repr``: image folder, subset and skipped entries."""
+        lines = [f'Prefix of images: \t{self.img_prefix}']
+        if self.shots_per_class is not None:
+            lines.append(f'Shots per class: \t{self.shots_per_class} (seed {self.shots_seed})')
+        if self._fully_initialized and self.skipped:
+            lines.append(f'Skipped: \t{self.skipped}')
+        return lines
+
+    def class_counts(self) -> Counter:
+        """Count the images of each class.
+
+        Returns:
+            Counter: Number of images by label.
+        """
+        return Counter(self.get_gt_labels().tolist())
+
+
+def _join(prefix: str, path: str) -> str:
+    return f'{prefix.rstrip("/")}/{path}' if prefix else path
+
+
+def _size_or_failure(path: str, apply_exif: bool) -> tuple[int, int] | str:
+    try:
+        return image_size(path, apply_exif)
+    except DECODE_ERRORS as error:
+        return f'{path}: {type(error).__name__}: {error}'

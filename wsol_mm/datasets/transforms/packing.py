@@ -1,0 +1,87 @@
+"""Packs what localization needs into a data sample."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmpretrain.datasets.transforms import PackInputs
+
+from wsol_mm.registry import TRANSFORMS
+
+from ..dataset_problems import DatasetError
+
+
+@TRANSFORMS.register_module()
+class PackLocalizationInputs(PackInputs):
+    """mmpretrain's ``PackInputs`` with ground-truth boxes and masks.
+
+    **Required keys:** ``img``, ``ori_shape``.
+
+    **Packed:** ``inputs``, the uint8 image (3, h, w); ``data_samples``, a ``DataSample`` with
+
+    - ``gt_label``: (1,) int64 tensor;
+    - ``gt_bboxes``: (N, 4) float64 array from the key ``ori_gt_bboxes``: x0 y0 x1 y1 in pixels of the file on disk,
+      untouched by the transforms (evaluation converts them by ``ori_shape``, ``scale_factor`` and ``img_shape``);
+    - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the network input, if
+      ``LoadLocalizationMask`` made one;
+    - meta fields as in ``meta_keys``; ``ori_shape`` (H, W), ``img_shape`` (h, w) of the network input and
+      ``scale_factor`` (w, h) are always plain tuples.
+
+    Args:
+        meta_keys (Sequence[str]): Keys to keep as meta fields, where present.
+
+    Raises:
+        ValueError: If the item has ``gt_bboxes`` but no ``ori_gt_bboxes``: after mmcv's transforms those may no
+            longer be the boxes of the file.
+        DatasetError: If the image read differs in size from what the data set found, so that boxes would not fit.
+    """
+
+    DEFAULT_META_KEYS = (
+        'sample_idx',
+        'img_path',
+        'img_id',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+        'flip',
+        'flip_direction',
+        'load_error',
+    )
+
+    def __init__(self, meta_keys: Sequence[str] = DEFAULT_META_KEYS) -> None:
+        super().__init__(input_key='img', algorithm_keys=(), meta_keys=meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Pack an item.
+
+        Args:
+            results (dict): The item after all other transforms.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+        """
+        if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
+            raise ValueError(
+                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; boxes of the file on disk are '
+                'accepted under the key `ori_gt_bboxes`'
+            )
+        if 'width' in results and tuple(results['ori_shape'][:2]) != (results['height'], results['width']):
+            height, width = results['ori_shape'][:2]
+            raise DatasetError(
+                f'{results.get("img_path")}: read as {width}x{height}, but the data set found '
+                f'{results["width"]}x{results["height"]} (width x height), so the boxes would not fit. Loader and '
+                "data set must agree on EXIF orientation: color_type='color' goes with apply_exif=True, "
+                "'color_ignore_orientation' with False"
+            )
+        results['img_shape'] = tuple(results['img'].shape[:2])  # some crops leave (h, w, 3)
+        results['ori_shape'] = tuple(results['ori_shape'][:2])
+        packed = super().transform(results)
+        sample = packed['data_samples']
+        if 'ori_gt_bboxes' in results:
+            boxes = np.asarray(results['ori_gt_bboxes'], dtype=np.float64).reshape(-1, 4)
+            sample.set_field(boxes, 'gt_bboxes', dtype=np.ndarray)
+        if 'gt_mask' in results:
+            sample.set_field(results['gt_mask'], 'gt_mask', dtype=np.ndarray)
+        return packed
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(meta_keys={tuple(self.meta_keys)})'
