@@ -149,7 +149,9 @@ def predict_boxes(
         ValueError: If ``threshold`` is None and the protocol sweeps thresholds.
     """
     if threshold is None and len(protocol.thresholds) != 1:
-        raise ValueError(f'threshold must be given: protocol {protocol.name!r} has {len(protocol.thresholds)}')
+        raise ValueError(
+            f'threshold must be given: protocol {protocol.name!r} has {len(protocol.thresholds)}'
+        )
     thresholds = protocol.thresholds if threshold is None else (threshold,)
     single = replace(
         protocol, thresholds=thresholds, contours='largest', clip_ends=False, threshold_choice='fixed'

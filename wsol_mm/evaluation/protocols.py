@@ -112,7 +112,9 @@ class LocalizationProtocol:
         if self.threshold_choice == 'fixed' and len(taus) != 1:
             raise ValueError(f"threshold_choice 'fixed' needs one threshold, found {len(taus)}")
         if self.report != 'localization' and self.threshold_choice != 'each':
-            raise ValueError(f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}")
+            raise ValueError(
+                f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}"
+            )
         if self.report == 'localization' and self.threshold_choice == 'each':
             raise ValueError("report 'localization' needs threshold_choice 'fixed' or 'joint', found 'each'")
         if self.contours == 'all' and self.region == 'pixels':

@@ -33,7 +33,9 @@ def box_intersections(
     """Areas (M, G) shared by boxes (M, 4) and ground-truth boxes (G, 4)."""
     a = np.asarray(boxes, np.float64)[:, None]
     b = np.asarray(gt_boxes, np.float64)[None]
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + (1.0 if inclusive else 0.0)
+    sides = (
+        np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + (1.0 if inclusive else 0.0)
+    )
     return np.prod(np.maximum(sides, 0.0), axis=-1)
 
 
@@ -69,7 +71,9 @@ class TestGeometry(NamedTuple):
         """
         for key in ('ori_shape', 'img_shape'):
             if key not in metainfo:
-                raise KeyError(f'the data sample lacks the meta key {key!r}: add it to PackLocalizationInputs')
+                raise KeyError(
+                    f'the data sample lacks the meta key {key!r}: add it to PackLocalizationInputs'
+                )
         height, width = metainfo['ori_shape'][:2]
         crop = metainfo['img_shape'][1], metainfo['img_shape'][0]
         scale = metainfo.get('scale_factor', (1.0, 1.0))
@@ -155,7 +159,9 @@ def _continuous(
         resized = image * short / image.min()
     else:
         resized = np.array(geometry.resized, np.float64)
-    offset = np.array([round((side - crop + 1) / 2) for side, crop in zip(resized, frame, strict=True)], np.float64)
+    offset = np.array(
+        [round((side - crop + 1) / 2) for side, crop in zip(resized, frame, strict=True)], np.float64
+    )
     corner = low / image * resized - offset
     extent = (high - low) / image * resized
     return np.clip(np.concatenate([corner, corner + extent], axis=1), 0, np.tile(frame, 2))

@@ -39,4 +39,3 @@ def localization_outcome(
     if overlap[best] / gt_areas[best] >= 0.7:
         return 'more'
     return 'other'
-

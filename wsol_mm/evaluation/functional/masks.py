@@ -33,7 +33,9 @@ def rasterize_masks(
         merged = np.zeros((size[1], size[0]), bool)
         for index, mask in enumerate(group):
             if mask.ndim != 2 or mask.size == 0:
-                raise ValueError(f'{name}[{index}] must be a non-empty 2-D grey mask, found shape {mask.shape}')
+                raise ValueError(
+                    f'{name}[{index}] must be a non-empty 2-D grey mask, found shape {mask.shape}'
+                )
             merged |= cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) > 0.5
         return merged
 

@@ -5,39 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_mm.registry import METRICS
+
 import mmengine
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 
-from wsol_mm.registry import METRICS
-
 from ..functional.boxes import TestGeometry
-from ..functional.error_breakdown import OUTCOMES, localization_outcome
-from ..functional.score_maps import ConstantMapError
-from ..map_boxes import MapIoU, empty_map_iou, ground_truth_in_frame, localization_map_iou
+from ..map_boxes import ground_truth_in_frame
 from ..protocols import LocalizationProtocol, get_protocol
-from .protocol_summary import TOP_K, ProtocolCounts, summarize
-
-
-class ProtocolRecord(NamedTuple):
-    """What one image contributes to one protocol: bits, nothing that grows with the image.
-
-    Attributes:
-        known: Packed bits (K, criteria, T): hit by the map that serves rank < k, whatever its class.
-            K is 1 unless the protocol ranks maps.
-        labelled: Packed bits (criteria, T): hit by the map that counts for the label.
-        outcome: Index into ``OUTCOMES``, or -1.
-        constant_maps: Number of maps without contrast.
-        map_kind: 'label', 'predicted', 'ranked' or 'agnostic': the map that was really used.
-    """
-
-    known: NDArray[np.uint8]
-    labelled: NDArray[np.uint8]
-    outcome: int
-    constant_maps: int
-    map_kind: str
+from .protocol_record import TOP_K, MapsByClass, ProtocolRecord, make_record, rank_of_label
+from .protocol_summary import ProtocolCounts, summarize
 
 
 class ImageRecord(NamedTuple):
@@ -102,7 +82,9 @@ class LocalizationMetric(BaseMetric):
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
         self.protocols = [
-            get_protocol(item, dataset) if isinstance(item, str) else get_protocol(**{'dataset': dataset, **item})
+            get_protocol(item, dataset)
+            if isinstance(item, str)
+            else get_protocol(**{'dataset': dataset, **item})
             for item in protocols
         ]
         names = [protocol.name for protocol in self.protocols]
@@ -131,56 +113,29 @@ class LocalizationMetric(BaseMetric):
                     raise KeyError(f'{type(self).__name__} needs the field {key!r} in every data sample')
             label = int(np.asarray(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
-            position = np.flatnonzero(ranked == label)
-            rank = int(position[0]) if position.size else -1
             records = None
             gt_boxes = sample.get('gt_bboxes')
             if gt_boxes is not None and len(gt_boxes):
                 maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
                 records = tuple(
-                    self._record(protocol, maps, label, ranked, rank, np.asarray(gt_boxes), sample)
+                    self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
                     for protocol in self.protocols
                 )
-            self.results.append(ImageRecord(label, rank, records))
+            self.results.append(ImageRecord(label, rank_of_label(label, ranked), records))
 
     def _record(
         self,
         protocol: LocalizationProtocol,
-        maps: 'MapsByClass',
+        maps: MapsByClass,
         label: int,
         ranked: NDArray[np.integer],
-        rank: int,
         gt_boxes: NDArray[np.float64],
         metainfo: dict,
     ) -> ProtocolRecord:
         geometry = TestGeometry.from_metainfo(metainfo, protocol.frame_size)
         self._check_geometry(protocol, geometry)
         frame_boxes = ground_truth_in_frame(gt_boxes, geometry, protocol)
-        classes = {'label': [label], 'predicted': ranked[:1], 'ranked': ranked[: max(TOP_K)]}[protocol.map_source]
-        if maps.agnostic:
-            classes = classes[:1]
-        constant = 0
-        results: list[MapIoU] = []
-        for wanted in classes:
-            try:
-                results.append(localization_map_iou(maps[int(wanted)], frame_boxes, geometry.frame, protocol))
-            except ConstantMapError:
-                constant += 1
-                results.append(empty_map_iou(frame_boxes, geometry.frame, protocol))
-        iou = np.stack([result.iou for result in results])
-        hits = np.stack([iou > level if strict else iou >= level for level, strict in protocol.criteria], axis=1)
-        if protocol.map_source == 'ranked' and not maps.agnostic:
-            known = np.stack([hits[:k].any(axis=0) for k in TOP_K])
-            labelled = hits[rank] if rank >= 0 else np.zeros_like(hits[0])
-        else:
-            known, labelled = hits[:1], hits[0]
-        outcome = -1
-        if protocol.error_breakdown:
-            assert results[0].boxes is not None  # guaranteed by LocalizationProtocol
-            name = localization_outcome(results[0].boxes[0], frame_boxes, rank == 0, protocol.inclusive_iou)
-            outcome = OUTCOMES.index(name)
-        kind = 'agnostic' if maps.agnostic else protocol.map_source
-        return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind)
+        return make_record(protocol, maps, label, ranked, frame_boxes, geometry.frame)
 
     def _check_geometry(self, protocol: LocalizationProtocol, geometry: TestGeometry) -> None:
         square = geometry.image[0] == geometry.image[1]
@@ -238,30 +193,6 @@ class LocalizationMetric(BaseMetric):
             Path(self.report_file).parent.mkdir(parents=True, exist_ok=True)
             mmengine.dump(report, self.report_file, indent=1)
         return metrics
-
-
-class MapsByClass:
-    """The localization maps of one image, looked up by class.
-
-    Args:
-        maps: Maps (K, h, w).
-        labels: Class of each map (K,); a single -1 marks a class-agnostic map.
-    """
-
-    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-        self.maps = maps
-        self.labels = labels
-        self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
-
-    def __getitem__(self, label: int) -> NDArray[np.floating]:
-        if self.agnostic:
-            return self.maps[0]
-        found = np.flatnonzero(self.labels == label)
-        if not found.size:
-            raise KeyError(
-                f'no localization map of class {label}, only of {self.labels.tolist()}: raise map_topk of the head'
-            )
-        return self.maps[found[0]]
 
 
 def load_thresholds(protocols: Sequence[LocalizationProtocol], path: str) -> dict[str, dict[str, float]]:

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.registry import METRICS
+
 import numpy as np
 from mmengine.evaluator import BaseMetric
-
-from wsol_mm.registry import METRICS
 
 from ..functional.boxes import TestGeometry
 from ..functional.masks import PixelHistograms, best_pixel_iou, pixel_average_precision, pixel_histograms
 from ..functional.score_maps import ConstantMapError
 from ..map_boxes import score_map
 from ..protocols import get_protocol
-from .localization_metric import MapsByClass, to_numpy
+from .localization_metric import to_numpy
+from .protocol_record import MapsByClass
 
 
 @METRICS.register_module()
@@ -61,7 +62,9 @@ class PixelAveragePrecision(BaseMetric):
         """
         for sample in data_samples:
             if 'gt_mask' not in sample:
-                raise KeyError("PixelAveragePrecision needs 'gt_mask': add LoadLocalizationMask to the pipeline")
+                raise KeyError(
+                    "PixelAveragePrecision needs 'gt_mask': add LoadLocalizationMask to the pipeline"
+                )
             mask = to_numpy(sample['gt_mask'])
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
             label = int(np.asarray(sample['gt_label']).reshape(-1)[0])

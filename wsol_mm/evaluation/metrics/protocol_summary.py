@@ -1,27 +1,18 @@
 """Counting the records of all images into the metrics of one protocol."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..functional.error_breakdown import OUTCOMES
 from ..protocols import LocalizationProtocol
+from .protocol_record import TOP_K, ProtocolRecord
 
-TOP_K = (1, 5)
 _MAP_SUFFIX = {'label': '', 'predicted': '_predicted', 'ranked': '_ranked', 'agnostic': '_agnostic'}
 # Images unpacked at a time: bounds the memory of 1,000 thresholds x 3 levels at about 25 MB.
 _CHUNK = 4096
-
-
-class Record(Protocol):
-    """The fields of a protocol record that are counted, see ``ProtocolRecord``."""
-
-    known: NDArray[np.uint8]
-    labelled: NDArray[np.uint8]
-    outcome: int
-    map_kind: str
 
 
 class ProtocolCounts(NamedTuple):
@@ -48,7 +39,7 @@ class ProtocolCounts(NamedTuple):
     def from_records(
         cls,
         protocol: LocalizationProtocol,
-        records: Sequence[Record],
+        records: Sequence[ProtocolRecord],
         labels: NDArray[np.integer],
         ranks: NDArray[np.integer],
         per_class: bool = False,
@@ -129,7 +120,9 @@ def summarize(
                 f'BoxAcc@{level:g}': _percent(counts.known[0, i], counts.images).tolist()
                 for i, level in enumerate(protocol.iou_levels)
             },
-            'Top-1_Loc': _percent(counts.located[0, -1 if protocol.strict_loc else half], counts.images).tolist(),
+            'Top-1_Loc': _percent(
+                counts.located[0, -1 if protocol.strict_loc else half], counts.images
+            ).tolist(),
         },
     }
     if counts.outcomes is not None:
@@ -188,7 +181,9 @@ def _localization(
     if protocol.threshold_choice != 'fixed':
         values['threshold'] = choose.value(index)
     if len(protocol.iou_levels) > 1:
-        accuracies = [float(_percent(counts.known[0, i, index], counts.images)) for i in range(len(protocol.iou_levels))]
+        accuracies = [
+            float(_percent(counts.known[0, i, index], counts.images)) for i in range(len(protocol.iou_levels))
+        ]
         for level, accuracy in zip(protocol.iou_levels, accuracies, strict=True):
             values[f'IoU{round(100 * level)}'] = accuracy
         values['IoU_mean'] = float(np.mean(accuracies))

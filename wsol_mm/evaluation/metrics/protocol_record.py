@@ -1,0 +1,115 @@
+"""What one image contributes to one protocol."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..functional.error_breakdown import OUTCOMES, localization_outcome
+from ..functional.score_maps import ConstantMapError
+from ..map_boxes import MapIoU, empty_map_iou, localization_map_iou
+from ..protocols import LocalizationProtocol
+
+# Ranks for which Top-k numbers are made; no protocol looks at more predicted classes than the last.
+TOP_K = (1, 5)
+
+
+class ProtocolRecord(NamedTuple):
+    """Result of one image under one protocol: bits, nothing that grows with the image.
+
+    Attributes:
+        known: Packed bits (K, criteria, T): hit by a map that serves rank < k, whatever its class.
+            K is 1 unless the protocol ranks maps.
+        labelled: Packed bits (criteria, T): hit by the map that counts for the label.
+        outcome: Index into ``OUTCOMES``, or -1.
+        constant_maps: Number of maps without contrast.
+        map_kind: 'label', 'predicted', 'ranked' or 'agnostic': the map that was really used.
+    """
+
+    known: NDArray[np.uint8]
+    labelled: NDArray[np.uint8]
+    outcome: int
+    constant_maps: int
+    map_kind: str
+
+
+class MapsByClass:
+    """The localization maps of one image, looked up by class.
+
+    Args:
+        maps: Maps (K, h, w).
+        labels: Class of each map (K,); a single -1 marks a class-agnostic map.
+    """
+
+    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+        self.maps = maps
+        self.labels = labels
+        self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
+
+    def __getitem__(self, label: int) -> NDArray[np.floating]:
+        if self.agnostic:
+            return self.maps[0]
+        found = np.flatnonzero(self.labels == label)
+        if not found.size:
+            raise KeyError(
+                f'no localization map of class {label}, only of {self.labels.tolist()}: raise map_topk of the head'
+            )
+        return self.maps[found[0]]
+
+
+def rank_of_label(label: int, ranked: NDArray[np.integer]) -> int:
+    """Position of the label among the predicted classes, -1 if it is not there."""
+    position = np.flatnonzero(ranked == label)
+    return int(position[0]) if position.size else -1
+
+
+def make_record(
+    protocol: LocalizationProtocol,
+    maps: MapsByClass,
+    label: int,
+    ranked: NDArray[np.integer],
+    frame_boxes: NDArray[np.number],
+    size: tuple[int, int],
+) -> ProtocolRecord:
+    """Evaluate the maps of one image under one protocol.
+
+    Args:
+        protocol: The protocol.
+        maps: Localization maps of the label and of the predicted classes, or a class-agnostic one.
+        label: Ground-truth class.
+        ranked: Predicted classes, best first (at least five where the model has as many).
+        frame_boxes: Ground-truth boxes (G, 4) in frame pixels, G >= 1.
+        size: Width and height of the evaluation frame.
+
+    Returns:
+        The record.
+
+    Raises:
+        KeyError: If the map of a wanted class is missing.
+    """
+    classes = {'label': [label], 'predicted': ranked[:1], 'ranked': ranked[: TOP_K[-1]]}[protocol.map_source]
+    kind: Any = protocol.map_source
+    if maps.agnostic:
+        classes, kind = classes[:1], 'agnostic'
+    constant = 0
+    results: list[MapIoU] = []
+    for wanted in classes:
+        loc_map = maps[int(wanted)]
+        try:
+            results.append(localization_map_iou(loc_map, frame_boxes, size, protocol))
+        except ConstantMapError:
+            constant += 1
+            results.append(empty_map_iou(frame_boxes, size, protocol))
+    iou = np.stack([result.iou for result in results])
+    hits = np.stack([iou > level if strict else iou >= level for level, strict in protocol.criteria], axis=1)
+    rank = rank_of_label(label, ranked)
+    if kind == 'ranked':
+        known = np.stack([hits[:k].any(axis=0) for k in TOP_K])
+        labelled = hits[rank] if rank >= 0 else np.zeros_like(hits[0])
+    else:
+        known, labelled = hits[:1], hits[0]
+    outcome = -1
+    if protocol.error_breakdown:
+        box = results[0].boxes[0]
+        outcome = OUTCOMES.index(localization_outcome(box, frame_boxes, rank == 0, protocol.inclusive_iou))
+    return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind)
