@@ -1,0 +1,11 @@
+"""The modules that register checks; a new system adds one here."""
+
+from importlib import import_module
+
+MODULES = ('box_evaluation', 'mask_evaluation', 'published_evaluators', 'ground_truth_boxes', 'ts_cam_models')
+
+
+def import_checks() -> None:
+    """Import every module of checks, which registers them."""
+    for name in MODULES:
+        import_module(f'{__package__}.{name}')
