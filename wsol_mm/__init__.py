@@ -10,6 +10,10 @@ from .utils.torchvision_guard import declare_torchvision_operators  # noqa: E402
 
 declare_torchvision_operators()
 
+from .utils.checkpoint_io import register_checkpoint_loaders  # noqa: E402
+
+register_checkpoint_loaders()
+
 from .version import __version__  # noqa: E402
 
 # isort: on

@@ -1,5 +1,6 @@
 """Backbones that return :class:`wsol_mm.structures.TokenFeatures`."""
 
+from .conformer import TokenConformer
 from .vision_transformer import TokenVisionTransformer
 
-__all__ = ['TokenVisionTransformer']
+__all__ = ['TokenConformer', 'TokenVisionTransformer']

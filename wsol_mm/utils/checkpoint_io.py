@@ -1,0 +1,170 @@
+"""Read checkpoints without executing what is in them.
+
+A ``.pth`` file is a pickle, which may name any function to be called. Everything here reads with
+PyTorch's restricted unpickler (``weights_only=True``) and allow-lists by name the few things beyond
+tensors that MMEngine's own checkpoints hold: numpy scalars and arrays, and ``HistoryBuffer``.
+"""
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_dist_info, get_local_rank
+from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
+
+MapLocation = str | torch.device | dict | Callable | None
+
+# How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
+_ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+_SCALAR_TYPES = (
+    *(np.bool_, np.str_, np.float16, np.float32, np.float64),
+    *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
+)
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, or one that would run code of its own."""
+
+
+def _statistics_method(owner: object, name: str) -> Callable:
+    """Stand for ``getattr`` in a pickle: HistoryBuffer refers to its own methods with it."""
+    if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner!r}, {name!r})')
+    return getattr(HistoryBuffer, name)
+
+
+def _under_name(function: Callable, full_name: str) -> Callable:
+    """Return ``function`` under the module and name by which pickles call it."""
+
+    def stand_in(*args):
+        return function(*args)
+
+    stand_in.__module__, _, stand_in.__name__ = full_name.rpartition('.')
+    stand_in.__qualname__ = stand_in.__name__
+    return stand_in
+
+
+def _allowed_globals() -> list:
+    """Return what MMEngine's checkpoints hold beyond tensors and plain containers."""
+    HistoryBuffer()  # registers its statistics methods
+    core = getattr(np, '_core', None) or np.core
+    functions = {'_reconstruct': core.multiarray._reconstruct, 'scalar': core.multiarray.scalar}
+    return [
+        HistoryBuffer,
+        _under_name(_statistics_method, 'builtins.getattr'),
+        # numpy 2 moved these; a file keeps the name of the version that wrote it.
+        *(
+            _under_name(function, f'{module}.{name}')
+            for name, function in functions.items()
+            for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
+        ),
+        np.ndarray,
+        np.dtype,
+        *{type(np.dtype(scalar)) for scalar in _SCALAR_TYPES},
+    ]
+
+
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
+    """Read a local checkpoint, ``.safetensors`` or what ``torch.save`` wrote.
+
+    Args:
+        path (str | Path): The file; ``~`` is expanded. A name that ends in ``.safetensors`` is read as
+            such.
+        map_location: As for ``torch.load``; a callable or a dict does not apply to ``.safetensors``.
+
+    Returns:
+        dict: What was saved: a checkpoint (``state_dict``, ``meta``, ...) or a state dict alone.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is no checkpoint, is damaged, refers to code that is not on the
+            allow-list, or holds anything but a dict.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    checkpoint = _read_safetensors if path.suffix == '.safetensors' else _read_pickled
+    content = checkpoint(path, map_location)
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights')
+    return content
+
+
+def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    device = str(map_location) if isinstance(map_location, str | torch.device) else 'cpu'
+    try:
+        return load_file(path, device=device)
+    except SafetensorError as error:
+        raise CheckpointError(f'{path} is no .safetensors file, or is damaged: {error}') from error
+
+
+def _read_pickled(path: Path, map_location: MapLocation) -> object:
+    with path.open('rb') as file:
+        start = file.read(32)
+    if not start.startswith(_ZIP_MAGIC) and _PICKLE_MAGIC not in start:
+        raise CheckpointError(
+            f'{path} is no checkpoint: expected .safetensors or what torch.save writes, '
+            f'the file begins with {start[:8]!r}'
+        )
+    try:
+        with torch.serialization.safe_globals(_allowed_globals()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
+        if foreign is None:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(f'{path} is no checkpoint, or is damaged: {reason}') from error
+        raise CheckpointError(
+            f'{path} refers to {foreign[1]}, which is neither a weight nor on the allow-list of '
+            'wsol_mm.utils.checkpoint_io. Loading it could run code from the file. If you trust its '
+            'origin, save its state dict alone (torch.save(model.state_dict(), ...)) where it was made.'
+        ) from error
+
+
+def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: str | None = None) -> dict:
+    """Download a checkpoint once, into PyTorch's cache, and read it as :func:`read_checkpoint` does.
+
+    Only the first process of every machine downloads; the others wait for it.
+
+    Args:
+        url (str): ``http://`` or ``https://`` address.
+        map_location: As for ``torch.load``.
+        folder (str, optional): Where to keep the file; PyTorch's hub cache if None.
+
+    Returns:
+        dict: See :func:`read_checkpoint`.
+    """
+    folder = folder or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    target = Path(folder) / os.path.basename(urlparse(url).path)
+    if not target.is_file() and get_local_rank() == 0:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(target), progress=get_dist_info()[0] == 0)
+    barrier()
+    return read_checkpoint(target, map_location)
+
+
+def register_checkpoint_loaders() -> None:
+    """Make MMEngine read all checkpoints, local and by http(s), through this module.
+
+    It applies to ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)`` alike.
+    """
+
+    # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
+    def load_from_local_weights_only(filename, map_location=None):
+        return read_checkpoint(filename, map_location)
+
+    def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
+        return read_remote_checkpoint(filename, map_location, model_dir)
+
+    CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
+    CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)
