@@ -3,12 +3,14 @@
 from .cub import CUB
 from .dataset_problems import DatasetError, DatasetProblems
 from .localization_dataset import LocalizationDataset
-from .transforms import PackLocalizationInputs
+from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs
 
 __all__ = [
     'CUB',
     'DatasetError',
     'DatasetProblems',
+    'LoadImageWithPillow',
+    'LoadLocalizationMask',
     'LocalizationDataset',
     'PackLocalizationInputs',
 ]

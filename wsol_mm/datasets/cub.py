@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsol_mm.registry import DATASETS
+
+import numpy as np
 
 from .dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, keyed_lines, split_fields
@@ -21,19 +21,21 @@ _LAYOUT = (
 class CUB(LocalizationDataset):
     """CUB-200-2011, or any data in its layout.
 
-    ``data_root`` holds ``images/``, ``images.txt`` (``<id> <path>``), ``image_class_labels.txt`` (``<id> <class from
-    1>``), ``train_test_split.txt`` (``<id> <1 for train, 0 for test>``), ``bounding_boxes.txt`` (``<id> <x> <y>
-    <width> <height>``) and optionally ``classes.txt`` (``<class from 1> <name>``). The files are matched by id, not
-    by line. Without ``classes.txt`` there are as many classes as the largest label, named by image folder.
+    ``data_root`` holds ``images/``, ``images.txt`` (``<id> <path>``), ``image_class_labels.txt`` (``<id>
+    <class from 1>``), ``train_test_split.txt`` (``<id> <1 for train, 0 for test>``), ``bounding_boxes.txt``
+    (``<id> <x> <y> <width> <height>``) and optionally ``classes.txt`` (``<class from 1> <name>``). The files
+    are matched by id, not by line. Without ``classes.txt`` there are as many classes as the largest label,
+    named by image folder.
 
-    Labels are one less than in the file. Boxes become x, y, x + width, y + height and are cut at the image border (36
-    test boxes of the data set overrun); x and y are used as written, as all published evaluators do.
+    Labels are one less than in the file. Boxes become x, y, x + width, y + height and are cut at the image
+    border (36 test boxes of the data set overrun); x and y are used as written, as all published evaluators
+    do.
 
     Args:
         data_root (str): Root folder.
         split (str): ``'train'`` or ``'test'``.
-        with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split or
-            in test mode.
+        with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split
+            or in test mode.
         data_prefix (str | dict): Image folder relative to ``data_root``.
         **kwargs: See :class:`LocalizationDataset`.
 
@@ -107,8 +109,8 @@ class CUB(LocalizationDataset):
             expected = [str(number) for number in range(1, len(names) + 1)]
             if sorted(names) != sorted(expected):
                 raise DatasetError(
-                    f'{root / "classes.txt"}: class numbers {sorted(set(names) - set(expected))[:5]}; accepted are '
-                    f'1 to {len(names)}, the number of lines'
+                    f'{root / "classes.txt"}: class numbers {sorted(set(names) - set(expected))[:5]}; '
+                    f'accepted are 1 to {len(names)}, the number of lines'
                 )
             return [names[number] for number in expected]
         count = max(labels.values(), default=-1) + 1

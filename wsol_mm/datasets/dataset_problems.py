@@ -16,9 +16,9 @@ class DatasetError(ValueError):
 class DatasetProblems:
     """The problems found while a data set is read.
 
-    Readers call :meth:`add` for everything that is wrong with one line, image or box and leave that entry out.
-    At the end of a stage, :meth:`stop_if_strict` raises one error that counts all problems and names the first
-    few, unless the user asked to skip them; then :meth:`log_summary` writes one line.
+    Readers call :meth:`add` for everything that is wrong with one line, image or box and leave that entry
+    out. At the end of a stage, :meth:`stop_if_strict` raises one error that counts all problems and names the
+    first few, unless the user asked to skip them; then :meth:`log_summary` writes one line.
 
     Args:
         source (str): The data set and its place, for messages (``'CUB (data/CUB_200_2011)'``).

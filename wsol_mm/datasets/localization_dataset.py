@@ -39,34 +39,34 @@ class LocalizationDataset(BaseDataset):
     - ``width``, ``height`` (int) of the file on disk, where known (always where there are boxes).
 
     For the pipeline ``gt_bboxes`` is renamed ``ori_gt_bboxes``, because mmcv's geometric transforms change
-    boxes of the first name, and evaluation wants the boxes of the file; ``PackLocalizationInputs`` packs them as
-    ``gt_bboxes``.
+    boxes of the first name, and evaluation wants the boxes of the file; ``PackLocalizationInputs`` packs them
+    as ``gt_bboxes``.
 
-    Checked at start-up: list files (every line), labels, that each image exists (one listing per folder), boxes,
-    classes without images. The sizes of images *with boxes* are read from the file headers, which costs about
-    0.1 ms per image; images without boxes (1.28 million training images of ILSVRC) are not opened. With
-    ``verify_images`` every image is decoded, which takes as long as an epoch of data loading.
+    Checked at start-up: list files (every line), labels, that each image exists (one listing per folder),
+    boxes, classes without images. The sizes of images *with boxes* are read from the file headers, which
+    costs about 0.1 ms per image; images without boxes (1.28 million training images of ILSVRC) are not
+    opened. With ``verify_images`` every image is decoded, which takes as long as an epoch of data loading.
 
     An image that does not decode later, at run time, raises :class:`DatasetError` with its name. With
-    ``on_error='skip'`` it is replaced, in training, by the next good one; in test mode a black image of its size
-    stands in, which keeps its place, label and boxes, and carries the reason in the meta field ``load_error``, so
-    that it counts as one failure and never loses a run's results.
+    ``on_error='skip'`` it is replaced, in training, by the next good one; in test mode a black image of its
+    size stands in, which keeps its place, label and boxes, and carries the reason in the meta field
+    ``load_error``, so that it counts as one failure and never loses a run's results.
 
     Args:
         data_root (str): Root folder of the data set.
         data_prefix (str | dict): Image folder relative to ``data_root``, or a dict with ``img_path`` (and
             ``mask_path``).
-        classes (str | Sequence[str], optional): Use only these classes, labelled 0, 1, ... in this order: their
-            names, or the path of a text file with one name a line. None for all.
+        classes (str | Sequence[str], optional): Use only these classes, labelled 0, 1, ... in this order:
+            their names, or the path of a text file with one name a line. None for all.
         shots_per_class (int, optional): Use only so many images of each class, drawn without replacement. The
-            draw of a class depends on ``shots_seed``, the class name and the image ids alone, not on the order of
-            files nor on the other classes.
+            draw of a class depends on ``shots_seed``, the class name and the image ids alone, not on the
+            order of files nor on the other classes.
         shots_seed (int): Seed of that draw.
         on_error (str): ``'raise'`` stops at start-up with all problems counted and the first few named;
             ``'skip'`` leaves out what is affected, counts it in :attr:`skipped` and logs one line.
         check_files (bool): Look whether the image files exist.
-        clip_boxes (bool, optional): Cut boxes at the image border instead of reporting those that overrun by more
-            than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
+        clip_boxes (bool, optional): Cut boxes at the image border instead of reporting those that overrun by
+            more than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
         read_sizes (bool): Read the headers of images with boxes.
         verify_images (bool): Decode all images at start-up.
         apply_exif (bool, optional): Sizes and boxes are those of the image after its EXIF orientation is
@@ -76,7 +76,8 @@ class LocalizationDataset(BaseDataset):
             ``indices``, ``metainfo``, ...).
 
     Raises:
-        DatasetError: If something is wrong with the files and ``on_error`` is ``'raise'``, or nothing is left.
+        DatasetError: If something is wrong with the files and ``on_error`` is ``'raise'``, or nothing is
+            left.
         FileNotFoundError: If a list file is missing.
         ValueError: If an argument is out of range.
     """
@@ -127,8 +128,8 @@ class LocalizationDataset(BaseDataset):
         """Read the data set's lists.
 
         Args:
-            problems (DatasetProblems): Where everything wrong with one line or image is reported. An entry with a
-                problem is left out.
+            problems (DatasetProblems): Where everything wrong with one line or image is reported. An entry
+                with a problem is left out.
 
         Returns:
             tuple[list[dict], list[str]]: One dict per image with ``img_id``, ``gt_label`` and optionally
@@ -177,8 +178,8 @@ class LocalizationDataset(BaseDataset):
         given = self._metainfo.get('classes')
         if given is not None and len(given) != len(class_names):
             raise ValueError(
-                f'metainfo["classes"] has {len(given)} names, but {self.source} has {len(class_names)} classes; '
-                'use the argument `classes` to select some'
+                f'metainfo["classes"] has {len(given)} names, but {self.source} has {len(class_names)} '
+                'classes; use the argument `classes` to select some'
             )
         self._metainfo.setdefault('classes', tuple(class_names))
         return entries
@@ -204,8 +205,8 @@ class LocalizationDataset(BaseDataset):
         unknown = [name for name in wanted if name not in index]
         if unknown or len(set(wanted)) != len(wanted) or not wanted:
             raise ValueError(
-                f'classes: unknown {unknown[:5]!r} or repeated or no names; accepted are different names out of the '
-                f'{len(class_names)} classes of {self.source}: {class_names[:5]!r} ...'
+                f'classes: unknown {unknown[:5]!r} or repeated or no names; accepted are different names out '
+                f'of the {len(class_names)} classes of {self.source}: {class_names[:5]!r} ...'
             )
         new_label = {index[name]: label for label, name in enumerate(wanted)}
         kept = [
@@ -241,8 +242,8 @@ class LocalizationDataset(BaseDataset):
             if size is not None and listed is not None and size != listed:
                 problems.add(
                     'size that differs from the list',
-                    f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
-                    '(width x height), so the boxes would not fit',
+                    f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says '
+                    f'{listed[0]}x{listed[1]} (width x height), so the boxes would not fit',
                 )
                 bad.add(position)
                 continue
@@ -331,7 +332,8 @@ class LocalizationDataset(BaseDataset):
             idx (int): Index of the item.
 
         Returns:
-            Any: What the pipeline returns. With ``on_error='skip'`` that of the next good image (training) or of a
+            Any: What the pipeline returns. With ``on_error='skip'`` that of the next good image (training) or
+                of a
             black one (test mode), if the image does not decode.
 
         Raises:

@@ -1,5 +1,5 @@
-# CUB-200-2011 with the pipelines of TS-CAM and SCM: training images squashed to 256x256, then a random 224x224
-# crop and a flip; test images squashed to 224x224. The resize must be Pillow's (antialiased).
+# CUB-200-2011 with the pipelines of TS-CAM and SCM: training images squashed to 256x256, then a random
+# 224x224 crop and a flip; test images squashed to 224x224. The resize must be Pillow's (antialiased).
 dataset_type = 'CUB'
 data_root = 'data/CUB_200_2011'
 
@@ -13,7 +13,7 @@ data_preprocessor = dict(
 )
 
 # EXIF orientation is ignored, as the boxes of the data set do
-load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation', imdecode_backend='pillow')
+load_image = dict(type='LoadImageWithPillow')
 
 train_pipeline = [
     load_image,

@@ -1,5 +1,6 @@
 """Transforms that mmcv and mmpretrain lack."""
 
+from .loading import LoadImageWithPillow, LoadLocalizationMask
 from .packing import PackLocalizationInputs
 
-__all__ = ['PackLocalizationInputs']
+__all__ = ['LoadImageWithPillow', 'LoadLocalizationMask', 'PackLocalizationInputs']

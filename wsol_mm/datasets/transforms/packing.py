@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from wsol_mm.registry import TRANSFORMS
+
 import numpy as np
 from mmpretrain.datasets.transforms import PackInputs
-
-from wsol_mm.registry import TRANSFORMS
 
 from ..dataset_problems import DatasetError
 
@@ -19,10 +19,11 @@ class PackLocalizationInputs(PackInputs):
     **Packed:** ``inputs``, the uint8 image (3, h, w); ``data_samples``, a ``DataSample`` with
 
     - ``gt_label``: (1,) int64 tensor;
-    - ``gt_bboxes``: (N, 4) float64 array from the key ``ori_gt_bboxes``: x0 y0 x1 y1 in pixels of the file on disk,
-      untouched by the transforms (evaluation converts them by ``ori_shape``, ``scale_factor`` and ``img_shape``);
-    - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the network input, if
-      ``LoadLocalizationMask`` made one;
+    - ``gt_bboxes``: (N, 4) float64 array from the key ``ori_gt_bboxes``: x0 y0 x1 y1 in pixels of the file on
+      disk, untouched by the transforms (evaluation converts them by ``ori_shape``, ``scale_factor`` and
+      ``img_shape``);
+    - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the network input,
+      if ``LoadLocalizationMask`` made one;
     - meta fields as in ``meta_keys``; ``ori_shape`` (H, W), ``img_shape`` (h, w) of the network input and
       ``scale_factor`` (w, h) are always plain tuples.
 
@@ -30,9 +31,10 @@ class PackLocalizationInputs(PackInputs):
         meta_keys (Sequence[str]): Keys to keep as meta fields, where present.
 
     Raises:
-        ValueError: If the item has ``gt_bboxes`` but no ``ori_gt_bboxes``: after mmcv's transforms those may no
-            longer be the boxes of the file.
-        DatasetError: If the image read differs in size from what the data set found, so that boxes would not fit.
+        ValueError: If the item has ``gt_bboxes`` but no ``ori_gt_bboxes``: after mmcv's transforms those may
+            no longer be the boxes of the file.
+        DatasetError: If the image read differs in size from what the data set found, so that boxes would not
+            fit.
     """
 
     DEFAULT_META_KEYS = (
@@ -61,16 +63,16 @@ class PackLocalizationInputs(PackInputs):
         """
         if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
             raise ValueError(
-                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; boxes of the file on disk are '
-                'accepted under the key `ori_gt_bboxes`'
+                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; accepted are boxes of the '
+                'file on disk under the key `ori_gt_bboxes`'
             )
         if 'width' in results and tuple(results['ori_shape'][:2]) != (results['height'], results['width']):
             height, width = results['ori_shape'][:2]
             raise DatasetError(
                 f'{results.get("img_path")}: read as {width}x{height}, but the data set found '
                 f'{results["width"]}x{results["height"]} (width x height), so the boxes would not fit. Loader and '
-                "data set must agree on EXIF orientation: color_type='color' goes with apply_exif=True, "
-                "'color_ignore_orientation' with False"
+                'data set must agree on EXIF orientation: the same `apply_exif` in LoadImageWithPillow and in '
+                "the data set (mmcv's LoadImageFromFile applies it with color_type='color')"
             )
         results['img_shape'] = tuple(results['img'].shape[:2])  # some crops leave (h, w, 3)
         results['ori_shape'] = tuple(results['ori_shape'][:2])

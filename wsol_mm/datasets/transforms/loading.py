@@ -1,0 +1,122 @@
+"""Loads images as the published evaluators do, and masks in the frame of the network input."""
+
+from io import BytesIO
+
+from wsol_mm.evaluation.functional.masks import rasterize_masks
+from wsol_mm.registry import TRANSFORMS
+
+import cv2
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from PIL import Image, ImageOps
+
+from ..dataset_problems import DatasetError
+from ..image_files import DECODE_ERRORS
+
+
+@TRANSFORMS.register_module()
+class LoadImageWithPillow(LoadImageFromFile):
+    """Load an image exactly as ``Image.open(path).convert('RGB')``, in BGR order.
+
+    mmcv's ``LoadImageFromFile`` with the Pillow backend gives the same pixels for all but grey images with
+    alpha, but hands on a reversed view, and the Pillow resize after it then takes half as long again to copy
+    it (0.3 ms of 1.4 ms per image of 376x256 pixels). Its OpenCV backend gives the same pixels for colour and
+    grey JPEG files, but others for CMYK and 16-bit files, and cannot tell a damaged JPEG file from a good
+    one.
+
+    **Required keys:** ``img_path``. **Added keys:** ``img``, uint8 (H, W, 3) BGR, contiguous; ``img_shape``
+    and ``ori_shape``, (H, W).
+
+    Args:
+        apply_exif (bool): Turn the image as its EXIF orientation says. The published evaluators do not.
+        backend_args (dict, optional): File backend of MMEngine; None for local files.
+    """
+
+    def __init__(self, apply_exif: bool = False, *, backend_args: dict | None = None) -> None:
+        super().__init__(imdecode_backend='pillow', backend_args=backend_args)
+        self.apply_exif = apply_exif
+
+    def transform(self, results: dict) -> dict:
+        """Load the image.
+
+        Args:
+            results (dict): The item.
+
+        Returns:
+            dict: The item with the image.
+
+        Raises:
+            DatasetError: If the file is missing or does not decode.
+        """
+        path = results['img_path']
+        try:
+            with Image.open(BytesIO(fileio.get(path, backend_args=self.backend_args))) as image:
+                if self.apply_exif:
+                    image = ImageOps.exif_transpose(image)
+                if image.mode != 'RGB':
+                    image = image.convert('RGB')
+                img = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+        except DECODE_ERRORS as error:
+            raise DatasetError(f'{path} does not decode: {type(error).__name__}: {error}') from error
+        results['img'] = img
+        results['img_shape'] = img.shape[:2]
+        results['ori_shape'] = img.shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(apply_exif={self.apply_exif}, backend_args={self.backend_args})'
+
+
+@TRANSFORMS.register_module()
+class LoadLocalizationMask(BaseTransform):
+    """Load the instance masks of an image into one map in the frame of the network input.
+
+    Every mask is read as 8-bit grey and resized to the network input by nearest neighbour, whatever its own
+    size (see ``wsol_mm.evaluation.functional.masks.rasterize_masks``). To be put after the resize, which must
+    be direct: the protocol of PxAP (Choe et al., CVPR 2020) knows no crop.
+
+    **Required keys:** ``mask_paths``, ``ignore_path`` (may be None), ``img_shape``, ``ori_shape``. **Added
+    key:** ``gt_mask``, uint8 (h, w): 1 object, 255 ignored and not object, 0 background.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the masks.
+
+        Args:
+            results (dict): The item.
+
+        Returns:
+            dict: The item with ``gt_mask``.
+
+        Raises:
+            DatasetError: If a mask file is missing or does not decode.
+            ValueError: If the item has no masks, or the image has been cropped.
+        """
+        if not results.get('mask_paths'):
+            raise ValueError(
+                f'LoadLocalizationMask: {results.get("img_path")} has no `mask_paths`; accepted are data sets with '
+                'masks, such as WSOLMetadataDataset with mask files in localization.txt'
+            )
+        height, width = results['img_shape'][:2]
+        full_height, full_width = results['ori_shape'][:2]
+        scale_w, scale_h = results.get('scale_factor', (1.0, 1.0))
+        if (round(full_width * scale_w), round(full_height * scale_h)) != (width, height):
+            raise ValueError(
+                f'LoadLocalizationMask: {results.get("img_path")} of {full_width}x{full_height} pixels, scaled by '
+                f'{scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines that resize and do not crop'
+            )
+        masks = [_read_grey(path) for path in results['mask_paths']]
+        ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None
+        results['gt_mask'] = rasterize_masks(masks, ignore, (width, height))
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
+
+
+def _read_grey(path: str) -> np.ndarray:
+    mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DatasetError(f'mask {path} is missing or does not decode; accepted are image files')
+    return mask
