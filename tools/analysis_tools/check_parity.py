@@ -72,7 +72,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n\n')[0], formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('paths', nargs='+', type=Path, metavar='PATH', help='case, folder, or folder of folders')
+    parser.add_argument(
+        'paths', nargs='+', type=Path, metavar='PATH', help='case, folder, or folder of folders'
+    )
     args = parser.parse_args()
     import_checks()
     failures = 0

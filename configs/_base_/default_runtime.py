@@ -1,0 +1,30 @@
+default_scope = 'wsol_mm'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    # A method adds save_best=<its localization metric>.
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_last=True),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    # Draws maps and boxes during validation and test; tools/test.py --show-dir switches it on.
+    visualization=dict(type='LocalizationVisualizationHook', enable=False),
+)
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    # Without a GPU the runners in tools/ use gloo.
+    dist_cfg=dict(backend='nccl'),
+)
+
+# For TensorBoard as well, a config that inherits this one says
+# visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='LocalizationVisualizer', vis_backends=vis_backends)
+
+log_level = 'INFO'
+load_from = None
+resume = False
+# The same numbers for the same seed on the same machine; deterministic=True asks cuDNN for it as well.
+randomness = dict(seed=0, deterministic=False)

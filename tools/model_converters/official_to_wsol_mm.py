@@ -1,0 +1,48 @@
+"""Convert a method's published checkpoint to a checkpoint of wsol_mm.
+
+Example::
+
+    python tools/model_converters/official_to_wsol_mm.py ts-cam model_best.pth ts-cam_deit-s_cub.pth
+    python tools/test.py configs/ts_cam/ts-cam_deit-s_cub.py ts-cam_deit-s_cub.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from wsol_mm import __version__
+from wsol_mm.models.weights import OFFICIAL_METHODS, convert_state_dict
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+import torch  # isort: skip
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('method', choices=sorted(OFFICIAL_METHODS), help='method of the checkpoint')
+    parser.add_argument('input', type=Path, metavar='IN', help='published checkpoint (.pth, .safetensors)')
+    parser.add_argument('output', type=Path, metavar='OUT', help='file to write (.pth)')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Convert one file; errors in it end the program with a message."""
+    args = parse_args(arguments)
+    if args.output.suffix != '.pth':
+        sys.exit(f'OUT must end in .pth, got {args.output}')
+    if not args.output.absolute().parent.is_dir():
+        sys.exit(f'no folder {args.output.absolute().parent} to write {args.output.name} to')
+    try:
+        state_dict = convert_state_dict(args.method, read_checkpoint(args.input), source=str(args.input))
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(str(error))
+    meta = dict(method=args.method, source=args.input.name, wsol_mm_version=__version__)
+    torch.save(dict(state_dict=state_dict, meta=meta), args.output)
+    print(f'{len(state_dict)} entries written to {args.output}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,135 @@
+"""Test a checkpoint with the data and the metrics of a config."""
+
+import argparse
+from pathlib import Path
+
+from wsol_mm.utils.launch import finish_launch
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_runner_options,
+    checkpoint_path,
+    load_runner_config,
+)
+
+import mmengine
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+
+def output_path(text: str) -> Path:
+    """Check that an output file is of a type that can be written.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If the suffix is neither ``.json`` nor ``.pkl``.
+    """
+    if not text.endswith(('.json', '.pkl')):
+        raise argparse.ArgumentTypeError(f"must end in .json (metrics) or .pkl (predictions), found '{text}'")
+    return Path(text)
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (list[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_runner_options(parser)
+    parser.add_argument(
+        'checkpoint', type=checkpoint_path, help='checkpoint file, after the config; .pth or .safetensors'
+    )
+    parser.add_argument(
+        '--out',
+        nargs='+',
+        type=output_path,
+        default=[],
+        metavar='FILE',
+        help='write the metrics to a .json file, the predictions to a .pkl file, or both',
+    )
+    parser.add_argument('--show-dir', metavar='DIR', help='draw maps and boxes into this folder')
+    parser.add_argument(
+        '--protocol',
+        nargs='+',
+        metavar='NAME',
+        help='evaluate under these protocols (ts_cam, maxboxacc, ...) instead of those of the config',
+    )
+    return parser.parse_args(arguments)
+
+
+def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the options of this script into the config.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        args (argparse.Namespace): The options.
+
+    Raises:
+        ValueError: If an option cannot be applied to this config.
+    """
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    # The checkpoint holds every weight: the files that training starts from are not needed.
+    if 'pretrained' in cfg.model:
+        cfg.model.pretrained = None
+    if args.show_dir is not None:
+        hooks = cfg.setdefault('default_hooks', {})
+        hook = hooks.get('visualization') or dict(type='LocalizationVisualizationHook')
+        hooks['visualization'] = dict(hook, enable=True, show_dir=args.show_dir)
+    if args.protocol is not None:
+        use_protocols(cfg, args.protocol)
+
+
+def use_protocols(cfg: Config, protocols: list[str]) -> None:
+    """Replace the protocols of the localization metrics of the test.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        protocols (list[str]): Names of protocols.
+
+    Raises:
+        ValueError: If the config tests with no localization metric.
+    """
+    evaluators = cfg.get('test_evaluator') or []
+    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
+    localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
+    if not localization:
+        found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
+        raise ValueError(f'--protocol needs a LocalizationMetric in test_evaluator, which has {found}')
+    for metric in localization:
+        metric['protocols'] = list(protocols)
+
+
+def main() -> None:
+    """Test, print the metrics, and write what the options ask for."""
+    args = parse_arguments()
+    cfg = load_runner_config(args)
+    try:
+        apply_test_options(cfg, args)
+    except ValueError as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    runner = Runner.from_cfg(cfg)
+    for path in args.out:
+        if path.suffix == '.pkl':
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(path)))
+    metrics = runner.test()
+    if is_main_process():
+        for path in args.out:
+            if path.suffix == '.json':
+                path.parent.mkdir(parents=True, exist_ok=True)
+                mmengine.dump(metrics, path, indent=2)
+    finish_launch()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,114 @@
+"""Train the model of a config."""
+
+import argparse
+from pathlib import Path
+
+from wsol_mm.utils.launch import finish_launch
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_runner_options,
+    checkpoint_path,
+    load_runner_config,
+)
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (list[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_runner_options(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        type=lambda text: text if text == 'auto' else checkpoint_path(text),
+        metavar='CHECKPOINT',
+        help='go on from the latest checkpoint in the work directory, or from the one named',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
+    )
+    parser.add_argument('--no-validate', action='store_true', help='no validation during training')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size x processes over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument('--seed', type=int, help='random seed, instead of randomness.seed of the config')
+    parser.add_argument(
+        '--deterministic', action='store_true', help='ask cuDNN for deterministic algorithms (slower)'
+    )
+    args = parser.parse_args(arguments)
+    if args.seed is not None and args.seed < 0:
+        parser.error(f'argument --seed: must be 0 or more, found {args.seed}')
+    return args
+
+
+def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the options of this script into the config.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        args (argparse.Namespace): The options.
+
+    Raises:
+        ValueError: If an option cannot be applied to this config.
+    """
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        use_mixed_precision(cfg)
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config')
+        cfg.auto_scale_lr.enable = True
+    randomness = cfg.setdefault('randomness', {})
+    if args.seed is not None:
+        randomness['seed'] = args.seed
+    if args.deterministic:
+        randomness['deterministic'] = True
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """Replace the plain optimizer wrapper by the one for mixed precision on this machine.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+
+    Raises:
+        ValueError: If the config asks for another wrapper than the plain one.
+    """
+    amp_wrapper = 'AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper'
+    found = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if found not in ('OptimWrapper', amp_wrapper):
+        raise ValueError(f'--amp replaces the optimizer wrapper OptimWrapper, the config has {found}')
+    cfg.optim_wrapper.type = amp_wrapper
+
+
+def main() -> None:
+    """Train, and keep logs, config and checkpoints in the work directory."""
+    args = parse_arguments()
+    cfg = load_runner_config(args)
+    try:
+        apply_train_options(cfg, args)
+    except ValueError as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    Runner.from_cfg(cfg).train()
+    finish_launch()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,109 @@
+"""Start distributed runs, on gloo where there is no GPU.
+
+MMEngine's launcher selects a CUDA device before it makes the process group, and its default wrapper names a
+CUDA device to DistributedDataParallel; both fail without a GPU. It leaves alone a process group that exists
+already and takes the wrapper's arguments from the config, which is all that is needed here.
+"""
+
+import os
+import subprocess
+from datetime import timedelta
+
+import torch
+from mmengine.config import Config
+from torch import distributed
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+# Where each launcher says the rank, the number of processes and the rank within the node.
+_RANK_VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+_DEFAULT_PORT = '29500'
+
+
+def prepare_launch(cfg: Config, launcher: str) -> None:
+    """Set a config up for a launcher; without a GPU, make the process group too, on gloo.
+
+    With a GPU, MMEngine's Runner makes the process group itself, with the backend of
+    ``env_cfg.dist_cfg``.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        launcher (str): One of ``LAUNCHERS``.
+
+    Raises:
+        ValueError: If the launcher is unknown.
+        RuntimeError: If the launcher did not set an environment variable that it should have.
+    """
+    if launcher not in LAUNCHERS:
+        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, found '{launcher}'")
+    cfg.launcher = launcher
+    if torch.cuda.is_available():
+        return
+    env_cfg = cfg.setdefault('env_cfg', {})
+    dist_cfg = env_cfg.setdefault('dist_cfg', {})
+    dist_cfg['backend'] = 'gloo'
+    if launcher == 'none':
+        return
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    init_gloo(launcher, timeout=dist_cfg.get('timeout'))
+
+
+def init_gloo(launcher: str, timeout: float | None = None) -> None:
+    """Make the default process group on gloo, unless there is one already.
+
+    Sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT`` (29500 unless given)
+    for PyTorch, as MMEngine's launchers do.
+
+    Args:
+        launcher (str): 'pytorch', 'slurm' or 'mpi'.
+        timeout (float, optional): Seconds after which a collective operation fails. PyTorch's default
+            if None.
+
+    Raises:
+        RuntimeError: If the launcher did not set an environment variable that it should have.
+    """
+    if distributed.is_initialized():
+        return
+    for name, source in zip(_RANK_VARIABLES['pytorch'], _RANK_VARIABLES[launcher], strict=True):
+        os.environ[name] = _read_variable(source, launcher)
+    os.environ.setdefault('MASTER_PORT', _DEFAULT_PORT)
+    if 'MASTER_ADDR' not in os.environ:
+        if launcher != 'slurm':
+            raise _missing_variable('MASTER_ADDR', launcher)
+        os.environ['MASTER_ADDR'] = _first_slurm_host()
+    options = {} if timeout is None else dict(timeout=timedelta(seconds=timeout))
+    distributed.init_process_group(backend='gloo', **options)
+
+
+def finish_launch() -> None:
+    """Leave the process group, if there is one; every process calls it at the end of its run."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _first_slurm_host() -> str:
+    nodes = _read_variable('SLURM_NODELIST', 'slurm')
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return hosts.split()[0]
+
+
+def _read_variable(name: str, launcher: str) -> str:
+    if name not in os.environ:
+        raise _missing_variable(name, launcher)
+    return os.environ[name]
+
+
+def _missing_variable(name: str, launcher: str) -> RuntimeError:
+    return RuntimeError(
+        f'--launcher {launcher} needs the environment variable {name}, which is not set; start the run through '
+        'tools/dist_train.sh, tools/slurm_train.sh or mpirun, or use --launcher none for one process'
+    )

@@ -1,0 +1,102 @@
+"""The command-line options that tools/train.py and tools/test.py share."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from mmengine.config import Config, DictAction
+
+from .launch import LAUNCHERS, prepare_launch
+
+_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+class RunnerArgumentParser(argparse.ArgumentParser):
+    """An argument parser that reports an error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message in one line and exit with status 2."""
+        self.exit(2, f'{self.prog}: error: {message} (--help lists the options)\n')
+
+
+def config_path(text: str) -> str:
+    """Check that an argument names a config file.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        str: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file, or it is of another type.
+    """
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"no config file at '{text}'")
+    if Path(text).suffix not in _CONFIG_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"a config ends in {', '.join(_CONFIG_SUFFIXES)}, found '{text}'")
+    return text
+
+
+def checkpoint_path(text: str) -> str:
+    """Check that an argument names a checkpoint: a local file, or an address with a scheme.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        str: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file.
+    """
+    if '://' not in text and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"no checkpoint file at '{text}'")
+    return text
+
+
+def add_runner_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the options on where and how to run it.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser to extend.
+    """
+    parser.add_argument('config', type=config_path, help='config file')
+    parser.add_argument(
+        '--work-dir', help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings of the config to change, as in train_dataloader.batch_size=32 or key="[a,b]"; '
+        'the other options win over them',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
+    # torch.distributed.launch passes it; torchrun sets the environment variable.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_runner_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the options of ``add_runner_options``.
+
+    Makes the process group where ``prepare_launch`` does.
+
+    Args:
+        args (argparse.Namespace): Parsed options.
+
+    Returns:
+        Config: The config, with ``work_dir`` and ``launcher`` set.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    prepare_launch(cfg, args.launcher)
+    return cfg
