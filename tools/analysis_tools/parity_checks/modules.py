@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-MODULES = ('box_evaluation', 'mask_evaluation', 'published_evaluators', 'ground_truth_boxes', 'ts_cam_models')
+MODULES = ('box_evaluation', 'mask_evaluation', 'published_evaluators', 'ground_truth_boxes')
 
 
 def import_checks() -> None:
