@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from mmengine.model import ModuleList
 from mmengine.model.weight_init import trunc_normal_
@@ -114,9 +113,9 @@ class TokenVisionTransformer(VisionTransformer):
             qk_scale=qk_scale,
             norm_cfg=norm_cfg,
         )
-        rates = np.linspace(0, drop_path_rate, self.num_layers)
+        rates = torch.linspace(0, drop_path_rate, self.num_layers).tolist()
         self.layers = ModuleList(
-            self.layer_class(**{**common, 'drop_path_rate': float(rate), **layer_cfg})
+            self.layer_class(**{**common, 'drop_path_rate': rate, **layer_cfg})
             for rate, layer_cfg in zip(rates, layer_cfgs, strict=True)
         )
         self.frozen_stages = frozen_stages

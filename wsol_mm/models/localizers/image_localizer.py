@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...registry import MODELS
 from ...structures import TokenFeatures
+from ..weights import load_pretrained
 
 
 @MODELS.register_module()
@@ -17,6 +18,9 @@ class ImageLocalizer(ImageClassifier):
     Args:
         backbone (dict): A backbone that returns :class:`TokenFeatures`.
         head (dict): A :class:`LocalizationHead`.
+        pretrained (str, optional): Weights to start a training from, of any layout that
+            :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or
+            ``timm://<model name>``. They are loaded by :meth:`init_weights`, so never for a test.
         train_cfg (dict, optional): Batch augmentations, as in mmpretrain.
         data_preprocessor (dict, optional): mmpretrain's ``ClsDataPreprocessor`` if None or untyped.
         init_cfg (dict, optional): Initialisation config.
@@ -26,6 +30,7 @@ class ImageLocalizer(ImageClassifier):
         self,
         backbone: dict,
         head: dict,
+        pretrained: str | None = None,
         train_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -37,6 +42,14 @@ class ImageLocalizer(ImageClassifier):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        self.pretrained = pretrained
+
+    def init_weights(self) -> None:
+        """Initialise all weights, then load ``pretrained``."""
+        first_time = not self.is_init
+        super().init_weights()
+        if first_time and self.pretrained is not None:
+            load_pretrained(self, self.pretrained)
 
     def extract_feat(self, inputs: Tensor, out_attention: str = 'none') -> TokenFeatures:
         """Return the backbone's features of images (B, 3, H, W), with the attention asked for."""

@@ -1,0 +1,104 @@
+"""Names of parameters in foreign checkpoints, and what they are called here.
+
+One :class:`Layout` per family of files. Names here are mmpretrain's: ``backbone.layers.0.ln1.weight``,
+``backbone.conv_trans_2.cnn_block.conv1.weight``; a head's class maps are ``head.semantic_conv`` and a
+hybrid backbone's classifier is ``head.conv_fc``.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+#: A regular expression for a whole foreign name, and the name here.
+Rule = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way of naming parameters.
+
+    Attributes:
+        name (str): For messages.
+        markers (tuple[str, ...]): A file has this layout if every expression matches some whole name.
+        rules (tuple[Rule, ...]): The first that matches a whole name gives the name here.
+    """
+
+    name: str
+    markers: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+    def fits(self, names: Iterable[str]) -> bool:
+        """Return whether a file with these parameter names has this layout."""
+        names = list(names)
+        return all(any(re.fullmatch(marker, name) for name in names) for marker in self.markers)
+
+    def rename(self, name: str) -> str | None:
+        """Return what ``name`` is called here, or None if no rule knows it."""
+        for pattern, replacement in self.rules:
+            match = re.fullmatch(pattern, name)
+            if match is not None:
+                return match.expand(replacement)
+        return None
+
+
+def _encoder_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
+    """Return the rules of one transformer layer; ``theirs`` has one group that ``ours`` uses as \\1."""
+    return (
+        (rf'{theirs}\.norm([12])\.(weight|bias)', rf'{ours}.ln\2.\3'),
+        (rf'{theirs}\.attn\.(qkv|proj)\.(weight|bias)', rf'{ours}.attn.\2.\3'),
+        (rf'{theirs}\.mlp\.fc1\.(weight|bias)', rf'{ours}.ffn.layers.0.0.\2'),
+        (rf'{theirs}\.mlp\.fc2\.(weight|bias)', rf'{ours}.ffn.layers.1.\2'),
+    )
+
+
+TIMM_VIT = Layout(
+    name='timm / DeiT vision transformer (blocks.0.attn.qkv.weight, ...)',
+    markers=(r'patch_embed\.proj\.weight', r'blocks\.0\.attn\.qkv\.weight'),
+    rules=(
+        (r'(cls_token|pos_embed)', r'backbone.\1'),
+        (r'patch_embed\.proj\.(weight|bias)', r'backbone.patch_embed.projection.\1'),
+        *_encoder_rules(r'blocks\.(\d+)', r'backbone.layers.\1'),
+        (r'norm\.(weight|bias)', r'backbone.ln1.\1'),
+        (r'head\.(weight|bias)', r'head.semantic_conv.\1'),
+    ),
+)
+
+CONFORMER = Layout(
+    name='official Conformer (conv_trans_2.trans_block.attn.qkv.weight, ...)',
+    markers=(r'trans_patch_conv\.weight', r'conv_trans_2\.trans_block\.attn\.qkv\.weight'),
+    rules=(
+        (r'cls_token', r'backbone.cls_token'),
+        (r'((?:conv1|bn1|conv_1|trans_patch_conv|trans_norm)\..+)', r'backbone.\1'),
+        (r'(conv_trans_\d+\.(?:cnn|fusion|squeeze|expand)_block\..+)', r'backbone.\1'),
+        *_encoder_rules(r'(trans_1|conv_trans_\d+\.trans_block)', r'backbone.\1'),
+        (r'trans_cls_head\.(weight|bias)', r'head.semantic_conv.\1'),
+        (r'conv_cls_head\.(weight|bias)', r'head.conv_fc.\1'),
+    ),
+)
+
+MMENGINE = Layout(
+    name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
+    markers=(r'backbone\..+',),
+    rules=(
+        (r'(backbone\..+)', r'\1'),
+        (r'head\.(?:layers\.head|fc|trans_cls_head)\.(weight|bias)', r'head.semantic_conv.\1'),
+        (r'head\.conv_cls_head\.(weight|bias)', r'head.conv_fc.\1'),
+        (r'(head\..+)', r'\1'),
+    ),
+)
+
+#: All layouts that weights can be loaded from, most specific first.
+LAYOUTS: tuple[Layout, ...] = (MMENGINE, CONFORMER, TIMM_VIT)
+
+
+def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:
+    """Return the first layout that fits these parameter names, or None."""
+    names = list(names)
+    return next((layout for layout in layouts if layout.fits(names)), None)
+
+
+def describe_names(names: Iterable[str], limit: int = 5) -> str:
+    """Return the first few names, for a message."""
+    names = list(names)
+    more = f', ... ({len(names)} in all)' if len(names) > limit else ''
+    return (', '.join(names[:limit]) + more) or 'none'

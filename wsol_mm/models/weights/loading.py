@@ -1,0 +1,127 @@
+"""Start a model from pretrained weights of any known layout."""
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from mmengine.logging import MMLogger
+from mmpretrain.models.utils import resize_pos_embed
+from torch import Tensor, nn
+
+from .layouts import LAYOUTS, describe_names, find_layout
+from .sources import fetch_state_dict
+
+_POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
+
+
+class LoadReport(NamedTuple):
+    """What became of the weights.
+
+    Attributes:
+        loaded (list[str]): Entries of the model that were filled.
+        skipped (list[str]): Names in the file, each with the reason why it was not used.
+        fresh (list[str]): Entries of the model that keep their initial values.
+    """
+
+    loaded: list[str]
+    skipped: list[str]
+    fresh: list[str]
+
+
+def load_pretrained(
+    model: nn.Module, checkpoint: str | Path, logger: logging.Logger | None = None
+) -> LoadReport:
+    """Fill a localizer with pretrained weights.
+
+    The layout is recognised by its names. A classifier is left out only if its shape differs, as the
+    published methods do: with 1000 classes an ImageNet checkpoint gives the semantic convolution its
+    classifier's bias (TS-CAM, section 2.1). The position embedding is interpolated if the patch grid
+    differs. What was loaded, skipped and left fresh is logged, one line each.
+
+    Args:
+        model (nn.Module): With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
+        checkpoint (str | Path): See :func:`fetch_state_dict`.
+        logger (logging.Logger, optional): The current logger of MMEngine if None.
+
+    Returns:
+        LoadReport: Names by what became of them.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is no checkpoint (:class:`CheckpointError`), has none of the known layouts,
+            matches nothing in the model's backbone, or has backbone weights of another shape.
+    """
+    logger = MMLogger.get_current_instance() if logger is None else logger
+    theirs = fetch_state_dict(checkpoint)
+    layout = find_layout(theirs)
+    if layout is None:
+        raise _nothing_matches(checkpoint, theirs)
+    own = model.state_dict()
+    chosen: dict[str, Tensor] = {}
+    skipped: list[str] = []
+    misfits: list[str] = []
+    for name, value in theirs.items():
+        target = layout.rename(name)
+        if target == _POS_EMBED and target in own:
+            value = _fit_pos_embed(value, model.backbone, 'dist_token' in _last_parts(theirs), checkpoint)
+        if target not in own:
+            skipped.append(name)
+        elif value.shape == own[target].shape:
+            chosen[target] = value
+        elif target.startswith('head.'):
+            skipped.append(f'{name} {tuple(value.shape)} for {tuple(own[target].shape)}')
+        else:
+            misfits.append(f'{name} {tuple(value.shape)} for {tuple(own[target].shape)}')
+    if not any(name.startswith('backbone.') and name not in (_POS_EMBED, _CLS_TOKEN) for name in chosen):
+        raise _nothing_matches(checkpoint, theirs, misfits)
+    if misfits:
+        raise ValueError(
+            f'{checkpoint} does not fit {type(model.backbone).__name__}: shapes differ (file for model) of '
+            f'{describe_names(misfits)}'
+        )
+    model.load_state_dict(chosen, strict=False)
+    report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen])
+    logger.info(f'Loaded {len(report.loaded)} of {len(own)} entries from {checkpoint} ({layout.name})')
+    logger.info(f'Skipped {len(report.skipped)} entries of the file: {_all_names(report.skipped)}')
+    logger.info(f'Left fresh {len(report.fresh)} entries of the model: {_all_names(report.fresh)}')
+    return report
+
+
+def _all_names(names: Iterable[str]) -> str:
+    return ', '.join(names) or 'none'
+
+
+def _last_parts(names: Iterable[str]) -> set[str]:
+    return {name.rpartition('.')[2] for name in names}
+
+
+def _nothing_matches(
+    checkpoint: str | Path, names: Iterable[str], misfits: list[str] | None = None
+) -> ValueError:
+    shapes = f' Shapes differ (file for model): {describe_names(misfits)}.' if misfits else ''
+    return ValueError(
+        f'nothing in {checkpoint} matches the backbone. Its first names: {describe_names(names)}.{shapes} '
+        f'Accepted layouts: {"; ".join(layout.name for layout in LAYOUTS)}'
+    )
+
+
+def _fit_pos_embed(value: Tensor, backbone: nn.Module, distilled: bool, checkpoint: str | Path) -> Tensor:
+    """Return a position embedding (1, N, D) for the backbone's patch grid.
+
+    The second place of a distilled DeiT belongs to its distillation token, which is not used here.
+    """
+    if distilled:
+        value = torch.cat((value[:, :1], value[:, 2:]), dim=1)
+    extra = backbone.num_extra_tokens
+    if value.shape[1] == backbone.pos_embed.shape[1]:
+        return value
+    side = math.isqrt(value.shape[1] - extra)
+    if side * side != value.shape[1] - extra:
+        raise ValueError(
+            f'the position embedding in {checkpoint} has {value.shape[1]} places: expected '
+            f'{extra} and a square number, to interpolate it to the grid {backbone.patch_resolution}'
+        )
+    return resize_pos_embed(value, (side, side), backbone.patch_resolution, backbone.interpolate_mode, extra)

@@ -1,0 +1,73 @@
+"""Where weights come from: files, addresses, timm's hub."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor
+
+from ...utils.checkpoint_io import CheckpointError, read_checkpoint
+from .layouts import describe_names
+
+TIMM_SCHEME = 'timm://'
+# Entries under which training scripts keep the weights, and the prefix of DataParallel.
+_CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'model_ema')
+_PREFIX = 'module.'
+
+
+def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
+    """Return the weights that ``source`` names, under the names it uses.
+
+    Args:
+        source (str | Path): A checkpoint file (``.pth`` and the like, ``.safetensors``), an address
+            that MMEngine's ``CheckpointLoader`` knows (``https://...``), or ``timm://<model name>``.
+
+    Returns:
+        dict[str, Tensor]: Names without ``module.`` to weights.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        CheckpointError: If it is no checkpoint, or holds no weights.
+        ValueError: If timm knows no such model.
+    """
+    text = str(source)
+    if text.startswith(TIMM_SCHEME):
+        return _fetch_from_timm(text[len(TIMM_SCHEME) :])
+    if '://' in text:
+        return unwrap_state_dict(CheckpointLoader.load_checkpoint(text, map_location='cpu'), text)
+    return unwrap_state_dict(read_checkpoint(source), text)
+
+
+def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
+    """Return the weights inside a checkpoint: out of its container entry and without ``module.``.
+
+    Args:
+        checkpoint (Mapping): What was read.
+        source (str): Where from, for the message.
+
+    Raises:
+        CheckpointError: If there are no weights in it.
+    """
+    content = checkpoint
+    for container in _CONTAINERS:
+        if isinstance(checkpoint.get(container), Mapping):
+            content = checkpoint[container]
+            break
+    weights = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    if not weights:
+        raise CheckpointError(
+            f'{source} holds no weights: its entries are {describe_names(map(str, checkpoint))}; '
+            f'expected names of parameters, or one of the entries {", ".join(_CONTAINERS)}'
+        )
+    if all(name.startswith(_PREFIX) for name in weights):
+        weights = {name[len(_PREFIX) :]: value for name, value in weights.items()}
+    return weights
+
+
+def _fetch_from_timm(name: str) -> dict[str, Tensor]:
+    import timm
+
+    if not timm.is_model(name):
+        raise ValueError(f'timm {timm.__version__} knows no model {name!r} (see timm.list_models())')
+    return dict(timm.create_model(name, pretrained=True).state_dict())
