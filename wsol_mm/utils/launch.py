@@ -104,6 +104,6 @@ def _read_variable(name: str, launcher: str) -> str:
 
 def _missing_variable(name: str, launcher: str) -> RuntimeError:
     return RuntimeError(
-        f'--launcher {launcher} needs the environment variable {name}, which is not set; start the run through '
-        'tools/dist_train.sh, tools/slurm_train.sh or mpirun, or use --launcher none for one process'
+        f'--launcher {launcher} needs the environment variable {name}, which is not set; start the run '
+        'through tools/dist_train.sh, tools/slurm_train.sh or mpirun, or use --launcher none for one process'
     )
