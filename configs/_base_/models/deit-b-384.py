@@ -1,0 +1,6 @@
+# DeiT-B/16 at 384x384, ImageNet-1k weights (not distilled).
+model = dict(
+    type='ImageLocalizer',
+    pretrained='timm://deit_base_patch16_384.fb_in1k',
+    backbone=dict(type='TokenVisionTransformer', arch='deit-base', img_size=384, drop_path_rate=0.1),
+)

@@ -1,0 +1,6 @@
+# DeiT-S/16 at 224x224, ImageNet-1k weights (not distilled).
+model = dict(
+    type='ImageLocalizer',
+    pretrained='timm://deit_small_patch16_224.fb_in1k',
+    backbone=dict(type='TokenVisionTransformer', arch='deit-small', img_size=224, drop_path_rate=0.1),
+)

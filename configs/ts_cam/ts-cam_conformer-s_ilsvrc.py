@@ -1,0 +1,16 @@
+_base_ = ['../_base_/models/conformer-s.py', '../_base_/recipes/ts-cam_ilsvrc.py']
+
+model = dict(
+    head=dict(
+        type='TSCAMHead',
+        num_classes=1000,
+        in_channels=384,
+        conv_channels=1024,
+        conv_init='kaiming',
+        cal_acc=True,
+    )
+)
+
+# The reference trains this size with 128 images in all.
+train_dataloader = dict(batch_size=32)
+auto_scale_lr = dict(base_batch_size=128)

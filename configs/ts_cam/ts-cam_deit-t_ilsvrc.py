@@ -1,0 +1,7 @@
+_base_ = ['../_base_/models/deit-t.py', '../_base_/recipes/ts-cam_ilsvrc.py']
+
+model = dict(head=dict(type='TSCAMHead', num_classes=1000, in_channels=192, cal_acc=True))
+
+# The reference trains this size with 128 images in all.
+train_dataloader = dict(batch_size=32)
+auto_scale_lr = dict(base_batch_size=128)
