@@ -1,1 +1,52 @@
-"""."""
+"""Plain functions from localization maps to boxes and metrics; usable without a model.
+
+Importing them compiles nothing: the kernels behind :func:`largest_regions` and :func:`all_regions` are
+compiled (and cached on disk) when they are first called.
+"""
+
+from .boxes import (
+    TestGeometry,
+    box_areas,
+    box_intersections,
+    box_iou,
+    frame_boxes_to_image,
+    gt_boxes_to_frame,
+)
+from .error_breakdown import OUTCOMES, localization_outcome
+from .masks import (
+    PixelHistograms,
+    best_pixel_iou,
+    pixel_average_precision,
+    pixel_histograms,
+    rasterize_masks,
+)
+from .regions import Regions, all_regions, largest_regions, max_per_level
+from .score_maps import ConstantMapError, make_score_map, min_max_normalize
+from .thresholding import LevelImage, integer_thresholds, level_image, quantize
+
+__all__ = [
+    'OUTCOMES',
+    'ConstantMapError',
+    'LevelImage',
+    'PixelHistograms',
+    'Regions',
+    'TestGeometry',
+    'all_regions',
+    'best_pixel_iou',
+    'box_areas',
+    'box_intersections',
+    'box_iou',
+    'frame_boxes_to_image',
+    'gt_boxes_to_frame',
+    'integer_thresholds',
+    'largest_regions',
+    'level_image',
+    'localization_outcome',
+    'make_score_map',
+    'max_per_level',
+    'min_max_normalize',
+    'pixel_average_precision',
+    'pixel_histograms',
+    'quantize',
+    'rasterize_masks',
+]

@@ -1,0 +1,79 @@
+"""Pictures of maps and boxes during validation and test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsol_mm.evaluation.protocols import get_protocol
+from wsol_mm.registry import HOOKS
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmpretrain.structures import DataSample
+
+
+@HOOKS.register_module()
+class LocalizationVisualizationHook(Hook):
+    """Draw every ``interval``-th result through the runner's :class:`LocalizationVisualizer`.
+
+    On several processes each one draws what it evaluated.
+
+    Args:
+        enable: Whether to draw at all.
+        interval: Draw one image of so many.
+        protocol: Preset (or dict of :func:`get_protocol` arguments) that makes map and box.
+        threshold: Threshold in [0, 1); needed for a protocol that sweeps thresholds.
+        show_dir: Folder for the pictures, named after the images; by default they go to the backends of
+            the visualizer (local files, TensorBoard, ...).
+
+    Raises:
+        ValueError: If ``interval`` is not positive or the protocol needs a threshold.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        enable: bool = False,
+        interval: int = 50,
+        protocol: str | dict = 'ts_cam',
+        threshold: float | None = None,
+        show_dir: str | None = None,
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, found {interval}')
+        self.enable = enable
+        self.interval = interval
+        self.protocol = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
+        if threshold is None and len(self.protocol.thresholds) != 1:
+            raise ValueError(f'threshold must be given: protocol {self.protocol.name!r} sweeps thresholds')
+        self.threshold = threshold
+        self.show_dir = show_dir
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[DataSample] = ()
+    ) -> None:
+        """Draw results of a validation batch under the current epoch."""
+        self._draw(runner.val_dataloader.batch_size, batch_idx, outputs, runner.epoch)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[DataSample] = ()
+    ) -> None:
+        """Draw results of a test batch."""
+        self._draw(runner.test_dataloader.batch_size, batch_idx, outputs, 0)
+
+    def _draw(self, batch_size: int, batch_idx: int, outputs: Sequence[DataSample], step: int) -> None:
+        if not self.enable:
+            return
+        visualizer = Visualizer.get_current_instance()
+        start = batch_idx * batch_size
+        for index, sample in enumerate(outputs):
+            if (start + index) % self.interval:
+                continue
+            # Images of different classes may share a file name: the picture is named after the whole id.
+            name = str(sample.get('img_id', Path(sample.img_path).name)).replace('/', '_')
+            out_file = None if self.show_dir is None else str(Path(self.show_dir) / f'{Path(name).stem}.png')
+            visualizer.add_datasample(
+                name, sample, self.protocol, self.threshold, out_file=out_file, step=step
+            )

@@ -1,0 +1,122 @@
+"""Maps and boxes on the original image."""
+
+from wsol_mm.evaluation.functional import ConstantMapError, TestGeometry, box_iou, frame_boxes_to_image
+from wsol_mm.evaluation.map_boxes import predict_boxes, score_map
+from wsol_mm.evaluation.protocols import LocalizationProtocol
+from wsol_mm.registry import VISUALIZERS
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.visualization import Visualizer
+from mmpretrain.structures import DataSample
+from numpy.typing import NDArray
+
+GT_COLOR = (60, 200, 60)
+PREDICTION_COLOR = (230, 40, 40)
+
+
+def heat_on_image(
+    loc_map: NDArray[np.floating], geometry: TestGeometry, protocol: LocalizationProtocol
+) -> NDArray[np.float32]:
+    """Spread a localization map over the original image, in the place that the network saw.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        geometry: How the image got into the evaluation frame.
+        protocol: How the map is enlarged and normalised.
+
+    Returns:
+        Map (H, W) in [0, 1] of the size of the original image, 0 outside the test crop and everywhere
+        for a map without contrast.
+    """
+    width, height = geometry.image
+    heat = np.zeros((height, width), np.float32)
+    try:
+        score = np.clip(score_map(loc_map, geometry.frame, protocol), 0, 1).astype(np.float32)
+    except ConstantMapError:
+        return heat
+    frame = np.array([[0, 0, *geometry.frame]])
+    x0, y0, x1, y1 = np.round(frame_boxes_to_image(frame, geometry)[0]).astype(int)
+    heat[y0:y1, x0:x1] = cv2.resize(score, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    return heat
+
+
+@VISUALIZERS.register_module()
+class LocalizationVisualizer(Visualizer):
+    """Draws the heat map of one class, ground-truth and predicted boxes on the original image.
+
+    Takes the arguments of MMEngine's ``Visualizer``.
+    """
+
+    def add_datasample(
+        self,
+        name: str,
+        data_sample: DataSample,
+        protocol: LocalizationProtocol,
+        threshold: float | None = None,
+        image: NDArray[np.uint8] | None = None,
+        out_file: str | None = None,
+        step: int = 0,
+    ) -> NDArray[np.uint8]:
+        """Draw one result and hand it to the backends, or to a file.
+
+        The map is that of the ground-truth class where it is known, else of the predicted one.
+
+        Args:
+            name: Identifier of the picture in the backends.
+            data_sample: Prediction of a :class:`LocalizationHead` with the meta keys of
+                :class:`TestGeometry`; ``gt_bboxes`` is optional.
+            protocol: How the map becomes a box.
+            threshold: Threshold in [0, 1); None for a protocol with one threshold.
+            image: RGB image (H, W, 3) in its original size; by default ``img_path`` is read.
+            out_file: Write the picture there instead of to the backends.
+            step: Global step for the backends.
+
+        Returns:
+            The picture, RGB (H, W, 3).
+
+        Raises:
+            ValueError: If neither ``image`` nor a readable ``img_path`` is there.
+        """
+        if image is None:
+            image = mmcv.imread(data_sample.img_path, channel_order='rgb')
+            if image is None:
+                raise ValueError(f'cannot read the image {data_sample.img_path}')
+        geometry = TestGeometry.from_metainfo(data_sample.metainfo)
+        loc_map = data_sample.loc_maps[0].float().cpu().numpy()
+        boxes = predict_boxes(loc_map, geometry, protocol, threshold)
+        heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]
+        self.set_image(self.draw_featmap(heat, image, channel_reduction=None, alpha=0.5))
+        caption = [self._class_text(data_sample)]
+        gt_boxes = data_sample.get('gt_bboxes')
+        if gt_boxes is not None and len(gt_boxes):
+            self.draw_bboxes(torch.as_tensor(gt_boxes).float(), edge_colors=[GT_COLOR], line_widths=2)
+            caption.append(f'IoU {box_iou(boxes, gt_boxes).max():.2f}')
+        self.draw_bboxes(torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2)
+        self.draw_texts(
+            '\n'.join(caption),
+            np.array([4, 4]),
+            font_sizes=max(7, geometry.image[1] // 28),
+            colors='white',
+            bboxes=[dict(facecolor='black', alpha=0.6, edgecolor='none', pad=2)],
+        )
+        picture = self.get_image()
+        if out_file is not None:
+            mmcv.imwrite(picture[..., ::-1], out_file)
+        else:
+            self.add_image(name, picture, step=step)
+        return picture
+
+    def _class_text(self, data_sample: DataSample) -> str:
+        names = (self.dataset_meta or {}).get('classes')
+
+        def title(label: int) -> str:
+            return str(names[label]) if names is not None else f'class {label}'
+
+        predicted = int(data_sample.pred_label)
+        text = f'predicted: {title(predicted)} ({float(data_sample.pred_score[predicted]):.2f})'
+        if 'gt_label' in data_sample:
+            text = f'label: {title(int(data_sample.gt_label))}\n{text}'
+        return text
