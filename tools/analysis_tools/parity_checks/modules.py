@@ -2,7 +2,14 @@
 
 from importlib import import_module
 
-MODULES = ('box_evaluation', 'mask_evaluation', 'published_evaluators', 'ground_truth_boxes')
+MODULES = (
+    'box_evaluation',
+    'mask_evaluation',
+    'published_evaluators',
+    'ground_truth_boxes',
+    'ts_cam_models',
+    'ts_cam_optimization',
+)
 
 
 def import_checks() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...registry import MODELS
 from ...structures import TokenFeatures
@@ -16,8 +16,8 @@ class ImageLocalizer(ImageClassifier):
     """Classifier that also localizes: asks its backbone for the attention that its head needs.
 
     Args:
-        backbone (dict): A backbone that returns :class:`TokenFeatures`.
-        head (dict): A :class:`LocalizationHead`.
+        backbone (dict | nn.Module): A backbone that returns :class:`TokenFeatures`.
+        head (dict | nn.Module): A :class:`LocalizationHead`.
         pretrained (str, optional): Weights to start a training from, of any layout that
             :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or
             ``timm://<model name>``. They are loaded by :meth:`init_weights`, so never for a test.
@@ -28,16 +28,17 @@ class ImageLocalizer(ImageClassifier):
 
     def __init__(
         self,
-        backbone: dict,
-        head: dict,
+        backbone: dict | nn.Module,
+        head: dict | nn.Module,
         pretrained: str | None = None,
         train_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        # Built here, so that names of wsol_mm are found without a default scope too.
         super().__init__(
-            backbone,
-            head=head,
+            backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone),
+            head=head if isinstance(head, nn.Module) else MODELS.build(head),
             train_cfg=train_cfg,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
