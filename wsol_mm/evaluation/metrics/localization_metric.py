@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wsol_mm.registry import METRICS
 
@@ -20,7 +21,9 @@ from .protocol_record import TOP_K, MapsByClass, ProtocolRecord, make_record, ra
 from .protocol_summary import ProtocolCounts, summarize
 
 
-class ImageRecord(NamedTuple):
+# A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
     """Record of one image: label, rank of the label among the top-5 (-1: outside), protocol records.
 
     ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
@@ -143,8 +146,8 @@ class LocalizationMetric(BaseMetric):
             return
         self._warned_geometry.add(protocol.name)
         print_log(
-            f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the pipeline '
-            f'uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are not '
+            f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the '
+            f'pipeline uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are not '
             'comparable with published ones.',
             logger='current',
             level=logging.WARNING,

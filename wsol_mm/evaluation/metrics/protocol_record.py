@@ -1,6 +1,7 @@
 """What one image contributes to one protocol."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from ..protocols import LocalizationProtocol
 TOP_K = (1, 5)
 
 
-class ProtocolRecord(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProtocolRecord:
     """Result of one image under one protocol: bits, nothing that grows with the image.
 
     Attributes:
@@ -52,7 +54,8 @@ class MapsByClass:
         found = np.flatnonzero(self.labels == label)
         if not found.size:
             raise KeyError(
-                f'no localization map of class {label}, only of {self.labels.tolist()}: raise map_topk of the head'
+                f'no localization map of class {label}, only of {self.labels.tolist()}: '
+                'raise map_topk of the head'
             )
         return self.maps[found[0]]
 
