@@ -115,7 +115,8 @@ mend_opencv() {
         version=$(installed_version opencv-python)
         say "opencv-python does not load here: replacing it by opencv-python-headless $version"
         "$python" -m pip uninstall --quiet --yes opencv-python >&2
-        install --no-deps "opencv-python-headless==$version"
+        # Both have the same files: what uninstalling one has taken from the other comes back.
+        install --no-deps --force-reinstall "opencv-python-headless==$version"
     fi
 }
 
