@@ -2,15 +2,21 @@
 
 from .cub import CUB
 from .dataset_problems import DatasetError, DatasetProblems
+from .folder_dataset import FolderDataset
+from .ilsvrc import ILSVRC
 from .localization_dataset import LocalizationDataset
 from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs
+from .wsol_metadata import WSOLMetadataDataset
 
 __all__ = [
     'CUB',
+    'ILSVRC',
     'DatasetError',
     'DatasetProblems',
+    'FolderDataset',
     'LoadImageWithPillow',
     'LoadLocalizationMask',
     'LocalizationDataset',
     'PackLocalizationInputs',
+    'WSOLMetadataDataset',
 ]

@@ -4,7 +4,6 @@ import logging
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
-from .boxes import check_boxes
+from . import entry_checks as checks
 from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import DECODE_ERRORS, decode_failure, image_size, map_threads, missing_files
+from .image_files import DECODE_ERRORS, decode_failure
 from .list_files import read_lines
 
 #: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
@@ -113,6 +112,8 @@ class LocalizationDataset(BaseDataset):
         self.read_sizes = read_sizes
         self.verify_images = verify_images
         self.apply_exif = self.APPLY_EXIF if apply_exif is None else apply_exif
+        # set by subclasses whose entries come from a listing of the disk
+        self._files_are_listed = False
         #: Number of entries left out at start-up, by kind of problem.
         self.skipped: dict[str, int] = {}
         # expanduser only: '' must stay '' for the base class
@@ -144,6 +145,11 @@ class LocalizationDataset(BaseDataset):
         """The data set and its place, for messages."""
         return f'{type(self).__name__} ({self.data_root or self.img_prefix or self.ann_file})'
 
+    @property
+    def mask_prefix(self) -> str:
+        """Folder of the masks; the image folder unless ``data_prefix`` says otherwise."""
+        return self.data_prefix.get('mask_path', self.img_prefix)
+
     def load_data_list(self) -> list[dict]:
         """Read, check and select; see the class description.
 
@@ -157,19 +163,40 @@ class LocalizationDataset(BaseDataset):
         """
         problems = DatasetProblems(self.source, self.on_error)
         entries, class_names = self.load_entries(problems)
-        entries = self._check_labels(entries, len(class_names), problems)
+        entries = checks.check_labels(entries, len(class_names), problems)
         problems.stop_if_strict()  # what follows from a bad line would only hide it
         if self.class_selection is not None:
             entries, class_names = self._select_classes(entries, class_names)
         if self.check_files:
-            entries = self._check_files(entries, problems)
+            if not self._files_are_listed:
+                entries = checks.check_image_files(entries, self.img_prefix, problems)
+            entries = checks.check_mask_files(entries, self.mask_prefix, problems)
             problems.stop_if_strict()
-        entries = self._check_boxes(entries, problems)
+        entries, num_cut = checks.check_entry_boxes(
+            entries,
+            self.img_prefix,
+            problems,
+            read_sizes=self.read_sizes and self.check_files,
+            apply_exif=self.apply_exif,
+            clip=self.clip_boxes,
+        )
+        if num_cut:
+            print_log(f'{self.source}: cut {num_cut} box(es) at the image border', 'current')
+        if self.test_mode:
+            entries = checks.check_ground_truth(entries, problems)
         if self.verify_images:
-            entries = self._check_decoding(entries, problems)
-        self._check_empty_classes(entries, class_names, problems)
+            entries = checks.check_decoding(entries, self.img_prefix, problems)
+        # nothing can be learned of a class without images; a test set may well lack some classes
+        empty = checks.empty_classes(entries, class_names)
+        if empty and self.test_mode:
+            named = ', '.join(empty[:5])
+            print_log(
+                f'{self.source}: {len(empty)} of {len(class_names)} classes have no image: {named}', 'current'
+            )
+        for name in () if self.test_mode else empty:
+            problems.add('class without images', f'{name}; accepted: at least one, or `classes` without it')
         if self.shots_per_class is not None:
-            entries = self._draw_shots(entries, class_names, problems)
+            entries = checks.draw_shots(entries, class_names, self.shots_per_class, self.shots_seed, problems)
         problems.stop_if_strict()
         problems.log_summary()
         self.skipped = dict(problems.counts)
@@ -183,18 +210,6 @@ class LocalizationDataset(BaseDataset):
             )
         self._metainfo.setdefault('classes', tuple(class_names))
         return entries
-
-    def _check_labels(self, entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
-        good = []
-        for entry in entries:
-            if 0 <= entry['gt_label'] < num_classes:
-                good.append(entry)
-            else:
-                problems.add(
-                    'label out of range',
-                    f'{entry["img_id"]}: {entry["gt_label"]}; accepted: 0 to {num_classes - 1}',
-                )
-        return good
 
     def _select_classes(self, entries: list[dict], class_names: list[str]) -> tuple[list[dict], list[str]]:
         if isinstance(self.class_selection, str):
@@ -216,94 +231,6 @@ class LocalizationDataset(BaseDataset):
         ]
         return kept, wanted
 
-    def _check_files(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
-        missing = set(missing_files(self.img_prefix, [entry['img_id'] for entry in entries]))
-        for img_id in missing if len(missing) == len(entries) else sorted(missing):
-            problems.add('missing image', str(Path(self.img_prefix, img_id)))
-        return [entry for entry in entries if entry['img_id'] not in missing] if missing else entries
-
-    def _check_boxes(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
-        positions = [i for i, entry in enumerate(entries) if 'gt_bboxes' in entry]
-        if not positions:
-            return entries
-        sizes: list = [None] * len(positions)
-        if self.read_sizes and self.check_files:
-            paths = [str(Path(self.img_prefix, entries[i]['img_id'])) for i in positions]
-            sizes = map_threads(partial(_size_or_failure, apply_exif=self.apply_exif), paths)
-        bad = set()
-        num_cut = 0
-        for position, size in zip(positions, sizes, strict=True):
-            entry = entries[position]
-            listed = (entry['width'], entry['height']) if 'width' in entry else None
-            if isinstance(size, str):
-                problems.add('image that does not decode', size)
-                bad.add(position)
-                continue
-            if size is not None and listed is not None and size != listed:
-                problems.add(
-                    'size that differs from the list',
-                    f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says '
-                    f'{listed[0]}x{listed[1]} (width x height), so the boxes would not fit',
-                )
-                bad.add(position)
-                continue
-            size = size or listed
-            if size is not None:
-                entry['width'], entry['height'] = size
-            boxes, cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, self.clip_boxes)
-            num_cut += cut
-            if len(boxes) == 0 and len(entry['gt_bboxes']) > 0:
-                bad.add(position)  # its boxes have been reported one by one
-            entry['gt_bboxes'] = boxes
-        if num_cut:
-            print_log(f'{self.source}: cut {num_cut} box(es) at the image border', logger='current')
-        return [entry for i, entry in enumerate(entries) if i not in bad]
-
-    def _check_decoding(self, entries: list[dict], problems: DatasetProblems) -> list[dict]:
-        paths = [str(Path(self.img_prefix, entry['img_id'])) for entry in entries]
-        failures = map_threads(decode_failure, paths)
-        for path, failure in zip(paths, failures, strict=True):
-            if failure:
-                problems.add('image that does not decode', f'{path}: {failure}')
-        return [entry for entry, failure in zip(entries, failures, strict=True) if not failure]
-
-    def _check_empty_classes(
-        self, entries: list[dict], class_names: list[str], problems: DatasetProblems
-    ) -> None:
-        """A class that nothing can be learned of is an error; a test set may well lack some classes."""
-        present = {entry['gt_label'] for entry in entries}
-        empty = [name for label, name in enumerate(class_names) if label not in present]
-        if empty and self.test_mode:
-            print_log(
-                f'{self.source}: {len(empty)} of {len(class_names)} classes have no image: {empty[:5]}',
-                logger='current',
-            )
-        elif empty:
-            for name in empty:
-                problems.add('class without images', f'{name}; pass `classes` to leave it out')
-
-    def _draw_shots(
-        self, entries: list[dict], class_names: list[str], problems: DatasetProblems
-    ) -> list[dict]:
-        positions: dict[int, list[int]] = {}
-        for position, entry in enumerate(entries):
-            positions.setdefault(entry['gt_label'], []).append(position)
-        chosen: list[int] = []
-        for label, members in positions.items():
-            if len(members) < self.shots_per_class:
-                problems.add(
-                    'class with too few images',
-                    f'{class_names[label]}: {len(members)}; shots_per_class={self.shots_per_class}',
-                )
-                chosen.extend(members)
-                continue
-            members = sorted(members, key=lambda position: entries[position]['img_id'])
-            # seeded by the name: the same images whatever other classes are in use
-            generator = np.random.default_rng([self.shots_seed, *class_names[label].encode()])
-            drawn = generator.choice(len(members), self.shots_per_class, replace=False)
-            chosen.extend(members[i] for i in drawn)
-        return [entries[position] for position in sorted(chosen)]
-
     # ------------------------------------------------------------------ items
 
     def get_data_info(self, idx: int) -> dict:
@@ -319,10 +246,10 @@ class LocalizationDataset(BaseDataset):
         # joined here, not stored: with a million images the prefix would be most of the memory
         info['img_path'] = _join(self.img_prefix, info['img_id'])
         if 'mask_paths' in info:
-            prefix = self.data_prefix.get('mask_path', self.img_prefix)
-            info['mask_paths'] = [_join(prefix, path) for path in info['mask_paths']]
-            ignore = info.get('ignore_path')
-            info['ignore_path'] = _join(prefix, ignore) if ignore else None
+            info['mask_paths'] = [_join(self.mask_prefix, path) for path in info['mask_paths']]
+            info['ignore_path'] = (
+                _join(self.mask_prefix, info['ignore_path']) if info['ignore_path'] else None
+            )
         return info
 
     def prepare_data(self, idx: int) -> Any:
@@ -395,10 +322,3 @@ class LocalizationDataset(BaseDataset):
 
 def _join(prefix: str, path: str) -> str:
     return f'{prefix.rstrip("/")}/{path}' if prefix else path
-
-
-def _size_or_failure(path: str, apply_exif: bool) -> tuple[int, int] | str:
-    try:
-        return image_size(path, apply_exif)
-    except DECODE_ERRORS as error:
-        return f'{path}: {type(error).__name__}: {error}'

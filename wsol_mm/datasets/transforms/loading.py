@@ -95,16 +95,17 @@ class LoadLocalizationMask(BaseTransform):
         """
         if not results.get('mask_paths'):
             raise ValueError(
-                f'LoadLocalizationMask: {results.get("img_path")} has no `mask_paths`; accepted are data sets with '
-                'masks, such as WSOLMetadataDataset with mask files in localization.txt'
+                f'LoadLocalizationMask: {results.get("img_path")} has no `mask_paths`; accepted are data '
+                'sets with masks, such as WSOLMetadataDataset with mask files in localization.txt'
             )
         height, width = results['img_shape'][:2]
         full_height, full_width = results['ori_shape'][:2]
         scale_w, scale_h = results.get('scale_factor', (1.0, 1.0))
         if (round(full_width * scale_w), round(full_height * scale_h)) != (width, height):
             raise ValueError(
-                f'LoadLocalizationMask: {results.get("img_path")} of {full_width}x{full_height} pixels, scaled by '
-                f'{scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines that resize and do not crop'
+                f'LoadLocalizationMask: {results.get("img_path")} of {full_width}x{full_height} pixels, '
+                f'scaled by {scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines '
+                'that resize and do not crop'
             )
         masks = [_read_grey(path) for path in results['mask_paths']]
         ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None

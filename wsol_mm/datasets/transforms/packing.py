@@ -63,15 +63,16 @@ class PackLocalizationInputs(PackInputs):
         """
         if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
             raise ValueError(
-                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; accepted are boxes of the '
-                'file on disk under the key `ori_gt_bboxes`'
+                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; accepted are boxes '
+                'of the file on disk under the key `ori_gt_bboxes`'
             )
         if 'width' in results and tuple(results['ori_shape'][:2]) != (results['height'], results['width']):
             height, width = results['ori_shape'][:2]
             raise DatasetError(
                 f'{results.get("img_path")}: read as {width}x{height}, but the data set found '
-                f'{results["width"]}x{results["height"]} (width x height), so the boxes would not fit. Loader and '
-                'data set must agree on EXIF orientation: the same `apply_exif` in LoadImageWithPillow and in '
+                f'{results["width"]}x{results["height"]} (width x height), so the boxes would not fit. '
+                'Loader and data set must agree on EXIF orientation: the same `apply_exif` in '
+                'LoadImageWithPillow and in '
                 "the data set (mmcv's LoadImageFromFile applies it with color_type='color')"
             )
         results['img_shape'] = tuple(results['img'].shape[:2])  # some crops leave (h, w, 3)

@@ -1,0 +1,48 @@
+# Images of one's own: data/my_images/train/<class>/ and data/my_images/val/<class>/, with boxes of the
+# validation images in data/my_images/boxes.csv (a line is `path,x0,y0,x1,y1`; COCO's .json and a folder of
+# Pascal VOC .xml files serve, too). Pipelines are those of cub.py, except that photographs are turned as
+# their EXIF orientation says. `num_classes` must be set in the model and in data_preprocessor.
+_base_ = './cub.py'
+
+dataset_type = 'FolderDataset'
+data_root = 'data/my_images'
+
+load_image = dict(type='LoadImageWithPillow', apply_exif=True)
+train_pipeline = [
+    load_image,
+    dict(type='Resize', scale=(256, 256), interpolation='bilinear', backend='pillow'),
+    dict(type='RandomCrop', crop_size=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackLocalizationInputs'),
+]
+test_pipeline = [
+    load_image,
+    dict(type='Resize', scale=(224, 224), interpolation='bilinear', backend='pillow'),
+    dict(type='PackLocalizationInputs'),
+]
+
+data_preprocessor = dict(num_classes=2)
+
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix='train',
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix='val',
+        # classes are numbered as in training, even if one has no image here
+        class_folder='train',
+        box_source='boxes.csv',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader

@@ -1,0 +1,236 @@
+"""The checks every data set goes through at start-up, and few-shot subsets.
+
+An entry is the dict of one image (see ``LocalizationDataset.load_entries``). Each check reports what is wrong
+and returns the entries that are left.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .boxes import check_boxes
+from .dataset_problems import DatasetProblems
+from .image_files import DECODE_ERRORS, decode_failure, image_size, map_threads, missing_files
+
+
+def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries whose label is no class index.
+
+    Args:
+        entries (list[dict]): The entries.
+        num_classes (int): Number of classes.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    good = []
+    for entry in entries:
+        if 0 <= entry['gt_label'] < num_classes:
+            good.append(entry)
+        else:
+            accepted = f'0 to {num_classes - 1}, counted from 0'
+            problems.add(
+                'label out of range', f'{entry["img_id"]}: {entry["gt_label"]}; accepted: {accepted}'
+            )
+    return good
+
+
+def check_image_files(entries: list[dict], img_prefix: str, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries whose image does not exist; one listing per folder, no call per file.
+
+    Args:
+        entries (list[dict]): The entries.
+        img_prefix (str): Image folder.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    missing = missing_files(img_prefix, [entry['img_id'] for entry in entries])
+    for img_id in missing:
+        problems.add('missing image', str(Path(img_prefix, img_id)))
+    absent = set(missing)
+    return [entry for entry in entries if entry['img_id'] not in absent] if absent else entries
+
+
+def check_mask_files(entries: list[dict], mask_prefix: str, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries of which a mask or ignore file does not exist.
+
+    Args:
+        entries (list[dict]): The entries; those without ``mask_paths`` are not looked at.
+        mask_prefix (str): Mask folder.
+        problems (DatasetProblems): Where the missing files are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    files = {}
+    for entry in entries:
+        if 'mask_paths' in entry:
+            ignore = [entry['ignore_path']] if entry.get('ignore_path') else []
+            files[entry['img_id']] = entry['mask_paths'] + ignore
+    missing = set(missing_files(mask_prefix, [path for paths in files.values() for path in paths]))
+    for path in sorted(missing):
+        problems.add('missing mask', str(Path(mask_prefix, path)))
+    if not missing:
+        return entries
+    return [entry for entry in entries if missing.isdisjoint(files.get(entry['img_id'], ()))]
+
+
+def check_entry_boxes(
+    entries: list[dict],
+    img_prefix: str,
+    problems: DatasetProblems,
+    read_sizes: bool = True,
+    apply_exif: bool = False,
+    clip: bool = False,
+) -> tuple[list[dict], int]:
+    """Check the boxes of all entries, with the image sizes from the file headers.
+
+    Sets ``gt_bboxes`` to the good boxes, and ``width`` and ``height``. An entry is left out if its header
+    cannot be read or differs from the size given by a list, or if none of its boxes is good.
+
+    Args:
+        entries (list[dict]): The entries; those without ``gt_bboxes`` are not looked at, nor their files.
+        img_prefix (str): Image folder.
+        problems (DatasetProblems): Where everything wrong is reported.
+        read_sizes (bool): Read the headers (about 0.1 ms each); otherwise only sizes from lists are used.
+        apply_exif (bool): Sizes are those after the EXIF orientation is applied.
+        clip (bool): Cut boxes that overrun, instead of reporting those that do by more than a pixel.
+
+    Returns:
+        tuple[list[dict], int]: The entries left, and the number of boxes cut.
+    """
+    positions = [position for position, entry in enumerate(entries) if 'gt_bboxes' in entry]
+    sizes: list[tuple[int, int] | str | None] = [None] * len(positions)
+    if read_sizes and positions:
+        paths = [str(Path(img_prefix, entries[position]['img_id'])) for position in positions]
+        sizes = map_threads(partial(_size_or_failure, apply_exif=apply_exif), paths)
+    bad = set()
+    num_cut = 0
+    for position, size in zip(positions, sizes, strict=True):
+        entry = entries[position]
+        listed = (entry['width'], entry['height']) if 'width' in entry else None
+        if isinstance(size, str):
+            problems.add('image that does not decode', size)
+            bad.add(position)
+            continue
+        if None not in (size, listed) and size != listed:
+            problems.add(
+                'size that differs from the list',
+                f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
+                '(width x height), so the boxes would not fit',
+            )
+            bad.add(position)
+            continue
+        size = size or listed
+        if size is not None:
+            entry['width'], entry['height'] = size
+        num_boxes = len(entry['gt_bboxes'])
+        entry['gt_bboxes'], cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, clip)
+        num_cut += cut
+        if num_boxes > 0 and len(entry['gt_bboxes']) == 0:
+            bad.add(position)  # its boxes have been reported one by one
+    return [entry for position, entry in enumerate(entries) if position not in bad], num_cut
+
+
+def check_ground_truth(entries: list[dict], problems: DatasetProblems) -> list[dict]:
+    """Leave out entries without boxes (or masks) of a test set that has them: they would count as never
+    localized.
+
+    Args:
+        entries (list[dict]): The entries.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others; all, if no entry has boxes or masks.
+    """
+    for key, kind in (('gt_bboxes', 'image without box'), ('mask_paths', 'image without mask')):
+        if any(key in entry for entry in entries):
+            good = []
+            for entry in entries:
+                if len(entry.get(key, ())):
+                    good.append(entry)
+                else:
+                    problems.add(kind, entry['img_id'])
+            return good
+    return entries
+
+
+def check_decoding(entries: list[dict], img_prefix: str, problems: DatasetProblems) -> list[dict]:
+    """Decode every image, in threads; leave out those that fail.
+
+    Args:
+        entries (list[dict]): The entries.
+        img_prefix (str): Image folder.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    paths = [str(Path(img_prefix, entry['img_id'])) for entry in entries]
+    failures = map_threads(decode_failure, paths)
+    for path, failure in zip(paths, failures, strict=True):
+        if failure:
+            problems.add('image that does not decode', f'{path}: {failure}')
+    return [entry for entry, failure in zip(entries, failures, strict=True) if not failure]
+
+
+def empty_classes(entries: list[dict], class_names: Sequence[str]) -> list[str]:
+    """Find the classes without entries.
+
+    Args:
+        entries (list[dict]): The entries.
+        class_names (Sequence[str]): Class names by index.
+
+    Returns:
+        list[str]: Names of the classes that no entry has.
+    """
+    present = {entry['gt_label'] for entry in entries}
+    return [name for label, name in enumerate(class_names) if label not in present]
+
+
+def draw_shots(
+    entries: list[dict], class_names: Sequence[str], shots: int, seed: int, problems: DatasetProblems
+) -> list[dict]:
+    """Draw so many entries of each class, without replacement.
+
+    The draw of a class depends on the seed, its name and the image ids alone: not on the order of the entries
+    nor on the other classes.
+
+    Args:
+        entries (list[dict]): The entries.
+        class_names (Sequence[str]): Class names by index.
+        shots (int): Entries per class.
+        seed (int): Seed of the draw, >= 0.
+        problems (DatasetProblems): Where classes with fewer entries are reported; all of those are taken.
+
+    Returns:
+        list[dict]: The entries drawn, in their order before.
+    """
+    positions: dict[int, list[int]] = {}
+    for position, entry in enumerate(entries):
+        positions.setdefault(entry['gt_label'], []).append(position)
+    chosen: list[int] = []
+    for label, members in positions.items():
+        if len(members) < shots:
+            problems.add(
+                'class with too few images',
+                f'{class_names[label]}: {len(members)}; accepted: at least {shots}',
+            )
+            chosen.extend(members)
+            continue
+        members.sort(key=lambda position: entries[position]['img_id'])
+        generator = np.random.default_rng([seed, *class_names[label].encode()])
+        chosen.extend(members[i] for i in generator.choice(len(members), shots, replace=False))
+    return [entries[position] for position in sorted(chosen)]
+
+
+def _size_or_failure(path: str, apply_exif: bool) -> tuple[int, int] | str:
+    try:
+        return image_size(path, apply_exif)
+    except DECODE_ERRORS as error:
+        return f'{path}: {type(error).__name__}: {error}'

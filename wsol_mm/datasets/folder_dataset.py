@@ -1,0 +1,232 @@
+"""A user's own images: one folder per class, boxes optional."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsol_mm.registry import DATASETS
+
+from mmengine.logging import print_log
+
+from .box_annotations import ImageBoxes, read_box_csv, read_coco_json, read_voc_xml
+from .dataset_problems import DatasetError, DatasetProblems
+from .image_files import IMAGE_EXTENSIONS, list_images
+from .list_files import read_lines
+from .localization_dataset import LocalizationDataset
+
+
+@DATASETS.register_module()
+class FolderDataset(LocalizationDataset):
+    """Images in one folder per class, with boxes from a file if there are any.
+
+    The class folders lie in ``data_root/<data_prefix>``; images may lie in folders inside them. Hidden files
+    and folders are left out; files that are no images are counted in the log. Classes are numbered in the
+    sorted order of their folders, unless ``classes`` names them.
+
+    Boxes (``box_source``) come from
+
+    - a ``.json`` file in COCO's instances format (groups are left out);
+    - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label]``, with or without a heading;
+    - a folder with a Pascal VOC ``.xml`` file per image, in the same folders as the images or all in one.
+
+    Coordinates are pixels of the image as it is shown, with its EXIF orientation applied
+    (``apply_exif=False`` for those of the stored pixels; the loader in the pipeline must do the same). Images
+    are found by their path relative to the image folder or ``data_root``, or by file name alone where only
+    one image has it; XML files by that path without extension. Where the classes of boxes are class folders,
+    only those of the image's own class are taken; where none is (say, 'object'), all are. In test mode every
+    image needs a box if there is a ``box_source``.
+
+    Args:
+        data_root (str): Root folder.
+        data_prefix (str | dict): Image folder relative to ``data_root``.
+        box_source (str, optional): See above; relative to ``data_root`` unless absolute. None for no boxes.
+        class_folder (str, optional): Folder whose subfolders are the classes, relative to ``data_root``. Give
+            the training folder to a test split, so that a class missing there does not shift the labels. None
+            for the image folder itself.
+        voc_one_based (bool): XML coordinates count pixels from 1 and name the last pixel inside, as Pascal
+            VOC does: x0 = xmin - 1, x1 = xmax. False takes them as they are.
+        extensions (Sequence[str]): File name ends of images, in any case.
+        **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
+
+    Raises:
+        DatasetError: If there is no class folder or no image, or as :class:`LocalizationDataset` does.
+        FileNotFoundError: If a folder or file is missing.
+    """
+
+    METAINFO = {'dataset_type': 'folder'}
+    APPLY_EXIF = True
+
+    def __init__(
+        self,
+        data_root: str,
+        data_prefix: str | dict = '',
+        box_source: str | None = None,
+        class_folder: str | None = None,
+        voc_one_based: bool = True,
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        **kwargs: Any,
+    ) -> None:
+        self.box_source = box_source
+        self.class_folder = class_folder
+        self.voc_one_based = voc_one_based
+        self.extensions = tuple(extension.lower() for extension in extensions)
+        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
+        """List the images and read the boxes; see :meth:`LocalizationDataset.load_entries`."""
+        root = Path(self.img_prefix)
+        class_names = self._class_names(root)
+        entries = []
+        others = 0
+        for label, name in enumerate(class_names):
+            if (root / name).is_dir():
+                paths, skipped = list_images(root / name, self.extensions)
+                entries.extend({'img_id': f'{name}/{path}', 'gt_label': label} for path in paths)
+                others += skipped
+        if others:
+            print_log(
+                f'{self.source}: {others} file(s) are no images ({" ".join(self.extensions)})', 'current'
+            )
+        for folder in _visible(root, folders=True) if self.class_selection is None else []:
+            if folder not in class_names:
+                problems.add('unknown class', f'folder {root / folder}; accepted are {class_names[:10]}')
+        for name in _visible(root, folders=False):
+            if name.lower().endswith(self.extensions):
+                problems.add('image outside the class folders', f'{root / name}; accepted: <class>/<image>')
+        self._files_are_listed = True
+        if self.box_source is not None:
+            self._add_boxes(entries, class_names, problems)
+        return entries, class_names
+
+    def _class_names(self, root: Path) -> list[str]:
+        folder = root if self.class_folder is None else Path(self.data_root, self.class_folder)
+        for needed in (root, folder):
+            if not needed.is_dir():
+                raise FileNotFoundError(
+                    f'{self.source}: no folder {needed}; accepted is one with a folder per class'
+                )
+        names = _visible(folder, folders=True)
+        if not names:
+            raise DatasetError(
+                f'{self.source}: no folder in {folder}; accepted is one folder of images per class'
+            )
+        if self.class_selection is None:
+            return names
+        if isinstance(self.class_selection, str):
+            return [line for _, line in read_lines(Path(self.class_selection).expanduser())]
+        return list(self.class_selection)
+
+    def _add_boxes(self, entries: list[dict], class_names: list[str], problems: DatasetProblems) -> None:
+        source = Path(self.data_root, Path(self.box_source).expanduser())
+        if source.is_dir():
+            matched = self._read_xml_folder(source, entries, problems)
+        elif not source.is_file():
+            raise FileNotFoundError(
+                f'{self.source}: no box_source {source}; accepted are a .json file (COCO), a .csv file, or '
+                'a folder of .xml files (Pascal VOC)'
+            )
+        elif source.suffix.lower() == '.json':
+            matched = self._match(read_coco_json(source, problems), entries, source, problems)
+        elif source.suffix.lower() == '.csv':
+            matched = self._match(read_box_csv(source, problems), entries, source, problems)
+        else:
+            raise ValueError(
+                f'box_source is {source}; accepted are .json (COCO), .csv, or a folder of .xml files'
+            )
+        if entries and not matched:
+            raise DatasetError(
+                f'{self.source}: {source} has a box for none of the {len(entries)} images, such as '
+                f'{entries[0]["img_id"]!r}; accepted are paths relative to {self.img_prefix} or '
+                f'{self.data_root}, or file names that only one image has'
+            )
+        labels = {label for boxes in matched.values() for label in boxes.labels if label is not None}
+        by_class = bool(labels & set(class_names))
+        foreign = Counter()
+        for position, boxes in matched.items():
+            entry = entries[position]
+            own = class_names[entry['gt_label']]
+            keep = [not by_class or label in (None, own) for label in boxes.labels]
+            foreign.update(label for label, kept in zip(boxes.labels, keep, strict=True) if not kept)
+            entry['gt_bboxes'] = boxes.array(keep)
+            if boxes.size is not None:
+                entry['width'], entry['height'] = boxes.size
+        if foreign:
+            named = ', '.join(f'{label} ({count})' for label, count in foreign.most_common(5))
+            print_log(
+                f"{self.source}: {foreign.total()} boxes left out that are not of the image's own class: "
+                f'{named}',
+                'current',
+            )
+
+    def _read_xml_folder(
+        self, source: Path, entries: list[dict], problems: DatasetProblems
+    ) -> dict[int, ImageBoxes]:
+        files = {path[: -len('.xml')]: source / path for path in list_images(source, ['.xml'])[0]}
+        positions, ambiguous = self._positions_by_key(entries, with_extension=False)
+        matched = {}
+        for key, file in files.items():
+            if key in ambiguous:
+                problems.add(
+                    'ambiguous image name', f'{file}: several images are named {key}; accepted: <class>/{key}'
+                )
+            elif key in positions:
+                try:
+                    matched[positions[key]] = read_voc_xml(file, self.voc_one_based)
+                except DatasetError as error:
+                    problems.add('file that does not parse', str(error))
+        return matched
+
+    def _match(
+        self, found: dict[str, ImageBoxes], entries: list[dict], source: Path, problems: DatasetProblems
+    ) -> dict[int, ImageBoxes]:
+        positions, ambiguous = self._positions_by_key(entries, with_extension=True)
+        matched: dict[int, ImageBoxes] = {}
+        unmatched = 0
+        for path, boxes in found.items():
+            key = path.replace('\\', '/').removeprefix('./')
+            if key in ambiguous:
+                problems.add(
+                    'ambiguous image name',
+                    f'{source}: several images are named {key}; accepted: <class>/{key}',
+                )
+            elif key not in positions:
+                unmatched += 1
+            elif positions[key] in matched:
+                problems.add(
+                    'repeated entry', f'{source}: {path} names an image that another path names, too'
+                )
+            else:
+                matched[positions[key]] = boxes
+        if unmatched and matched:  # say, those of another split
+            print_log(
+                f'{self.source}: {unmatched} image(s) in {source} are not in {self.img_prefix}', 'current'
+            )
+        return matched
+
+    def _positions_by_key(self, entries: list[dict], with_extension: bool) -> tuple[dict[str, int], set[str]]:
+        """Every name by which an annotation may mean an image, and the bare names that mean several."""
+        inside = os.path.relpath(self.img_prefix, self.data_root).replace(os.sep, '/')
+        positions: dict[str, int] = {}
+        bare: dict[str, int] = {}
+        ambiguous: set[str] = set()
+        for position, entry in enumerate(entries):
+            path = entry['img_id'] if with_extension else entry['img_id'].rpartition('.')[0]
+            positions[path] = position
+            positions[f'{inside}/{path}'] = position
+            name = path.rpartition('/')[2]
+            if name in bare:
+                ambiguous.add(name)
+            bare[name] = position
+        for name, position in bare.items():
+            if name not in ambiguous:
+                positions.setdefault(name, position)
+        return positions, ambiguous - set(positions)
+
+
+def _visible(folder: Path, folders: bool) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if not entry.name.startswith('.') and entry.is_dir() == folders
+        )

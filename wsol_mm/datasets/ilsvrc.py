@@ -1,0 +1,243 @@
+"""ILSVRC 2012 (Russakovsky et al., IJCV 2015): training and validation images in class folders."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsol_mm.registry import DATASETS
+
+import numpy as np
+
+from .box_annotations import read_voc_xml
+from .dataset_problems import DatasetError, DatasetProblems
+from .image_files import list_images
+from .list_files import finite_floats, keyed_lines, read_lines
+from .localization_dataset import LocalizationDataset
+from .wsol_metadata import read_class_labels, read_localization
+
+#: Number of classes of the whole data set, for which the label column of list files is checked.
+_ALL_CLASSES = 1000
+
+
+class _Annotation(NamedTuple):
+    boxes: np.ndarray
+    wnid: str | None = None
+    label: int | None = None
+    size: tuple[int, int] | None = None
+
+
+@DATASETS.register_module()
+class ILSVRC(LocalizationDataset):
+    """ILSVRC 2012, or a part of its classes.
+
+    ``data_root`` holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``, or all validation images flat in
+    ``val/``. The class index is the rank of the wnid in sorted order. Validation boxes come from
+    ``box_source``:
+
+    - a text file like TS-CAM's ``val_folder_new.txt``: ``<wnid>/<image>.JPEG <label> <x0> <y0> <x1> <y1>
+      [...]``;
+    - a folder with wsolevaluation's ``localization.txt`` (and ``class_labels.txt``, for flat images);
+    - the folder of the XML files of the development kit (``Annotations/CLS-LOC/val``).
+
+    All three hold the same numbers: pixels counted from 0, and x1, y1 name the last pixel inside (at most
+    width - 1). They are taken as they are; in particular nothing is subtracted from the XML files, although
+    their format is that of Pascal VOC. Images are matched by file name without extension, so each source
+    serves both layouts. Lines for images of classes that are not there are left out; an image that is listed
+    and missing is an error.
+
+    The classes are those of ``class_file``, or the folders in ``train/``, or else those in ``val/``. Listing
+    the 1.28 million training images takes some seconds; they are not opened.
+
+    Args:
+        data_root (str): Root folder.
+        split (str): ``'train'`` or ``'val'``.
+        box_source (str, optional): See above; relative to ``data_root`` unless absolute. None for no boxes.
+        class_file (str, optional): Text file with a wnid at the start of every line, and maybe its
+            description (``synset_words.txt``), in any order; relative to ``data_root`` unless absolute.
+        **kwargs: See :class:`LocalizationDataset`.
+
+    Raises:
+        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+    """
+
+    METAINFO = {'dataset_type': 'ilsvrc'}
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        box_source: str | None = None,
+        class_file: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if split not in ('train', 'val'):
+            raise ValueError(f"split is {split!r}; accepted are 'train' and 'val'")
+        self.split = split
+        self.box_source = box_source
+        self.class_file = class_file
+        super().__init__(data_root=data_root, **kwargs)
+
+    def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
+        """List the images and read the boxes; see :meth:`LocalizationDataset.load_entries`."""
+        folder = Path(self.data_root, self.split)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f'{self.source}: no folder {folder}; accepted is train/<wnid>/ and val/<wnid>/'
+            )
+        folders = _class_folders(folder)
+        flat = not folders
+        wnids = self._wnids(folders)
+        rank = {wnid: label for label, wnid in enumerate(wnids)}
+        images = self._images_in_folders(folder, folders, rank, problems) if folders else None
+        if images is None:
+            images = {Path(name).stem: (f'{self.split}/{name}', None) for name in list_images(folder)[0]}
+        if self.box_source is None:
+            if flat:
+                raise DatasetError(
+                    f'{self.source}: the images lie flat in {folder}, so their classes must come from '
+                    '`box_source`; '
+                    'accepted are a list file, a folder with metadata or one with XML files, or class folders'
+                )
+            self._files_are_listed = True
+            return [{'img_id': path, 'gt_label': label} for path, label in images.values()], wnids
+
+        annotations = self._annotations(images, problems)
+        entries = []
+        for stem, (path, label) in images.items():
+            annotation = annotations.pop(stem, None)
+            if annotation is None:
+                problems.add('image without box', f'{path} is not in {self.box_source}')
+                continue
+            listed = rank.get(annotation.wnid, -1) if annotation.wnid else annotation.label
+            if label is None and listed is None:
+                problems.add('image without entry', f'{path}: {self.box_source} gives no class')
+                continue
+            if None not in (label, annotation.wnid) and listed != label:
+                problems.add(
+                    'image in a wrong folder',
+                    f'{path}: {self.box_source} says {annotation.wnid}; accepted: equal',
+                )
+                continue
+            wrong_label = annotation.label is not None and annotation.label != (
+                listed if label is None else label
+            )
+            if wrong_label and len(wnids) == _ALL_CLASSES:
+                problems.add(
+                    'wrong label',
+                    f'{path}: {self.box_source} says {annotation.label}; accepted: the rank of the wnid, '
+                    f'{listed if label is None else label}',
+                )
+                continue
+            entry = {
+                'img_id': path,
+                'gt_label': listed if label is None else label,
+                'gt_bboxes': annotation.boxes,
+            }
+            if annotation.size is not None:
+                entry['width'], entry['height'] = annotation.size
+            entries.append(entry)
+        for stem, annotation in annotations.items():  # listed, but not on disk
+            if annotation.wnid in rank or (annotation.wnid is None and len(wnids) == _ALL_CLASSES):
+                problems.add('missing image', f'{stem} is in {self.box_source} but not in {folder}')
+        self._files_are_listed = True
+        return entries, wnids
+
+    def _wnids(self, folders: list[str]) -> list[str]:
+        if self.class_file is not None:
+            path = Path(self.data_root, Path(self.class_file).expanduser())
+            described = dict(line.partition(' ')[::2] for _, line in read_lines(path))
+            wnids = sorted(described)
+            if any(described.values()):
+                self._metainfo.setdefault('class_descriptions', tuple(described[wnid] for wnid in wnids))
+            return wnids
+        train = Path(self.data_root, 'train')
+        wnids = (_class_folders(train) if train.is_dir() else []) or folders
+        if not wnids:
+            raise DatasetError(
+                f'{self.source}: no class folder in train/ or {self.split}/; accepted are folders named by '
+                'wnid, or the argument class_file'
+            )
+        return wnids
+
+    def _images_in_folders(
+        self, folder: Path, folders: list[str], rank: dict[str, int], problems: DatasetProblems
+    ) -> dict[str, tuple[str, int]]:
+        images: dict[str, tuple[str, int]] = {}
+        for wnid in folders:
+            if wnid not in rank:
+                if self.class_file is None:  # with a class file, it says which classes to use
+                    problems.add(
+                        'unknown class', f'folder {folder / wnid}; accepted are the folders in train/'
+                    )
+                continue
+            for name in list_images(folder / wnid)[0]:
+                # training images may share names across classes (they do not in ILSVRC), so the key has the
+                # wnid
+                stem = name.rpartition('.')[0]
+                key = stem if self.split == 'val' else f'{wnid}/{stem}'
+                images[key] = (f'{self.split}/{wnid}/{name}', rank[wnid])
+        return images
+
+    def _annotations(self, images: dict, problems: DatasetProblems) -> dict[str, _Annotation]:
+        source = Path(self.data_root, Path(self.box_source).expanduser())
+        if source.is_file():
+            accepted = '<wnid>/<image> <label> <x0> <y0> <x1> <y1> [4 more numbers for every further box]'
+            return keyed_lines(source, _parse_list_line, accepted, problems)
+        if (source / 'localization.txt').is_file():
+            found, holds_masks = read_localization(source / 'localization.txt', problems)
+            if holds_masks:
+                raise DatasetError(f'{source / "localization.txt"} holds masks; accepted are boxes')
+            labels = {}
+            if (source / 'class_labels.txt').is_file():
+                labels = read_class_labels(source / 'class_labels.txt', problems)
+            return {
+                Path(image_id).stem: _Annotation(entry['gt_bboxes'], _parent(image_id), labels.get(image_id))
+                for image_id, entry in found.items()
+            }
+        if not source.is_dir():
+            raise FileNotFoundError(
+                f'{self.source}: no box_source {source}; accepted are a list file, a folder with '
+                'localization.txt, or the folder of XML files'
+            )
+        return self._xml_annotations(source, images, problems)
+
+    def _xml_annotations(
+        self, source: Path, images: dict[str, tuple[str, int | None]], problems: DatasetProblems
+    ) -> dict[str, _Annotation]:
+        annotations = {}
+        for stem, (path, _) in images.items():
+            file = source / f'{stem}.xml'
+            if not file.is_file():
+                file = source / Path(path).parent.name / f'{stem}.xml'
+            if not file.is_file():
+                continue  # reported as an image without box
+            try:
+                found = read_voc_xml(file, one_based=False)
+            except DatasetError as error:
+                problems.add('file that does not parse', str(error))
+                continue
+            names = set(found.labels)
+            if len(names) != 1:
+                problems.add('file that does not parse', f'{file}: classes {names}; accepted: one')
+                continue
+            annotations[stem] = _Annotation(found.array(), names.pop(), None, found.size)
+        return annotations
+
+
+def _class_folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith('.') and entry.is_dir())
+
+
+def _parent(image_id: str) -> str | None:
+    """The class folder of an id: that of 'val/n01440764/x.JPEG', none of 'val/x.JPEG'."""
+    parent = Path(image_id).parent.name
+    return parent if parent[:1] == 'n' and parent[1:].isdigit() else None
+
+
+def _parse_list_line(line: str) -> tuple[str, _Annotation]:
+    path, label, *numbers = line.split()
+    if not numbers or len(numbers) % 4:
+        raise ValueError(f'{len(numbers)} coordinates, no multiple of 4')
+    boxes = np.array(finite_floats(numbers), dtype=np.float64).reshape(-1, 4)
+    return Path(path).stem, _Annotation(boxes, _parent(path), int(label))
