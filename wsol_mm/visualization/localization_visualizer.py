@@ -88,7 +88,7 @@ class LocalizationVisualizer(Visualizer):
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
         boxes = predict_boxes(loc_map, geometry, protocol, threshold)
         heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]
-        self.set_image(self.draw_featmap(heat, image, channel_reduction=None, alpha=0.5))
+        self.set_image(self.draw_featmap(heat, image, alpha=0.5))
         caption = [self._class_text(data_sample)]
         gt_boxes = data_sample.get('gt_bboxes')
         if gt_boxes is not None and len(gt_boxes):
@@ -97,8 +97,8 @@ class LocalizationVisualizer(Visualizer):
         self.draw_bboxes(torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2)
         self.draw_texts(
             '\n'.join(caption),
-            np.array([4, 4]),
-            font_sizes=max(7, geometry.image[1] // 28),
+            np.array([3, 3]),
+            font_sizes=max(5, min(geometry.image) // 36),
             colors='white',
             bboxes=[dict(facecolor='black', alpha=0.6, edgecolor='none', pad=2)],
         )

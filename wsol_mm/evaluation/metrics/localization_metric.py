@@ -147,8 +147,8 @@ class LocalizationMetric(BaseMetric):
         self._warned_geometry.add(protocol.name)
         print_log(
             f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the '
-            f'pipeline uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are not '
-            'comparable with published ones.',
+            f'pipeline uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are '
+            'not comparable with published ones.',
             logger='current',
             level=logging.WARNING,
         )
