@@ -4,6 +4,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.map_boxes import score_map, score_map_boxes
@@ -14,6 +15,7 @@ from wsol_mm.registry import MODELS
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -21,10 +23,7 @@ from torch import Tensor, nn
 from . import Case, Comparison, register
 from .reference_weights import reference_images, reference_state
 
-# What configs/_base_/schedules gives the optimizer: no decay of vectors and embeddings.
-PARAMWISE = dict(
-    flat_decay_mult=0.0, custom_keys={'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)}
-)
+SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'ts-cam_60e.py'
 
 
 @register('ts_cam', lambda case: str(case.meta.get('model', '')).startswith('TSCAM'))
@@ -206,9 +205,10 @@ def run_train(model: nn.Module, case: Case, labels: Tensor) -> dict[str, Tensor]
 
 
 def build_optimizer(model: nn.Module, lr: float) -> OptimWrapper:
-    """Return the optimizer that the configs build: AdamW with decay of matrices only."""
-    optimizer = dict(type='AdamW', lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05)
-    return build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=optimizer, paramwise_cfg=PARAMWISE))
+    """Return the optimizer that the configs of TS-CAM build, with another learning rate."""
+    settings = Config.fromfile(SCHEDULE).optim_wrapper
+    settings.optimizer.lr = lr
+    return build_optim_wrapper(model, settings)
 
 
 def run_optimizer_steps(model: nn.Module, case: Case, labels: Tensor) -> dict[str, Tensor]:

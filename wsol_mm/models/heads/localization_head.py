@@ -131,9 +131,9 @@ class LocalizationHead(ClsHead):
         for truth in truths:
             if truth is not None and truth.numel() != 1:
                 raise ValueError(f'gt_label must be one class index, got {truth.tolist()}')
-        first = [0 if truth is None else int(truth) for truth in truths]
-        for label in first:
-            if not 0 <= label < self.num_classes:
-                raise ValueError(f'gt_label must lie in 0..{self.num_classes - 1}, got {label}')
-        column = torch.tensor(first, dtype=best.dtype).to(best.device)[:, None]
-        return [truth is not None for truth in truths], torch.cat((column, best), dim=1)
+        placeholder = best.new_zeros(1)
+        column = torch.cat([placeholder if truth is None else truth.reshape(1).to(best) for truth in truths])
+        wrong = column[(column < 0) | (column >= self.num_classes)]
+        if len(wrong):
+            raise ValueError(f'gt_label must lie in 0..{self.num_classes - 1}, got {wrong.tolist()}')
+        return [truth is not None for truth in truths], torch.cat((column[:, None], best), dim=1)

@@ -1,6 +1,5 @@
 """3x3 convolution to class maps that computes only what is asked for."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -48,14 +47,9 @@ class SemanticConv(nn.Conv2d):
             x = at_least_float32(x).flatten(2)
             # Every kernel offset is a 1x1 product (K*9 rows); `fold` shifts and adds them. It adds
             # towards the offset, a convolution reads from it: hence the flipped kernel.
-            kernels = self.weight.flip(2, 3).permute(0, 2, 3, 1)[labels].to(x.dtype)
+            kernels = self.weight[labels].to(x.dtype).flip(3, 4).permute(0, 1, 3, 4, 2)
             products = kernels.reshape(batch, wanted * 9, -1) @ x
             maps = F.fold(products, (height, width), kernel_size=3, padding=1)
             if self.bias is None:
                 return maps
             return maps + self.bias[labels].to(x.dtype)[..., None, None]
-
-
-def all_labels(num_classes: int, batch: int, device: torch.device | None = None) -> Tensor:
-    """Return the labels (B, C) that ask for every class of every image."""
-    return torch.arange(num_classes, device=device).expand(batch, -1)

@@ -23,7 +23,10 @@ class TokenAttention(MultiheadAttention):
         embed_dims (int): Embedding dimension.
         num_heads (int): Number of heads.
         qk_scale (float, optional): Factor on q k^T before the soft-max; ``head_dims ** -0.5`` if None.
-        **kwargs: Further arguments of mmpretrain's ``MultiheadAttention``.
+        **kwargs: Further arguments of mmpretrain's ``MultiheadAttention``, but for ``v_shortcut``.
+
+    Raises:
+        ValueError: If ``embed_dims`` is no multiple of ``num_heads``, or ``v_shortcut`` is asked for.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, qk_scale: float | None = None, **kwargs) -> None:
@@ -31,6 +34,8 @@ class TokenAttention(MultiheadAttention):
         super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
         if embed_dims % num_heads:
             raise ValueError(f'embed_dims must be a multiple of num_heads={num_heads}, got {embed_dims}')
+        if self.v_shortcut:
+            raise ValueError('v_shortcut is not supported')
         del self.scaled_dot_product_attention
         self.scale = self.head_dims**-0.5 if qk_scale is None else qk_scale
 
@@ -84,6 +89,4 @@ class TokenAttention(MultiheadAttention):
         out, attention = self.attend(*self.project_qkv(x), out_attention)
         out = self.proj(out.transpose(1, 2).reshape(x.shape[0], x.shape[1], self.embed_dims))
         out = self.out_drop(self.gamma1(self.proj_drop(out)))
-        if self.v_shortcut:
-            raise NotImplementedError('v_shortcut of MultiheadAttention is not supported here')
         return out, attention

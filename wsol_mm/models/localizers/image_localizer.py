@@ -52,8 +52,15 @@ class ImageLocalizer(ImageClassifier):
         if first_time and self.pretrained is not None:
             load_pretrained(self, self.pretrained)
 
-    def extract_feat(self, inputs: Tensor, out_attention: str = 'none') -> TokenFeatures:
-        """Return the backbone's features of images (B, 3, H, W), with the attention asked for."""
+    def extract_feat(self, inputs: Tensor, out_attention: str | None = None) -> TokenFeatures:
+        """Return the backbone's features of images (B, 3, H, W).
+
+        Args:
+            inputs (Tensor): Normalised images.
+            out_attention (str, optional): ``'none'``, ``'class'`` or ``'full'``; what the head needs for
+                its logits if None.
+        """
+        out_attention = self.head.loss_attention if out_attention is None else out_attention
         return self.backbone(inputs, out_attention=out_attention)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
