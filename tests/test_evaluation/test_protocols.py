@@ -1,0 +1,63 @@
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from wsol_mm.evaluation import PRESETS, LocalizationProtocol, get_protocol
+
+
+def test_presets():
+    assert list(PRESETS) == ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    for name, protocol in PRESETS.items():
+        assert protocol.name == name
+    with pytest.raises(FrozenInstanceError):
+        PRESETS['scm'].dtype = 'float32'
+
+
+@pytest.mark.parametrize(
+    ('name', 'cub', 'ilsvrc'), [('ts_cam', 0.1, 0.12), ('sat', 0.4, 0.3), ('lctr', 0.09, 0.18), ('cdtr', 0.2, 0.19)]
+)
+def test_published_thresholds(name, cub, ilsvrc):
+    assert get_protocol(name).thresholds == (cub,)
+    assert get_protocol(name, 'ilsvrc').thresholds == (ilsvrc,)
+
+
+def test_grids_are_numpy_grids():
+    assert get_protocol('scm').thresholds == tuple(np.arange(0, 1, 0.01))
+    assert get_protocol('maxboxacc').thresholds == tuple(np.arange(0, 1, 0.001))
+
+
+def test_changes_and_alias():
+    protocol = get_protocol('scm', map_source='label', alias='scm_label')
+    assert (protocol.name, protocol.map_source, protocol.dtype) == ('scm_label', 'label', 'float64')
+
+
+def test_strict_criteria():
+    assert get_protocol('ts_cam').criteria == ((0.5, False), (0.5, True))
+    assert get_protocol('maxboxacc_v2').criteria == ((0.3, False), (0.5, False), (0.7, False))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(name='ts-cam'), "protocol must be one of .* found 'ts-cam'"),
+        (dict(name='ts_cam', dataset='dogs'), "dataset must be 'cub' or 'ilsvrc', found 'dogs'"),
+        (dict(name='ts_cam', treshold=0.2), r"unknown protocol attributes \['treshold'\]"),
+        (dict(name='ts_cam', thresholds=(1.0,)), 'thresholds must ascend'),
+        (dict(name='scm', thresholds=(0.3, 0.2)), 'thresholds must ascend'),
+        (dict(name='scm', thresholds=()), 'thresholds must ascend'),
+        (dict(name='ts_cam', thresholds=(0.1, 0.2)), 'needs one threshold, found 2'),
+        (dict(name='scm', iou_levels=(0.3,)), 'iou_levels must'),
+        (dict(name='scm', region='blob'), r"region must be one of \('polygon', 'pixels'\), found 'blob'"),
+        (dict(name='sat', contours='all'), "contours 'all' goes with region 'polygon' only"),
+        (dict(name='ts_cam', map_source='predicted'), 'error_breakdown needs'),
+        (dict(name='maxboxacc', threshold_choice='joint'), "needs threshold_choice 'each'"),
+        (dict(name='sat', threshold_choice='each'), "needs threshold_choice 'fixed' or 'joint'"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        get_protocol(**arguments)
+
+
+def test_plain_construction():
+    assert LocalizationProtocol('mine', thresholds=[0.25]).thresholds == (0.25,)
