@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from wsol_mm.evaluation.protocols import get_protocol
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
@@ -59,12 +60,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', metavar='DIR', help='draw maps and boxes into this folder')
     parser.add_argument(
+        '--interval', type=int, default=1, help='draw one image of so many (default: every image)'
+    )
+    parser.add_argument(
         '--protocol',
         nargs='+',
         metavar='NAME',
         help='evaluate under these protocols (ts_cam, maxboxacc, ...) instead of those of the config',
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.interval < 1:
+        parser.error(f'argument --interval: must be 1 or more, found {args.interval}')
+    return args
 
 
 def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
@@ -85,7 +92,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.show_dir is not None:
         hooks = cfg.setdefault('default_hooks', {})
         hook = hooks.get('visualization') or dict(type='LocalizationVisualizationHook')
-        hooks['visualization'] = dict(hook, enable=True, show_dir=args.show_dir)
+        hooks['visualization'] = dict(hook, enable=True, show_dir=args.show_dir, interval=args.interval)
     if args.protocol is not None:
         use_protocols(cfg, args.protocol)
 
@@ -98,8 +105,10 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
         protocols (list[str]): Names of protocols.
 
     Raises:
-        ValueError: If the config tests with no localization metric.
+        ValueError: If a protocol is unknown, or the config tests with no localization metric.
     """
+    for name in protocols:
+        get_protocol(name)
     evaluators = cfg.get('test_evaluator') or []
     metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
     localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']

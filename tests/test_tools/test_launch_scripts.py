@@ -1,0 +1,221 @@
+"""The shell scripts that start several processes: what they call, with stand-ins for Python and srun."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+# Prints what it was called with, an argument a line.
+STAND_IN = """#!/bin/sh
+printf '%s\\n' "$@" "PYTHONPATH=$PYTHONPATH" "OMP_NUM_THREADS=$OMP_NUM_THREADS" "MASTER_PORT=$MASTER_PORT"
+"""
+
+
+@pytest.fixture
+def programs(tmp_path) -> Path:
+    """Folder with stand-ins for python and srun."""
+    folder = tmp_path / 'bin folder'
+    folder.mkdir()
+    for name in ('python', 'srun'):
+        (folder / name).write_text(STAND_IN)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def launch(tmp_path, repo_dir, programs):
+    """Return a function that runs a script of tools/ in an empty folder, among the stand-ins."""
+
+    def run(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        variables = {
+            'PATH': f'{programs}:{os.environ["PATH"]}',
+            'PYTHON': str(programs / 'python'),
+            **environment,
+        }
+        return subprocess.run(
+            ['bash', str(repo_dir / 'tools' / script), *arguments],
+            cwd=tmp_path,
+            env=variables | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_dist_train_passes_every_argument_whole(launch, repo_dir):
+    result = launch(
+        'dist_train.sh',
+        'my config.py',
+        '2',
+        '--work-dir',
+        'my dir',
+        '--cfg-options',
+        'a="[1, 2]"',
+        '--resume',
+    )
+    assert result.returncode == 0, result.stderr
+    *called, python_path, threads, _ = result.stdout.splitlines()
+    assert called == [
+        '-m',
+        'torch.distributed.run',
+        '--nnodes=1',
+        '--node_rank=0',
+        '--master_addr=127.0.0.1',
+        '--master_port=29500',
+        '--nproc_per_node=2',
+        str(repo_dir / 'tools' / 'train.py'),
+        'my config.py',
+        *options,
+        '--launcher',
+        'pytorch',
+    ]
+    assert python_path == f'PYTHONPATH={repo_dir}'
+    assert int(threads.partition('=')[2]) >= 1
+
+
+def test_dist_test_honours_the_environment(launch, repo_dir):
+    result = launch(
+        'dist_test.sh',
+        'config.py',
+        'my checkpoint.pth',
+        '4',
+        '--out',
+        'metrics.json',
+        NNODES='3',
+        NODE_RANK='2',
+        MASTER_ADDR='10.0.0.7',
+        PORT='12345',
+        PYTHONPATH='/elsewhere',
+        OMP_NUM_THREADS='7',
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[2:] == [
+        '--nnodes=3',
+        '--node_rank=2',
+        '--master_addr=10.0.0.7',
+        '--master_port=12345',
+        '--nproc_per_node=4',
+        str(repo_dir / 'tools' / 'test.py'),
+        'config.py',
+        'my checkpoint.pth',
+        '--out',
+        'metrics.json',
+        '--launcher',
+        'pytorch',
+        f'PYTHONPATH={repo_dir}:/elsewhere',
+        'OMP_NUM_THREADS=7',
+        'MASTER_PORT=',
+    ]
+
+
+def test_slurm_train(launch, repo_dir, programs):
+    result = launch(
+        'slurm_train.sh',
+        'my partition',
+        'my job',
+        'my config.py',
+        'my work dir',
+        '--amp',
+        GPUS='16',
+        CPUS_PER_TASK='3',
+        SRUN_ARGS='--quotatype=spot --time=60',
+        PORT='23456',
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        '--partition=my partition',
+        '--job-name=my job',
+        '--gres=gpu:8',
+        '--ntasks=16',
+        '--ntasks-per-node=8',
+        '--cpus-per-task=3',
+        '--kill-on-bad-exit=1',
+        '--quotatype=spot',
+        '--time=60',
+        str(programs / 'python'),
+        '-u',
+        str(repo_dir / 'tools' / 'train.py'),
+        'my config.py',
+        '--work-dir',
+        'my work dir',
+        '--amp',
+        '--launcher',
+        'slurm',
+        f'PYTHONPATH={repo_dir}',
+        'OMP_NUM_THREADS=',
+        'MASTER_PORT=23456',
+    ]
+
+
+def test_slurm_train_without_work_dir_on_part_of_a_node(launch, repo_dir):
+    result = launch('slurm_train.sh', 'partition', 'job', 'config.py', '--amp', GPUS='2')
+    assert result.returncode == 0, result.stderr
+    called = result.stdout.splitlines()
+    assert called[2:6] == ['--gres=gpu:2', '--ntasks=2', '--ntasks-per-node=2', '--cpus-per-task=5']
+    assert called[called.index('-u') + 1 : -3] == [
+        str(repo_dir / 'tools' / 'train.py'),
+        'config.py',
+        '--amp',
+        '--launcher',
+        'slurm',
+    ]
+
+
+def test_slurm_test(launch, repo_dir):
+    result = launch(
+        'slurm_test.sh', 'partition', 'job', 'config.py', 'my checkpoint.pth', '--show-dir', 'my pictures'
+    )
+    assert result.returncode == 0, result.stderr
+    called = result.stdout.splitlines()
+    assert called[called.index('-u') + 1 : -3] == [
+        str(repo_dir / 'tools' / 'test.py'),
+        'config.py',
+        'my checkpoint.pth',
+        '--show-dir',
+        'my pictures',
+        '--launcher',
+        'slurm',
+    ]
+
+
+DIST_TRAIN = ('dist_train.sh', 'config.py')
+SLURM_TEST = ('slurm_test.sh', 'partition', 'job', 'config.py')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'environment', 'message'),
+    [
+        (DIST_TRAIN, {}, 'usage: bash tools/dist_train.sh CONFIG GPUS [options'),
+        ((*DIST_TRAIN, '--amp'), {}, "GPUS must be a whole number of 1 or more, found '--amp'"),
+        ((*DIST_TRAIN, '0'), {}, "GPUS must be a whole number of 1 or more, found '0'"),
+        ((*DIST_TRAIN, '1'), {'NNODES': '2x'}, "NNODES must be a whole number of 1 or more, found '2x'"),
+        ((*DIST_TRAIN, '1'), {'PORT': 'x'}, "PORT must be a whole number of 1 or more, found 'x'"),
+        ((*DIST_TRAIN, '1'), {'PYTHON': '/no/python'}, "no Python at '/no/python'"),
+        (('dist_test.sh', 'config.py', 'a.pth'), {}, 'usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS'),
+        (('slurm_train.sh', 'partition', 'job'), {}, 'usage: bash tools/slurm_train.sh PARTITION JOB_NAME'),
+        (SLURM_TEST, {}, 'usage: bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options'),
+        ((*SLURM_TEST, 'a.pth'), {'GPUS': 'all'}, "GPUS must be a whole number of 1 or more, found 'all'"),
+    ],
+)
+def test_wrong_use_is_one_line(launch, arguments, environment, message):
+    result = launch(*arguments, **environment)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f'{arguments[0]}: error: {message}')
+    assert result.stderr.count('\n') == 1
+
+
+def test_python_of_the_active_environment_comes_before_the_one_on_path(launch, tmp_path, programs):
+    (tmp_path / 'environment').mkdir()
+    programs.rename(tmp_path / 'environment' / 'bin')
+    result = launch('dist_train.sh', 'config.py', '1', PYTHON='', VIRTUAL_ENV=str(tmp_path / 'environment'))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith('-m\ntorch.distributed.run\n')
+
+
+def test_scripts_parse(repo_dir):
+    scripts = [*(repo_dir / 'tools').glob('**/*.sh'), repo_dir / '.ci' / 'run']
+    assert len(scripts) >= 8
+    for script in scripts:
+        subprocess.run(['bash', '-n', str(script)], check=True)
