@@ -45,16 +45,8 @@ def launch(tmp_path, repo_dir, programs):
 
 
 def test_dist_train_passes_every_argument_whole(launch, repo_dir):
-    result = launch(
-        'dist_train.sh',
-        'my config.py',
-        '2',
-        '--work-dir',
-        'my dir',
-        '--cfg-options',
-        'a="[1, 2]"',
-        '--resume',
-    )
+    options = ['--work-dir', 'my dir', '--cfg-options', 'a="[1, 2]"', '--resume']
+    result = launch('dist_train.sh', 'my config.py', '2', *options)
     assert result.returncode == 0, result.stderr
     *called, python_path, threads, _ = result.stdout.splitlines()
     assert called == [
