@@ -1,5 +1,3 @@
-import numpy as np
-import pytest
 from wsol_mm.evaluation.functional import (
     TestGeometry,
     box_areas,
@@ -8,6 +6,9 @@ from wsol_mm.evaluation.functional import (
     frame_boxes_to_image,
     gt_boxes_to_frame,
 )
+
+import numpy as np
+import pytest
 
 
 def test_iou_continuous_and_inclusive():

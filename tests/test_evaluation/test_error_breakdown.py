@@ -1,6 +1,7 @@
+from wsol_mm.evaluation.functional import localization_outcome
+
 import numpy as np
 import pytest
-from wsol_mm.evaluation.functional import localization_outcome
 
 OBJECT = np.array([[10, 10, 49, 49]])  # 40 x 40 pixels
 TWO = np.array([[10, 10, 29, 29], [40, 10, 59, 29]])  # 20 x 20 pixels each

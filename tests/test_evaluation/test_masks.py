@@ -1,5 +1,3 @@
-import numpy as np
-import pytest
 from wsol_mm.evaluation.functional import (
     PixelHistograms,
     best_pixel_iou,
@@ -7,6 +5,9 @@ from wsol_mm.evaluation.functional import (
     pixel_histograms,
     rasterize_masks,
 )
+
+import numpy as np
+import pytest
 
 THRESHOLDS = np.arange(0, 1, 0.1)
 

@@ -1,8 +1,9 @@
 from dataclasses import FrozenInstanceError
 
+from wsol_mm.evaluation import PRESETS, LocalizationProtocol, get_protocol
+
 import numpy as np
 import pytest
-from wsol_mm.evaluation import PRESETS, LocalizationProtocol, get_protocol
 
 
 def test_presets():
@@ -14,7 +15,8 @@ def test_presets():
 
 
 @pytest.mark.parametrize(
-    ('name', 'cub', 'ilsvrc'), [('ts_cam', 0.1, 0.12), ('sat', 0.4, 0.3), ('lctr', 0.09, 0.18), ('cdtr', 0.2, 0.19)]
+    ('name', 'cub', 'ilsvrc'),
+    [('ts_cam', 0.1, 0.12), ('sat', 0.4, 0.3), ('lctr', 0.09, 0.18), ('cdtr', 0.2, 0.19)],
 )
 def test_published_thresholds(name, cub, ilsvrc):
     assert get_protocol(name).thresholds == (cub,)

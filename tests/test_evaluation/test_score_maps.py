@@ -1,7 +1,8 @@
+from wsol_mm.evaluation.functional import ConstantMapError, make_score_map, min_max_normalize
+
 import cv2
 import numpy as np
 import pytest
-from wsol_mm.evaluation.functional import ConstantMapError, make_score_map, min_max_normalize
 
 RAMP = np.linspace(-2, 3, 16, dtype=np.float32).reshape(4, 4)
 

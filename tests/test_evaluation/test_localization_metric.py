@@ -1,0 +1,259 @@
+import json
+import logging
+import os
+import pickle
+
+import wsol_mm  # noqa: F401
+from wsol_mm.evaluation import LocalizationMetric
+from wsol_mm.registry import METRICS
+
+import numpy as np
+import pytest
+import torch.multiprocessing as multiprocessing
+from mmengine.registry import DefaultScope
+
+from .samples import NUM_CLASSES, SIDE, block_map, make_sample, random_samples
+
+GOOD, BAD = block_map(10, 10, 40, 40), block_map(0, 0, 6, 6)
+BOX = [10, 10, 40, 40]
+
+
+def evaluate(samples, protocols, **kwargs):
+    metric = LocalizationMetric(protocols, **kwargs)
+    metric.dataset_meta = dict(classes=[f'class{i}' for i in range(NUM_CLASSES)])
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+@pytest.fixture
+def four_samples():
+    """Right class and box; wrong class, label's box right; second rank, box wrong; all wrong."""
+    return [
+        make_sample({1: GOOD, 2: BAD}, [1, 2, 3, 4, 5], 1, [BOX]),
+        make_sample({1: GOOD, 2: BAD}, [2, 1, 3, 4, 5], 1, [BOX]),
+        make_sample({1: BAD, 2: GOOD}, [2, 1, 3, 4, 5], 1, [BOX]),
+        make_sample({0: BAD, 2: BAD}, [2, 1, 3, 4, 5], 0, [BOX]),
+    ]
+
+
+def test_label_map_protocol(four_samples):
+    values = evaluate(four_samples, ['ts_cam'])
+    assert values['Top-1_Cls'] == 25 and values['Top-5_Cls'] == 75
+    assert values['ts_cam/GT-known_Loc'] == 50
+    assert values['ts_cam/Top-1_Loc'] == 25
+    assert values['ts_cam/Top-5_Loc'] == 50
+    errors = {name: value for name, value in values.items() if '/error/' in name}
+    assert errors['ts_cam/error/correct'] == 25 and errors['ts_cam/error/classification'] == 75
+    assert sum(errors.values()) == 100
+
+
+def test_predicted_map_protocol(four_samples):
+    values = evaluate(four_samples, ['lctr'])
+    # the map of the first class is good in samples 0 and 2, whatever the label
+    assert values['lctr/GT-known_Loc_predicted'] == 50
+    assert values['lctr/Top-1_Loc'] == 25
+    assert values['lctr/Top-5_Loc'] == 50
+    assert 'lctr/GT-known_Loc' not in values
+
+
+def test_ranked_protocol():
+    maps = {c: BAD for c in range(NUM_CLASSES)}
+    samples = [
+        make_sample({**maps, 1: GOOD}, [1, 2, 3, 4, 5], 1, [BOX]),
+        make_sample({**maps, 3: GOOD}, [1, 2, 3, 4, 5], 1, [BOX]),  # another rank has the box
+        make_sample({**maps, 3: GOOD}, [1, 2, 3, 4, 5], 3, [BOX]),  # the label's rank has it
+        make_sample({**maps, 0: GOOD}, [1, 2, 3, 4, 5], 0, [BOX]),  # the label is no rank
+    ]
+    values = evaluate(samples, ['scm', dict(name='scm', map_source='label', alias='own')])
+    assert values['scm/GT-Known_top-1'] == 25
+    assert values['scm/GT-Known_top-5'] == 75
+    assert values['scm/loc_acc_thr_50.00_top-1'] == 25
+    assert values['scm/loc_acc_thr_50.00_top-5'] == 50
+    assert values['own/GT-Known_top-1'] == 75
+
+
+def test_class_agnostic_map_serves_every_protocol():
+    samples = [
+        make_sample({-1: GOOD}, [1, 2, 3, 4, 5], 1, [BOX]),
+        make_sample({-1: GOOD}, [2, 1, 3, 4, 5], 1, [BOX]),
+        make_sample({-1: BAD}, [1, 2, 3, 4, 5], 1, [BOX]),
+    ]
+    values = evaluate(samples, ['sat', 'scm', 'cdtr', 'maxboxacc'])
+    assert values['sat/GT-known_Loc_agnostic'] == pytest.approx(200 / 3)
+    assert values['sat/Top-1_Loc'] == pytest.approx(100 / 3)
+    assert values['sat/Top-5_Loc'] == pytest.approx(200 / 3)
+    assert values['scm/GT-Known_top-5'] == pytest.approx(200 / 3)
+    assert values['cdtr/GT-known_Loc_agnostic'] == pytest.approx(200 / 3)
+    assert values['maxboxacc/MaxBoxAcc'] == pytest.approx(200 / 3)
+
+
+def test_max_box_acc_finds_the_first_best_threshold():
+    # The block is right from 8-bit value 102 of the halo (0.4) on.
+    loc_map = block_map(0, 0, SIDE, SIDE) * 0.4 + GOOD * 0.6
+    samples = [make_sample({1: loc_map}, [1], 1, [BOX])]
+    values = evaluate(
+        samples,
+        [
+            dict(
+                name='maxboxacc', interpolation='bilinear', frame_size=None, thresholds=np.arange(0, 1, 0.01)
+            ),
+            dict(name='maxboxacc_v2', interpolation='bilinear', frame_size=None),
+        ],
+    )
+    # min-max maps the halo to 0, so every threshold is right
+    assert values['maxboxacc/MaxBoxAcc'] == 100 and values['maxboxacc/threshold'] == 0
+    assert values['maxboxacc_v2/MaxBoxAccV2'] == 100
+    loc_map[0, -1] = 0  # now the halo keeps its height 0.4
+    values = evaluate(
+        [make_sample({1: loc_map}, [1], 1, [BOX])],
+        [dict(name='maxboxacc', interpolation='bilinear', frame_size=None, thresholds=np.arange(0, 1, 0.01))],
+    )
+    assert values['maxboxacc/MaxBoxAcc'] == 100
+    assert values['maxboxacc/threshold'] == pytest.approx(0.4)
+
+
+def test_several_ground_truth_boxes():
+    boxes = [[0, 0, 5, 5], BOX]
+    for protocol, expected in (('ts_cam', 100), ('lctr', 0), ('cdtr', 100)):
+        values = evaluate([make_sample({1: GOOD}, [1], 1, boxes)], [protocol])
+        name = 'GT-known_Loc' if protocol == 'ts_cam' else 'GT-known_Loc_predicted'
+        assert values[f'{protocol}/{name}'] == expected, protocol
+
+
+def test_images_without_boxes_count_for_classification_only(four_samples, caplog):
+    unboxed = make_sample({2: GOOD}, [2, 1, 3, 4, 5], 2)
+    values = evaluate([*four_samples, unboxed], ['ts_cam'])
+    assert values['Top-1_Cls'] == 40
+    assert values['ts_cam/GT-known_Loc'] == 50
+    assert evaluate([unboxed], ['ts_cam']) == {'Top-1_Cls': 100, 'Top-5_Cls': 100}
+
+
+def test_map_without_contrast_loses_no_result(four_samples):
+    flat = make_sample({1: np.ones((7, 7), np.float32)}, [1], 1, [BOX])
+    broken = make_sample({1: np.full((7, 7), np.nan, np.float32)}, [1], 1, [BOX])
+    values = evaluate([*four_samples, flat, broken], ['ts_cam'])
+    assert values['ts_cam/GT-known_Loc'] == pytest.approx(200 / 6)
+    # LCTR's empty box is the whole frame, which is right for a large object
+    large = make_sample({1: np.ones((7, 7), np.float32)}, [1], 1, [[0, 0, 50, 50]])
+    assert evaluate([large], ['lctr'])['lctr/GT-known_Loc_predicted'] == 100
+
+
+def test_report_and_thresholds_of_another_split(tmp_path):
+    report = tmp_path / 'reports' / 'val.json'
+    protocols = ['ts_cam', 'maxboxacc', 'maxboxacc_v2', 'scm', dict(name='sat', thresholds=(0.3, 0.4, 0.5))]
+    val = evaluate(random_samples(20, 1), protocols, report_file=str(report), per_class=True)
+    content = json.loads(report.read_text())
+    assert content['images'] == 20
+    part = content['maxboxacc']
+    assert part['metrics']['MaxBoxAcc'] == val['maxboxacc/MaxBoxAcc'] == max(part['curves']['BoxAcc@0.5'])
+    assert sum(values['images'] for values in part['per_class'].values()) == 20
+    weighted = sum(v['images'] * v['BoxAcc@0.5'] for v in part['per_class'].values()) / 20
+    assert weighted == pytest.approx(val['maxboxacc/MaxBoxAcc'])
+    assert sum(content['ts_cam']['outcomes'].values()) == 20
+
+    test = evaluate(random_samples(20, 2), protocols, thresholds_from=str(report))
+    searched = evaluate(random_samples(20, 2), protocols, report_file=str(tmp_path / 'test.json'))
+    assert test['maxboxacc/threshold'] == pytest.approx(val['maxboxacc/threshold'])
+    curve = json.loads((tmp_path / 'test.json').read_text())['maxboxacc']['curves']['BoxAcc@0.5']
+    assert test['maxboxacc/MaxBoxAcc'] == curve[round(1000 * val['maxboxacc/threshold'])]
+    for name, value in test.items():
+        if 'hreshold' not in name and 'hred' not in name:
+            assert value <= searched[name] + 1e-9 or name.startswith('sat/')
+
+    flat = tmp_path / 'out.json'
+    flat.write_text(json.dumps(val))
+    assert evaluate(random_samples(20, 2), protocols, thresholds_from=str(flat)) == test
+
+
+def test_thresholds_from_errors(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        LocalizationMetric(['maxboxacc'], thresholds_from=str(tmp_path / 'missing.json'))
+    file = tmp_path / 'other.json'
+    file.write_text(json.dumps({'ts_cam/GT-known_Loc': 1.0}))
+    with pytest.raises(ValueError, match="holds no results of protocol 'maxboxacc'"):
+        LocalizationMetric(['maxboxacc'], thresholds_from=str(file))
+
+
+def test_geometry_warning_once(caplog):
+    sample = make_sample({1: GOOD}, [1], 1, [BOX])
+    sample['ori_shape'] = (SIDE, 2 * SIDE)
+    sample['scale_factor'] = (0.5, 1.0)
+    with caplog.at_level(logging.WARNING):
+        metric = LocalizationMetric(['sat'])
+        metric.process(None, [sample, sample])
+    assert metric._warned_geometry == {'sat'}
+
+
+@pytest.mark.parametrize('field', ['gt_label', 'pred_topk', 'loc_maps', 'loc_labels'])
+def test_missing_field(field):
+    sample = make_sample({1: GOOD}, [1], 1, [BOX])
+    del sample[field]
+    with pytest.raises(KeyError, match=field):
+        evaluate([sample], ['ts_cam'])
+
+
+def test_missing_map():
+    with pytest.raises(KeyError, match='no localization map of class 1, only of'):
+        evaluate([make_sample({2: GOOD}, [2], 1, [BOX])], ['ts_cam'])
+
+
+def test_protocol_errors():
+    with pytest.raises(ValueError, match='different names'):
+        LocalizationMetric(['ts_cam', 'ts_cam'])
+    with pytest.raises(ValueError, match='protocols must be'):
+        LocalizationMetric([])
+    with pytest.raises(ValueError, match='found .unknown.'):
+        LocalizationMetric(['unknown'])
+
+
+def test_records_are_small():
+    metric = LocalizationMetric(['ts_cam', 'maxboxacc', 'maxboxacc_v2', 'sat'])
+    metric.process(None, random_samples(1))
+    assert len(pickle.dumps(metric.results[0])) < 2500
+
+
+def _evaluate_share(rank: int, world_size: int, samples: list[dict], protocols: list, queue) -> None:
+    import torch.distributed as dist
+
+    os.environ.update(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT='29541', RANK=str(rank), WORLD_SIZE=str(world_size)
+    )
+    dist.init_process_group('gloo', rank=rank, world_size=world_size)
+    metric = LocalizationMetric(protocols)
+    metric.dataset_meta = {}
+    # DefaultSampler: rank r takes every world_size-th sample and pads by starting again
+    total = -(-len(samples) // world_size) * world_size
+    padded = (samples * 2)[:total]
+    share = padded[rank::world_size]
+    for start in range(0, len(share), 3):
+        metric.process(None, share[start : start + 3])
+    values = metric.evaluate(len(samples))
+    if rank == 0:
+        queue.put(values)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_result_of_one():
+    samples = random_samples(21)
+    protocols = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    expected = evaluate(samples, protocols)
+    context = multiprocessing.get_context('spawn')
+    queue = context.Queue()
+    processes = [
+        context.Process(target=_evaluate_share, args=(rank, 2, samples, protocols, queue))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    values = queue.get(timeout=240)
+    for process in processes:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    assert values == expected
+
+
+def test_registered():
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        metric = METRICS.build(dict(type='LocalizationMetric', protocols=['ts_cam'], dataset='ilsvrc'))
+    assert metric.protocols[0].thresholds == (0.12,)
