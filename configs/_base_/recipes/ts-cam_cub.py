@@ -5,7 +5,7 @@ _base_ = [
     '../default_runtime.py',
 ]
 
-# The reference trains with 128 images in all on one GPU; on other numbers of GPUs set batch_size=128/N or pass
+# The reference trains with 128 images in all, on one GPU; on others set batch_size=128/N or pass
 # --auto-scale-lr.
 train_dataloader = dict(batch_size=128)
 val_dataloader = dict(batch_size=128)

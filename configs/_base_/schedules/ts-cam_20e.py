@@ -1,5 +1,5 @@
 # AdamW as TS-CAM uses it: 5e-4 in epochs 1-9, 5e-5 in 10-11, 5e-6 in 12-19, 5e-7 in 20.
-# The reference's rule: the rate falls at the start of every epoch whose number (from 1) is a multiple of a step.
+# The rule: the rate falls at the start of every epoch whose number (from 1) is a multiple of a step.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=5e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),

@@ -1,0 +1,17 @@
+# As ts-cam_deit-s_cub.py, but checkpoint and threshold are chosen on CUBV2, not on the test images.
+# 1. train; 2. tools/test.py on the validation split writes the threshold; 3. the test split takes it:
+#   python tools/test.py CONFIG CHECKPOINT --split val --out val.json
+#   python tools/test.py CONFIG CHECKPOINT --cfg-options test_evaluator.thresholds_from=val.json
+_base_ = [
+    '../_base_/models/deit-s.py',
+    '../_base_/datasets/cub-v2.py',
+    '../_base_/schedules/ts-cam_60e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(type='TSCAMHead', num_classes=200, in_channels=384, cal_acc=True))
+train_dataloader = dict(batch_size=128)
+auto_scale_lr = dict(base_batch_size=128)
+val_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
+test_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
+default_hooks = dict(checkpoint=dict(save_best='maxboxacc_v2/MaxBoxAccV2', rule='greater'))

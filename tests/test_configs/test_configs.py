@@ -1,0 +1,88 @@
+"""Every config builds its model, optimizer settings and metrics, and keeps the rules of the folder."""
+
+import re
+from pathlib import Path
+
+import wsol_mm  # noqa: F401
+from wsol_mm.registry import DATASETS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
+CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
+NAME = re.compile(
+    r'(ts-cam|scm|sat|lctr|catr|cdtr)_'
+    r'(deit-t|deit-s|deit-b|deit-b-384|vit-t|vit-s|vit-micro|conformer-s)_[a-z0-9-]+\.py'
+)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        yield
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config(path):
+    assert NAME.fullmatch(path.name), path.name
+    cfg = Config.fromfile(path)
+    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None})
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    for scheduler in cfg.param_scheduler:
+        settings = {key: value for key, value in scheduler.items() if key != 'convert_to_iter_based'}
+        PARAM_SCHEDULERS.build({**settings, 'optimizer': optimizer})
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert DATASETS.get(loader.dataset.type) is not None
+        for transform in loader.dataset.pipeline:
+            TRANSFORMS.build(transform)
+    metrics = [METRICS.build(evaluator) for evaluator in (cfg.val_evaluator, cfg.test_evaluator)]
+    for hook in cfg.default_hooks.values():
+        if hook['type'] == 'LocalizationVisualizationHook':
+            HOOKS.build(hook)
+    checkpoint = cfg.default_hooks.checkpoint
+    saved = [checkpoint.save_best] if isinstance(checkpoint.save_best, str) else checkpoint.save_best
+    names = {protocol.name for protocol in metrics[0].protocols}
+    for metric in saved:
+        assert metric.split('/')[0] in names or metric == 'Top-1_Cls', metric
+    # One training and one test step on noise of the size that the pipeline makes.
+    size = cfg.test_dataloader.dataset.pipeline[1].scale
+    if model.backbone.embed_dims <= 192:
+        run_steps(model, size)
+
+
+def run_steps(model, size):
+    from mmpretrain.structures import DataSample
+
+    inputs = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
+    batch = dict(inputs=inputs, data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
+    model.train()
+    losses = model(**model.data_preprocessor(batch, training=True), mode='loss')
+    losses['loss'].backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+    model.eval()
+    with torch.no_grad():
+        samples = model.val_step(batch)
+    assert samples[0].loc_maps.isfinite().all()
+
+
+@pytest.mark.parametrize('folder', sorted({path.parent for path in CONFIGS}), ids=lambda path: path.name)
+def test_folder_has_readme_and_metafile(folder):
+    assert (folder / 'README.md').is_file()
+    metafile = yaml.safe_load((folder / 'metafile.yml').read_text())
+    index = yaml.safe_load((CONFIG_DIR.parent / 'model-index.yml').read_text())
+    assert f'configs/{folder.name}/metafile.yml' in index['Import']
+    collections = {collection['Name'] for collection in metafile['Collections']}
+    for model in metafile['Models']:
+        assert (CONFIG_DIR.parent / model['Config']).is_file(), model['Config']
+        assert model['In Collection'] in collections
+
+
+def test_variants_are_short():
+    for path in CONFIG_DIR.glob('*/*_deit-b_*.py'):
+        lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith('#')]
+        assert len(lines) < 10, path.name
