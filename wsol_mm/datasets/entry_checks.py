@@ -160,23 +160,31 @@ def check_ground_truth(entries: list[dict], problems: DatasetProblems) -> list[d
     return entries
 
 
-def check_decoding(entries: list[dict], img_prefix: str, problems: DatasetProblems) -> list[dict]:
-    """Decode every image, in threads; leave out those that fail.
+def check_decoding(
+    entries: list[dict], img_prefix: str, mask_prefix: str, problems: DatasetProblems
+) -> list[dict]:
+    """Decode every image and mask, in threads; leave out entries with one that fails.
 
     Args:
         entries (list[dict]): The entries.
         img_prefix (str): Image folder.
+        mask_prefix (str): Mask folder.
         problems (DatasetProblems): Where they are reported.
 
     Returns:
         list[dict]: The others.
     """
-    paths = [str(Path(img_prefix, entry['img_id'])) for entry in entries]
-    failures = map_threads(decode_failure, paths)
-    for path, failure in zip(paths, failures, strict=True):
+    files = [(position, str(Path(img_prefix, entry['img_id']))) for position, entry in enumerate(entries)]
+    for position, entry in enumerate(entries):
+        masks = [*entry.get('mask_paths', ()), entry.get('ignore_path')]
+        files.extend((position, str(Path(mask_prefix, mask))) for mask in masks if mask)
+    failures = map_threads(decode_failure, [path for _, path in files])
+    bad = set()
+    for (position, path), failure in zip(files, failures, strict=True):
         if failure:
             problems.add('image that does not decode', f'{path}: {failure}')
-    return [entry for entry, failure in zip(entries, failures, strict=True) if not failure]
+            bad.add(position)
+    return [entry for position, entry in enumerate(entries) if position not in bad]
 
 
 def empty_classes(entries: list[dict], class_names: Sequence[str]) -> list[str]:

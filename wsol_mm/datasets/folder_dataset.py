@@ -135,6 +135,7 @@ class FolderDataset(LocalizationDataset):
             raise ValueError(
                 f'box_source is {source}; accepted are .json (COCO), .csv, or a folder of .xml files'
             )
+        problems.stop_if_strict()  # say what is wrong with the lines first
         if entries and not matched:
             raise DatasetError(
                 f'{self.source}: {source} has a box for none of the {len(entries)} images, such as '

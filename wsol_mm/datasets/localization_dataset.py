@@ -49,7 +49,8 @@ class LocalizationDataset(BaseDataset):
     An image that does not decode later, at run time, raises :class:`DatasetError` with its name. With
     ``on_error='skip'`` it is replaced, in training, by the next good one; in test mode a black image of its
     size stands in, which keeps its place, label and boxes, and carries the reason in the meta field
-    ``load_error``, so that it counts as one failure and never loses a run's results.
+    ``load_error``, so that it counts as one failure and never loses a run's results. The same holds for an
+    image of which a mask does not decode, with all pixels ignored.
 
     Args:
         data_root (str): Root folder of the data set.
@@ -67,7 +68,7 @@ class LocalizationDataset(BaseDataset):
         clip_boxes (bool, optional): Cut boxes at the image border instead of reporting those that overrun by
             more than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
         read_sizes (bool): Read the headers of images with boxes.
-        verify_images (bool): Decode all images at start-up.
+        verify_images (bool): Decode all images (and masks) at start-up.
         apply_exif (bool, optional): Sizes and boxes are those of the image after its EXIF orientation is
             applied. Must agree with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
             ``'color_ignore_orientation'`` does not. None for the data set's own rule (:attr:`APPLY_EXIF`).
@@ -185,7 +186,7 @@ class LocalizationDataset(BaseDataset):
         if self.test_mode:
             entries = checks.check_ground_truth(entries, problems)
         if self.verify_images:
-            entries = checks.check_decoding(entries, self.img_prefix, problems)
+            entries = checks.check_decoding(entries, self.img_prefix, self.mask_prefix, problems)
         # nothing can be learned of a class without images; a test set may well lack some classes
         empty = checks.empty_classes(entries, class_names)
         if empty and self.test_mode:

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from wsol_mm.evaluation.functional.masks import rasterize_masks
+from wsol_mm.evaluation.functional.masks import IGNORED, rasterize_masks
 from wsol_mm.registry import TRANSFORMS
 
 import cv2
@@ -107,9 +107,16 @@ class LoadLocalizationMask(BaseTransform):
                 f'scaled by {scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines '
                 'that resize and do not crop'
             )
-        masks = [_read_grey(path) for path in results['mask_paths']]
-        ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None
-        results['gt_mask'] = rasterize_masks(masks, ignore, (width, height))
+        try:
+            masks = [_read_grey(path) for path in results['mask_paths']]
+            ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None
+        except DatasetError:
+            if 'load_error' not in results:
+                raise
+            # a stand-in for an item that cannot be used (see LocalizationDataset): no pixel of it counts
+            results['gt_mask'] = np.full((height, width), IGNORED, np.uint8)
+        else:
+            results['gt_mask'] = rasterize_masks(masks, ignore, (width, height))
         return results
 
     def __repr__(self) -> str:
