@@ -1,6 +1,7 @@
 """A tiny data set in the layout of CUB-200-2011, a config over it, and a way to run the tools."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
+# Stops its process for good at the start of an epoch, as a crash or a scheduler would.
+KILLING_HOOK = """
+import os
+import signal
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class KillingHook(Hook):
+    def before_train_epoch(self, runner):
+        if runner.epoch == int(os.environ.get('KILL_AT_EPOCH', -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
 CLASSES = ('001.Red', '002.Green', '003.Blue')
 IMAGES_PER_CLASS = {'train': 4, 'test': 3}
 MICRO_CONFIG = """
@@ -54,6 +70,11 @@ test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(max_keep_ckpts=-1))
 """
+KILLABLE_CONFIG = """
+_base_ = 'micro config.py'
+custom_imports = dict(imports=['killing_hook'])
+custom_hooks = [dict(type='KillingHook')]
+"""
 
 
 class MicroProject(NamedTuple):
@@ -62,11 +83,13 @@ class MicroProject(NamedTuple):
     Attributes:
         folder (Path): The folder, in which the tools are started.
         config (Path): Runner config: one epoch of three iterations.
+        killable_config (Path): The same; the process dies at the epoch in the variable KILL_AT_EPOCH.
         repo (Path): Root of the source tree.
     """
 
     folder: Path
     config: Path
+    killable_config: Path
     repo: Path
 
     def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess:
@@ -83,7 +106,8 @@ class MicroProject(NamedTuple):
         interpreter = {'.py': sys.executable, '.sh': 'bash'}[Path(name).suffix]
         variables = {
             'PYTHON': sys.executable,
-            'PYTHONPATH': str(self.repo),
+            'PYTHONPATH': f'{self.repo}{os.pathsep}{self.folder}',
+            'PORT': str(free_port()),
             'OMP_NUM_THREADS': '1',
             **environment,
         }
@@ -95,6 +119,13 @@ class MicroProject(NamedTuple):
             capture_output=True,
             text=True,
         )
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
 
 
 def write_micro_cub(root: Path) -> None:
@@ -137,4 +168,7 @@ def micro_project(tmp_path_factory, repo_dir) -> MicroProject:
     write_micro_cub(folder / 'cub')
     config = folder / 'micro config.py'
     config.write_text(MICRO_CONFIG.format(repo=repo_dir.as_posix(), data_root=(folder / 'cub').as_posix()))
-    return MicroProject(folder, config, repo_dir)
+    (folder / 'killing_hook.py').write_text(KILLING_HOOK)
+    killable_config = folder / 'killable config.py'
+    killable_config.write_text(KILLABLE_CONFIG)
+    return MicroProject(folder, config, killable_config, repo_dir)

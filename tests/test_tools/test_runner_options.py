@@ -1,0 +1,224 @@
+"""Options of tools/train.py and tools/test.py: what they write into a config, and what they refuse."""
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+import torch
+from mmengine.config import Config
+
+
+def load_tool(repo_dir, name: str) -> ModuleType:
+    """Import a script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(f'tools_{name}', repo_dir / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def train_tool(repo_dir) -> ModuleType:
+    return load_tool(repo_dir, 'train')
+
+
+@pytest.fixture(scope='module')
+def evaluate_tool(repo_dir) -> ModuleType:
+    return load_tool(repo_dir, 'test')
+
+
+@pytest.fixture
+def here(micro_project, monkeypatch):
+    """Be in the folder of the micro project, without a GPU."""
+    monkeypatch.chdir(micro_project.folder)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setenv('LOCAL_RANK', '0')  # so that what the tools set is undone
+    return micro_project
+
+
+@pytest.fixture
+def train_config(here, train_tool):
+    """Return a function that gives the config for options of tools/train.py."""
+
+    def read(*options: str) -> Config:
+        args = train_tool.parse_arguments([str(here.config), *options])
+        cfg = train_tool.load_runner_config(args)
+        train_tool.apply_train_options(cfg, args)
+        return cfg
+
+    return read
+
+
+@pytest.fixture
+def evaluate_config(here, evaluate_tool):
+    """Return a function that gives the config for options of tools/test.py."""
+    checkpoint = here.folder / 'any.pth'
+    checkpoint.touch()
+
+    def read(*options: str) -> Config:
+        args = evaluate_tool.parse_arguments([str(here.config), str(checkpoint), *options])
+        cfg = evaluate_tool.load_runner_config(args)
+        evaluate_tool.apply_test_options(cfg, args)
+        return cfg
+
+    return read
+
+
+def test_defaults_of_train(train_config):
+    cfg = train_config()
+    assert cfg.work_dir == 'work_dirs/micro config'
+    assert cfg.launcher == 'none'
+    assert cfg.resume is False
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.val_cfg is not None
+    assert cfg.randomness == dict(seed=0, deterministic=False)
+    assert 'enable' not in cfg.auto_scale_lr
+
+
+def test_work_dir_comes_from_option_then_config_then_name(train_config):
+    assert train_config('--cfg-options', 'work_dir=from/config').work_dir == 'from/config'
+    cfg = train_config('--work-dir', 'from/option', '--cfg-options', 'work_dir=from/config')
+    assert cfg.work_dir == 'from/option'
+
+
+def test_cfg_options_change_the_config(train_config):
+    cfg = train_config('--cfg-options', 'train_dataloader.batch_size=7', 'val_evaluator.protocols=[scm,sat]')
+    assert cfg.train_dataloader.batch_size == 7
+    assert cfg.val_evaluator.protocols == ['scm', 'sat']
+
+
+@pytest.mark.parametrize('options', [['--resume'], ['--resume', 'auto']])
+def test_resume_latest(train_config, options):
+    cfg = train_config(*options, '--cfg-options', 'load_from=other.pth')
+    assert (cfg.resume, cfg.load_from) == (True, None)
+
+
+def test_resume_named(train_config, here):
+    (here.folder / 'epoch_1.pth').touch()
+    cfg = train_config('--resume', 'epoch_1.pth')
+    assert (cfg.resume, cfg.load_from) == (True, 'epoch_1.pth')
+
+
+def test_no_validate(train_config):
+    cfg = train_config('--no-validate')
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+
+
+def test_amp_follows_the_device(train_config, monkeypatch):
+    assert train_config('--amp').optim_wrapper.type == 'CPUAmpOptimWrapper'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert train_config('--amp').optim_wrapper.type == 'AmpOptimWrapper'
+
+
+def test_amp_refuses_another_wrapper(train_config):
+    with pytest.raises(ValueError, match='--amp replaces .* OptimWrapper, the config has ApexOptimWrapper'):
+        train_config('--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper')
+
+
+def test_auto_scale_lr(train_config):
+    assert train_config('--auto-scale-lr').auto_scale_lr == dict(base_batch_size=8, enable=True)
+
+
+def test_auto_scale_lr_needs_a_base(train_config, here, train_tool):
+    args = train_tool.parse_arguments([str(here.config), '--auto-scale-lr'])
+    with pytest.raises(ValueError, match='auto_scale_lr = dict.base_batch_size=...'):
+        train_tool.apply_train_options(Config(dict(randomness=dict(seed=0))), args)
+
+
+def test_seed_and_deterministic(train_config):
+    assert train_config('--seed', '5', '--deterministic').randomness == dict(seed=5, deterministic=True)
+
+
+def test_dumped_config_keeps_the_options(train_config, tmp_path):
+    cfg = train_config('--amp', '--seed', '9', '--work-dir', 'somewhere')
+    cfg.dump(tmp_path / 'dumped.py')
+    dumped = Config.fromfile(tmp_path / 'dumped.py')
+    assert dumped.randomness.seed == 9
+    assert dumped.optim_wrapper.type == 'CPUAmpOptimWrapper'
+
+
+def test_defaults_of_test(evaluate_config, here):
+    cfg = evaluate_config()
+    assert cfg.load_from == str(here.folder / 'any.pth')
+    assert cfg.resume is False
+    assert cfg.default_hooks.visualization.enable is False
+    assert cfg.test_evaluator.protocols == ['ts_cam', 'maxboxacc']
+
+
+def test_test_asks_for_no_pretrained_weights(evaluate_config):
+    assert evaluate_config('--cfg-options', 'model.pretrained=/no/file.pth').model.pretrained is None
+    assert 'pretrained' not in evaluate_config().model
+
+
+def test_show_dir_keeps_what_the_config_says_of_the_hook(evaluate_config):
+    cfg = evaluate_config(
+        '--show-dir', 'pictures', '--cfg-options', 'default_hooks.visualization.protocol=scm'
+    )
+    assert cfg.default_hooks.visualization == dict(
+        type='LocalizationVisualizationHook', enable=True, show_dir='pictures', interval=1, protocol='scm'
+    )
+    assert evaluate_config('--show-dir', 'a', '--interval', '9').default_hooks.visualization.interval == 9
+
+
+def test_protocol_replaces_those_of_every_localization_metric(evaluate_config, evaluate_tool):
+    assert evaluate_config('--protocol', 'scm', 'sat').test_evaluator.protocols == ['scm', 'sat']
+    cfg = Config(
+        dict(
+            test_evaluator=[
+                dict(type='wsol_mm.LocalizationMetric', protocols=['ts_cam']),
+                dict(type='PixelMetric'),
+            ]
+        )
+    )
+    evaluate_tool.use_protocols(cfg, ['maxboxacc'])
+    assert cfg.test_evaluator == [
+        dict(type='wsol_mm.LocalizationMetric', protocols=['maxboxacc']),
+        dict(type='PixelMetric'),
+    ]
+
+
+def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, evaluate_tool):
+    with pytest.raises(ValueError, match="protocol must be one of .*'maxboxacc'.*, found 'cam'"):
+        evaluate_config('--protocol', 'cam')
+    for evaluator, found in ((None, 'no metric'), (dict(type='Accuracy'), 'Accuracy')):
+        with pytest.raises(
+            ValueError, match=f'needs a LocalizationMetric in test_evaluator, which has {found}'
+        ):
+            evaluate_tool.use_protocols(Config(dict(test_evaluator=evaluator)), ['scm'])
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'message'),
+    [
+        ('train', ['no config.py'], "argument config: no config file at 'no config.py'"),
+        ('train', ['cub/images.txt'], 'argument config: a config ends in .py, .json, .yaml, .yml, found'),
+        ('train', ['CONFIG', '--resume', 'no.pth'], "argument --resume: no checkpoint file at 'no.pth'"),
+        ('train', ['CONFIG', '--launcher', 'ssh'], "argument --launcher: invalid choice: 'ssh'"),
+        ('train', ['CONFIG', '--seed', '-1'], 'argument --seed: must be 0 or more, found -1'),
+        ('train', ['CONFIG', '--fast'], 'unrecognized arguments: --fast'),
+        ('test', ['CONFIG', 'no.pth'], "argument checkpoint: no checkpoint file at 'no.pth'"),
+        (
+            'test',
+            ['CONFIG', 'CONFIG', '--out', 'a.csv'],
+            'argument --out: must end in .json (metrics) or .pkl',
+        ),
+        ('test', ['CONFIG', 'CONFIG', '--interval', '0'], 'argument --interval: must be 1 or more, found 0'),
+    ],
+)
+def test_wrong_arguments_are_one_line(here, train_tool, evaluate_tool, capsys, tool, arguments, message):
+    arguments = [str(here.config) if argument == 'CONFIG' else argument for argument in arguments]
+    with pytest.raises(SystemExit) as caught:
+        {'train': train_tool, 'test': evaluate_tool}[tool].parse_arguments(arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f'error: {message}' in error
+    assert error.count('\n') == 1
+
+
+def test_a_config_that_cannot_take_an_option_is_one_line(here, train_tool, monkeypatch):
+    options = ['--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper']
+    monkeypatch.setattr('sys.argv', ['train.py', str(here.config), *options])
+    with pytest.raises(SystemExit) as caught:
+        train_tool.main()
+    assert caught.value.code == (
+        'train.py: error: --amp replaces the optimizer wrapper OptimWrapper, the config has ApexOptimWrapper'
+    )

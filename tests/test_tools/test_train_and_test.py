@@ -1,0 +1,99 @@
+"""Training and testing as a user starts them: processes, checkpoints, resuming, outputs."""
+
+import json
+import pickle
+import signal
+
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+import cv2
+import pytest
+import torch
+from mmengine.config import Config
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope='module')
+def trained_by_two(micro_project):
+    """Checkpoint of one epoch, trained and validated in two processes."""
+    result = micro_project.run('dist_train.sh', micro_project.config, 2, '--work-dir', 'two processes')
+    assert result.returncode == 0, result.stderr
+    return micro_project.folder / 'two processes' / 'epoch_1.pth', result.stderr + result.stdout
+
+
+def test_two_processes_train_one_model(trained_by_two):
+    checkpoint, log = trained_by_two
+    # 12 images, 4 in a batch of each process: 2 iterations, where one process would take 3.
+    assert 'Epoch(train) [1][2/2]' in log
+    assert 'maxboxacc/MaxBoxAcc' in log
+    assert read_checkpoint(checkpoint)['meta']['iter'] == 2
+    assert sorted(path.name for path in checkpoint.parent.glob('*.pth')) == ['epoch_1.pth']
+
+
+def test_work_directory_keeps_log_config_and_seed(trained_by_two):
+    folder = trained_by_two[0].parent
+    cfg = Config.fromfile(folder / 'micro config.py')
+    assert cfg.randomness.seed == 0
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    (log,) = folder.glob('*/*.log')
+    assert 'seed: 0' in log.read_text()
+
+
+@pytest.fixture(scope='module')
+def tested_by_one(micro_project, trained_by_two):
+    """Folder with the outputs of tools/test.py in one process."""
+    arguments = [micro_project.config, trained_by_two[0], '--work-dir', 'tests', '--show-dir', 'pictures']
+    result = micro_project.run('test.py', *arguments, '--out', 'outputs/one.json', 'outputs/one.pkl')
+    assert result.returncode == 0, result.stderr
+    return micro_project.folder
+
+
+def test_outputs_of_a_test(tested_by_one):
+    metrics = json.loads((tested_by_one / 'outputs' / 'one.json').read_text())
+    assert {'Top-1_Cls', 'ts_cam/GT-known_Loc', 'maxboxacc/MaxBoxAcc'} <= set(metrics)
+    with (tested_by_one / 'outputs' / 'one.pkl').open('rb') as file:
+        predictions = pickle.load(file)
+    assert len(predictions) == 9
+    assert predictions[0]['loc_maps'].shape[1:] == (4, 4)
+    pictures = sorted((tested_by_one / 'pictures').glob('*.png'))
+    assert len(pictures) == 9
+    assert cv2.imread(str(pictures[0])).shape == (40, 48, 3)
+
+
+def test_two_processes_test_to_the_same_numbers(micro_project, trained_by_two, tested_by_one):
+    """Nine images over two processes: one is evaluated twice and must count once."""
+    arguments = [micro_project.config, trained_by_two[0], 2, '--work-dir', 'tests']
+    result = micro_project.run('dist_test.sh', *arguments, '--out', 'outputs/two.json', 'outputs/two.pkl')
+    assert result.returncode == 0, result.stderr
+    one, two = (
+        json.loads((tested_by_one / 'outputs' / f'{name}.json').read_text()) for name in ('one', 'two')
+    )
+    assert one == two
+    with (tested_by_one / 'outputs' / 'two.pkl').open('rb') as file:
+        assert len(pickle.load(file)) == 9
+
+
+def test_resumed_training_ends_as_if_never_stopped(micro_project):
+    """Killed at the start of the third of three epochs and resumed, against run through; both with --amp."""
+    options = ['--amp', '--no-validate', '--auto-scale-lr', '--cfg-options', f'train_cfg.max_epochs={EPOCHS}']
+    whole = micro_project.run('train.py', micro_project.killable_config, '--work-dir', 'whole', *options)
+    assert whole.returncode == 0, whole.stderr
+    assert 'Epoch(val)' not in whole.stderr + whole.stdout
+    assert 'LR is set based on batch size of 8 and the current batch size is 4' in whole.stderr + whole.stdout
+
+    arguments = [micro_project.killable_config, '--work-dir', 'killed', *options]
+    killed = micro_project.run('train.py', *arguments, KILL_AT_EPOCH=str(EPOCHS - 1))
+    assert killed.returncode == -signal.SIGKILL
+    folder = micro_project.folder / 'killed'
+    assert {path.name for path in folder.glob('*.pth')} == {'epoch_1.pth', 'epoch_2.pth'}
+    resumed = micro_project.run('train.py', *arguments, '--resume')
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'resumed epoch: 2, iter: 6' in resumed.stderr + resumed.stdout
+
+    expected = read_checkpoint(micro_project.folder / 'whole' / f'epoch_{EPOCHS}.pth')
+    found = read_checkpoint(folder / f'epoch_{EPOCHS}.pth')
+    assert found['meta']['epoch'] == expected['meta']['epoch'] == EPOCHS
+    assert found['meta']['iter'] == expected['meta']['iter'] == 3 * EPOCHS
+    for name, weight in expected['state_dict'].items():
+        torch.testing.assert_close(found['state_dict'][name], weight, rtol=0, atol=0, msg=name)
