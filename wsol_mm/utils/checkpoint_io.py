@@ -119,7 +119,7 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
     try:
         with torch.serialization.safe_globals(_allowed_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -65,7 +65,7 @@ class TokenConformer(Conformer):
             init_cfg=init_cfg,
         )
         self.out_attention = check_attention_request(out_attention)
-        rates = torch.linspace(0, drop_path_rate, self.depths).tolist()
+        rates = torch.linspace(0, drop_path_rate, self.depths, device='cpu').tolist()
         layers = [
             self.layer_class(
                 embed_dims=self.embed_dims,
@@ -112,6 +112,11 @@ class TokenConformer(Conformer):
         # A ConvBlock has no weights of its own; the parent would zero its last BatchNorm here.
         if not isinstance(m, ConvBlock):
             super()._init_weights(m)
+
+    def train(self, mode: bool = True) -> 'TokenConformer':
+        """Set the mode and return the module, as PyTorch's modules do and mmpretrain's backbones do not."""
+        super().train(mode)
+        return self
 
     def forward(self, x: Tensor, out_attention: str | None = None) -> TokenFeatures:
         """Run the backbone.

@@ -113,7 +113,7 @@ class TokenVisionTransformer(VisionTransformer):
             qk_scale=qk_scale,
             norm_cfg=norm_cfg,
         )
-        rates = torch.linspace(0, drop_path_rate, self.num_layers).tolist()
+        rates = torch.linspace(0, drop_path_rate, self.num_layers, device='cpu').tolist()
         self.layers = ModuleList(
             self.layer_class(**{**common, 'drop_path_rate': rate, **layer_cfg})
             for rate, layer_cfg in zip(rates, layer_cfgs, strict=True)
@@ -140,6 +140,11 @@ class TokenVisionTransformer(VisionTransformer):
             trunc_normal_(self.cls_token, std=0.02)
             nn.init.ones_(self.ln1.weight)
             nn.init.zeros_(self.ln1.bias)
+
+    def train(self, mode: bool = True) -> 'TokenVisionTransformer':
+        """Set the mode and return the module, as PyTorch's modules do and mmpretrain's backbones do not."""
+        super().train(mode)
+        return self
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images (B, 3, H, W) into tokens (B, N, D), class token first, and the grid (h, w)."""

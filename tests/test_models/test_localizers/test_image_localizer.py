@@ -1,0 +1,139 @@
+"""Tests of wsol_mm.models.localizers.image_localizer."""
+
+import pickle
+
+from wsol_mm.registry import MODELS
+
+import pytest
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.structures import DataSample
+
+
+def count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ('arch', 'width', 'classes', 'parameters'),
+    [
+        ('deit-tiny', 192, 200, 5_870_216),
+        ('deit-tiny', 192, 1000, 7_253_416),
+        ('deit-small', 384, 200, 22_357_064),
+        ('deit-small', 384, 1000, 25_122_664),
+        ('deit-base', 768, 200, 87_181_256),
+        ('deit-base', 768, 1000, 92_711_656),
+    ],
+)
+def test_number_of_parameters_of_deit(arch, width, classes, parameters):
+    with torch.device('meta'):
+        model = MODELS.build(
+            dict(
+                type='ImageLocalizer',
+                backbone=dict(type='TokenVisionTransformer', arch=arch),
+                head=dict(type='TSCAMHead', num_classes=classes, in_channels=width),
+            )
+        )
+    assert count(model) == parameters
+    assert len(model.state_dict()) == 152
+
+
+@pytest.mark.parametrize(('classes', 'parameters'), [(200, 37_159_824), (1000, 40_745_424)])
+def test_number_of_parameters_of_conformer(classes, parameters):
+    model = MODELS.build(
+        dict(
+            type='ImageLocalizer',
+            backbone=dict(type='TokenConformer', arch='small'),
+            head=dict(type='TSCAMHead', num_classes=classes, in_channels=384, conv_channels=1024),
+        )
+    )
+    assert count(model) == parameters
+    assert len(model.state_dict()) == 718
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_asks_for_the_attention_that_the_head_needs(build_localizer, monkeypatch, hybrid):
+    model = build_localizer(hybrid)
+    asked = []
+    original = type(model.backbone).forward
+
+    def record(self, x, out_attention=None):
+        asked.append(out_attention)
+        return original(self, x, out_attention)
+
+    monkeypatch.setattr(type(model.backbone), 'forward', record)
+    images, samples = torch.randn(2, 3, 32, 32), [DataSample().set_gt_label(1) for _ in range(2)]
+    logits = model(images)
+    losses = model(images, samples, mode='loss')
+    predicted = model(images, samples, mode='predict')
+    assert asked == ['none', 'none', 'class']
+    assert logits.shape == (2, 7)
+    torch.testing.assert_close(
+        losses['loss'], torch.nn.functional.cross_entropy(logits, torch.tensor([1, 1]))
+    )
+    torch.testing.assert_close(predicted[1].pred_score, logits[1].softmax(dim=0))
+    assert predicted[0].loc_labels[0] == 1
+    model.head.loss_attention = 'class'
+    model(images, samples, mode='loss')
+    model(images)
+    assert asked[3:] == ['class', 'class']
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_every_parameter_gets_a_gradient(build_localizer, hybrid):
+    model = build_localizer(hybrid).train()
+    images = torch.randn(2, 3, 32, 32)
+    model(images, [DataSample().set_gt_label(i) for i in range(2)], mode='loss')['loss'].backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+def test_bfloat16_autocast(build_localizer, hybrid):
+    model = build_localizer(hybrid).train()
+    images, samples = torch.randn(2, 3, 32, 32), [DataSample().set_gt_label(i) for i in range(2)]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = model(images, samples, mode='loss')['loss']
+    loss.backward()
+    assert torch.isfinite(loss)
+    model.eval()
+    with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16):
+        sample = model(images, samples, mode='predict')[0]
+    assert sample.loc_maps.dtype == torch.float32 and torch.isfinite(sample.loc_maps).all()
+
+
+def test_default_preprocessor_and_test_step(build_localizer):
+    model = build_localizer(data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True))
+    assert isinstance(model, ImageClassifier)
+    assert type(model.data_preprocessor).__name__ == 'ClsDataPreprocessor'
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    samples = model.test_step(dict(inputs=[image], data_samples=[DataSample().set_gt_label(2)]))
+    normalised = (image.float().flip(0) - 127.5) / 127.5
+    torch.testing.assert_close(samples[0].pred_score, model(normalised[None])[0].softmax(dim=0))
+
+
+def test_pickles(build_localizer):
+    model = build_localizer()
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(images), model(images))
+
+
+def test_pretrained_weights_replace_the_initial_ones_in_training_alone(build_localizer, tmp_path):
+    source = build_localizer()
+    for parameter in source.parameters():
+        parameter.data.add_(1)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'source.pth')
+    model = build_localizer(pretrained=str(tmp_path / 'source.pth'), num_classes=4)
+    assert not torch.equal(model.backbone.ln1.weight, source.backbone.ln1.weight), 'building loads nothing'
+    model.init_weights()
+    assert torch.equal(model.backbone.ln1.weight, source.backbone.ln1.weight)
+    # The head of another number of classes keeps its initial values.
+    assert not torch.equal(model.head.semantic_conv.weight, source.head.semantic_conv.weight[:4])
+    model.backbone.ln1.weight.data.zero_()
+    model.init_weights()
+    assert not model.backbone.ln1.weight.any(), 'only once'
+
+
+def test_modules_may_be_given_built(build_localizer):
+    parts = build_localizer()
+    model = MODELS.build(dict(type='ImageLocalizer', backbone=parts.backbone, head=parts.head))
+    assert model.backbone is parts.backbone and model.head is parts.head

@@ -1,0 +1,137 @@
+"""Tests of wsol_mm.models.weights.converters and of the tool over it."""
+
+import importlib.util
+import json
+import re
+from types import ModuleType
+
+from wsol_mm import __version__
+from wsol_mm.models.weights import convert_state_dict
+from wsol_mm.registry import MODELS
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+import pytest
+import torch
+
+
+def official_name(name: str) -> str:
+    """The reverse of the tables, written down apart from them."""
+    name = name.replace('head.conv_fc', 'conv_cls_head').removeprefix('backbone.')
+    name = name.replace('.ffn.layers.0.0.', '.mlp.fc1.').replace('.ffn.layers.1.', '.mlp.fc2.')
+    if 'conv_trans' not in name and not name.startswith('trans_'):
+        name = name.replace('patch_embed.projection', 'patch_embed.proj').replace('layers.', 'blocks.')
+        name = re.sub(r'^ln1', 'norm', name)
+    return re.sub(r'\.ln([12])\.', r'.norm\1.', name)
+
+
+def official_state(model: torch.nn.Module, hybrid: bool) -> dict[str, torch.Tensor]:
+    head = 'trans_cls_head' if hybrid else 'head'
+    return {
+        official_name(name).replace('head.semantic_conv', head): value
+        for name, value in model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize('hybrid', [False, True])
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_converted_weights_arrive_at_their_places(build_localizer, hybrid, wrapped):
+    model = build_localizer(hybrid)
+    state = official_state(model, hybrid)
+    assert not any(name.startswith(('backbone', 'head.semantic')) for name in state)
+    if wrapped:
+        state = dict(epoch=1, state_dict={f'module.{name}': value for name, value in state.items()})
+    converted = convert_state_dict('ts-cam', state)
+    assert list(converted) == list(model.state_dict())
+    for name, value in model.state_dict().items():
+        assert torch.equal(converted[name], value), name
+
+
+@pytest.mark.parametrize(
+    ('hybrid', 'case', 'entries'), [(False, 'tiny_deit', 152), (True, 'tiny_conformer', 718)]
+)
+def test_all_official_names_are_known(shared_dir, hybrid, case, entries):
+    """The reference's own list of names, not one derived from ours."""
+    path = shared_dir / 'parity' / 'ts_cam' / f'{case}.json'
+    if not path.is_file():
+        pytest.skip(f'no file {path}')
+    parameters = json.loads(path.read_text())['parameters']
+    assert len(parameters) == entries
+    state = {name: torch.zeros(shape) for name, shape in parameters.items()}
+    converted = convert_state_dict('ts-cam', state)
+    backbone = dict(type='TokenVisionTransformer', arch='deit-tiny')
+    head = dict(type='TSCAMHead', num_classes=10, in_channels=48)
+    if hybrid:
+        arch = dict(embed_dims=48, depths=12, num_heads=3, channel_ratio=0.5)
+        backbone = dict(type='TokenConformer', arch=arch)
+        head['conv_channels'] = 128
+    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
+    assert set(converted) == set(model.state_dict())
+
+
+def test_unknown_method_is_named(build_localizer):
+    with pytest.raises(ValueError, match=r"method must be one of \['ts-cam'.*got 'cam'"):
+        convert_state_dict('cam', {})
+
+
+def test_unknown_entries_are_all_named(build_localizer):
+    state = official_state(build_localizer(), False)
+    state |= {'blocks.0.gamma': torch.ones(1), 'neck.weight': torch.ones(1)}
+    with pytest.raises(
+        ValueError, match=r'f\.pth has entries that ts-cam does not know: blocks\.0\.gamma, neck\.weight'
+    ):
+        convert_state_dict('ts-cam', state, 'f.pth')
+
+
+def test_plain_classifier_is_refused(build_localizer):
+    state = official_state(build_localizer(), False)
+    state['head.weight'] = torch.ones(7, 24)
+    with pytest.raises(
+        ValueError, match=r'expected 4 dimensions.*semantic_conv\.weight.*found 2.*model\.pretrained'
+    ):
+        convert_state_dict('ts-cam', state)
+    del state['head.weight']
+    with pytest.raises(ValueError, match='found no such entry'):
+        convert_state_dict('ts-cam', state)
+
+
+def test_unknown_architecture_is_refused():
+    with pytest.raises(ValueError, match=r'is no checkpoint of ts-cam\. Its first names: conv\.weight'):
+        convert_state_dict('ts-cam', {'conv.weight': torch.ones(1)})
+
+
+@pytest.fixture
+def tool(repo_dir) -> ModuleType:
+    path = repo_dir / 'tools' / 'model_converters' / 'official_to_wsol_mm.py'
+    spec = importlib.util.spec_from_file_location('official_to_wsol_mm', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tool(tool, build_localizer, tmp_path, capsys):
+    model = build_localizer()
+    torch.save(dict(epoch=1, best_map=0.5, state_dict=official_state(model, False)), tmp_path / 'in.pth')
+    tool.main(['ts-cam', str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
+    assert '44 entries written to' in capsys.readouterr().out
+    checkpoint = read_checkpoint(tmp_path / 'out.pth')
+    assert checkpoint['meta'] == dict(method='ts-cam', source='in.pth', wsol_mm_version=__version__)
+    twin = build_localizer()
+    for value in twin.state_dict().values():
+        value.zero_()
+    twin.load_state_dict(checkpoint['state_dict'], strict=True)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(twin(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['ts-cam', 'absent.pth', 'out.pth'], 'no checkpoint at absent.pth'),
+        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT must end in \.pth, got out\.bin'),
+        (['ts-cam', 'absent.pth', 'nowhere/out.pth'], 'no folder .*nowhere to write out.pth to'),
+    ],
+)
+def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        tool.main(arguments)
