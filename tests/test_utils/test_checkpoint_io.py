@@ -171,16 +171,13 @@ def test_numpy_1_names_are_known(tmp_path):
     """Files written with numpy 1 name numpy.core, files of numpy 2 numpy._core."""
     content = dict(scalar=np.float64(0.5), array=np.arange(4, dtype=np.int32), flag=np.bool_(True))
     torch.save(content, tmp_path / 'own.pth')
-    import zipfile
-
-    for old, new in ((b'numpy.core', b'numpy._core'), (b'numpy._core', b'numpy.core')):
-        with (
-            zipfile.ZipFile(tmp_path / 'own.pth') as source,
-            zipfile.ZipFile(tmp_path / 'x.pth', 'w') as target,
-        ):
-            for name in source.namelist():
-                target.writestr(name, source.read(name).replace(b'c' + old, b'c' + new))
-        found = read_checkpoint(tmp_path / 'x.pth')
+    with zipfile.ZipFile(tmp_path / 'own.pth') as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    for old, new in ((b'cnumpy.core', b'cnumpy._core'), (b'cnumpy._core', b'cnumpy.core')):
+        with zipfile.ZipFile(tmp_path / 'renamed.pth', 'w') as archive:
+            for name, data in entries.items():
+                archive.writestr(name, data.replace(old, new))
+        found = read_checkpoint(tmp_path / 'renamed.pth')
         assert found['scalar'] == 0.5 and found['flag'] and found['array'].tolist() == [0, 1, 2, 3]
 
 
