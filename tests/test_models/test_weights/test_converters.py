@@ -6,7 +6,7 @@ import re
 from types import ModuleType
 
 from wsol_mm import __version__
-from wsol_mm.models.weights import convert_state_dict
+from wsol_mm.models.weights import convert_state_dict, load_pretrained
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
@@ -66,6 +66,28 @@ def test_all_official_names_are_known(shared_dir, hybrid, case, entries):
         head['conv_channels'] = 128
     model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
     assert set(converted) == set(model.state_dict())
+
+
+@pytest.mark.parametrize('classes', [7, 5])
+def test_official_conformer_of_imagenet_as_a_start(build_localizer, tmp_path, classes):
+    """Its classifiers are kept as far as they fit: TS-CAM's specification, section 2.3."""
+    source = build_localizer(True)
+    state = official_state(source, True)
+    state['trans_cls_head.weight'] = torch.ones(7, 24)
+    torch.save(state, tmp_path / 'conformer.pth')
+    model = build_localizer(True, num_classes=classes)
+    for value in model.state_dict().values():
+        value.zero_()
+    report = load_pretrained(model, tmp_path / 'conformer.pth')
+    head = [
+        'head.semantic_conv.weight',
+        'head.semantic_conv.bias',
+        'head.conv_fc.weight',
+        'head.conv_fc.bias',
+    ]
+    assert report.fresh == (head[:1] if classes == 7 else head)
+    for name in report.loaded:
+        assert torch.equal(model.state_dict()[name], source.state_dict()[name]), name
 
 
 def test_unknown_method_is_named(build_localizer):
