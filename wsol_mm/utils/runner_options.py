@@ -56,16 +56,13 @@ def checkpoint_path(text: str) -> str:
     return text
 
 
-def add_runner_options(parser: argparse.ArgumentParser) -> None:
-    """Add the config and the options on where and how to run it.
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the option that changes it.
 
     Args:
         parser (argparse.ArgumentParser): Parser to extend.
     """
     parser.add_argument('config', type=config_path, help='config file')
-    parser.add_argument(
-        '--work-dir', help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)'
-    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -74,9 +71,36 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
         help='settings of the config to change, as in train_dataloader.batch_size=32 or key="[a,b]"; '
         'the other options win over them',
     )
+
+
+def add_runner_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and the options on where and how to run it.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser to extend.
+    """
+    add_config_options(parser)
+    parser.add_argument(
+        '--work-dir', help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)'
+    )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
     # torch.distributed.launch passes it; torchrun sets the environment variable.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply ``--cfg-options``.
+
+    Args:
+        args (argparse.Namespace): Parsed options of ``add_config_options``.
+
+    Returns:
+        Config: The config.
+    """
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    return cfg
 
 
 def load_runner_config(args: argparse.Namespace) -> Config:
@@ -91,9 +115,7 @@ def load_runner_config(args: argparse.Namespace) -> Config:
         Config: The config, with ``work_dir`` and ``launcher`` set.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

@@ -1,0 +1,175 @@
+"""The wheel, the source distribution and the editable installation hold configs, tools and model index."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+# Import names that differ from the name of their distribution.
+DISTRIBUTIONS = {
+    'cv2': 'opencv-python',
+    'PIL': 'pillow',
+    'yaml': 'pyyaml',
+    'mmengine': 'onedl-mmengine',
+    'mmcv': 'onedl-mmcv',
+    'mmpretrain': 'onedl-mmpretrain',
+    'open_clip': 'open_clip_torch',
+}
+SOURCES = (
+    'LICENSE',
+    'MANIFEST.in',
+    'README.md',
+    'configs',
+    'model-index.yml',
+    'pyproject.toml',
+    'requirements',
+    'setup.py',
+    'tools',
+    'wsol_mm',
+)
+
+
+@pytest.fixture(scope='module')
+def source_tree(repo_dir, tmp_path_factory) -> Path:
+    """A copy of the source tree, without what it does not track."""
+    tree = tmp_path_factory.mktemp('source tree')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in SOURCES:
+        source = repo_dir / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=ignore)
+        else:
+            shutil.copy2(source, tree / name)
+    return tree
+
+
+def build(kind: str, tree: Path, out: Path) -> Path:
+    """Build a distribution as pip does: with the build backend, in the source tree.
+
+    Args:
+        kind (str): 'wheel', 'sdist' or 'editable'.
+        tree (Path): Source tree.
+        out (Path): Folder for the result.
+
+    Returns:
+        Path: The distribution.
+    """
+    script = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))'
+    command = [sys.executable, '-W', 'ignore', '-c', script]
+    result = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return out / result.stdout.splitlines()[-1]
+
+
+def files_below(folder: Path) -> set[str]:
+    """Return the files of a folder, as paths relative to its parent."""
+    return {
+        path.relative_to(folder.parent).as_posix()
+        for path in folder.rglob('*')
+        if path.is_file() and path.suffix != '.pyc'
+    }
+
+
+def test_wheel_holds_code_configs_tools_and_index(source_tree, tmp_path):
+    wheel = build('wheel', source_tree, tmp_path)
+    assert wheel.name.startswith('wsol_mm-')
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = archive.read(next(name for name in names if name.endswith('/METADATA'))).decode()
+    for name in ('configs', 'tools'):
+        assert {f'wsol_mm/.mim/{path}' for path in files_below(source_tree / name)} <= names
+    assert 'wsol_mm/.mim/model-index.yml' in names
+    assert files_below(source_tree / 'wsol_mm') <= names
+    assert not [name for name in names if name.startswith(('tests/', 'tools/', 'configs/'))]
+    assert 'Requires-Python: >=3.10' in metadata
+    assert 'Requires-Dist: torch' in metadata
+    requirements = re.findall('^Requires-Dist: (.*)$', metadata, re.MULTILINE)
+    openmmlab = [line for line in requirements if 'mmengine' in line]
+    assert openmmlab and all('extra == ' in line for line in openmmlab)
+    assert {'mim', 'tests', 'optional', 'all'} == set(re.findall('^Provides-Extra: (.*)$', metadata, re.M))
+    assert not (source_tree / 'wsol_mm' / '.mim').exists()
+
+
+def test_source_distribution_builds_the_same_wheel(source_tree, tmp_path):
+    archive = build('sdist', source_tree, tmp_path)
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter='data')
+    tree = tmp_path / archive.name.removesuffix('.tar.gz')
+    wheels = []
+    for name, source in (('direct', source_tree), ('packed', tree)):
+        (tmp_path / name).mkdir()
+        with zipfile.ZipFile(build('wheel', source, tmp_path / name)) as file:
+            wheels.append(set(file.namelist()))
+    assert wheels[0] == wheels[1]
+
+
+def test_editable_installation_links_to_the_source_tree(source_tree, tmp_path):
+    tree = tmp_path / 'tree'
+    shutil.copytree(source_tree, tree)
+    build('editable', tree, tmp_path)
+    build('editable', tree, tmp_path)  # a second time, over the links of the first
+    for name in ('configs', 'tools', 'model-index.yml'):
+        link = tree / 'wsol_mm' / '.mim' / name
+        assert link.is_symlink()
+        assert link.resolve() == (tree / name).resolve()
+        assert not link.readlink().is_absolute()
+
+
+def test_model_index_lists_every_metafile(repo_dir):
+    index = yaml.safe_load((repo_dir / 'model-index.yml').read_text())
+    metafiles = {path.relative_to(repo_dir).as_posix() for path in repo_dir.glob('configs/*/metafile.yml')}
+    assert set(index['Import'] or []) == metafiles
+
+
+def imported_packages(path: Path) -> set[str]:
+    """Return the top-level packages that a source file imports."""
+    packages = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            packages |= {alias.name.partition('.')[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            packages.add(node.module.partition('.')[0])
+    return packages
+
+
+def declared(repo_dir: Path, *names: str) -> set[str]:
+    """Return the distributions that requirement files name."""
+    text = '\n'.join((repo_dir / 'requirements' / f'{name}.txt').read_text() for name in names)
+    return set(re.findall(r'^[A-Za-z][\w.-]*', text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ('folders', 'requirements'),
+    [
+        (('wsol_mm', 'tools'), ('runtime', 'mminstall')),
+        (('tests',), ('runtime', 'mminstall', 'tests')),
+    ],
+    ids=['package', 'tests'],
+)
+def test_every_import_is_a_declared_requirement(repo_dir, folders, requirements):
+    known = declared(repo_dir, *requirements)
+    # Modules of the source tree that its scripts and tests import by their own name.
+    scripts = [*(repo_dir / 'tools').rglob('*'), *(repo_dir / 'tests').rglob('*')]
+    local = {path.stem for path in scripts} | {'wsol_mm', 'tests'}
+    undeclared = [
+        f'{path.relative_to(repo_dir)} imports {package}'
+        for folder in folders
+        for path in (repo_dir / folder).rglob('*.py')
+        for package in sorted(imported_packages(path) - sys.stdlib_module_names - local)
+        if DISTRIBUTIONS.get(package, package) not in known
+    ]
+    assert not undeclared
+
+
+def test_pre_commit_uses_the_pinned_ruff(repo_dir):
+    pinned = re.search('^ruff==.*$', (repo_dir / 'requirements' / 'pins.txt').read_text(), re.MULTILINE)
+    config = yaml.safe_load((repo_dir / '.pre-commit-config.yaml').read_text())
+    for hook in config['repos'][0]['hooks']:
+        assert hook['additional_dependencies'] == [pinned.group()]

@@ -1,0 +1,33 @@
+"""Print a config with everything that it inherits."""
+
+import argparse
+
+from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (list[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_config_options(parser)
+    parser.add_argument('--save-path', metavar='FILE', help='write it to this file as well')
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Print the config, and write it to a file if asked."""
+    args = parse_arguments()
+    cfg = read_config(args)
+    print(cfg.pretty_text)
+    if args.save_path is not None:
+        cfg.dump(args.save_path)
+
+
+if __name__ == '__main__':
+    main()
