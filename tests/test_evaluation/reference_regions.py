@@ -61,3 +61,11 @@ def largest_component_boxes(masks) -> np.ndarray:
         x, y, w, h, _ = stats[chosen]
         boxes.append((x, y, x + w, y + h))
     return np.array(boxes, np.int32).reshape(-1, 4)
+
+
+def component_boxes(masks) -> list[list[tuple[int, int, int, int]]]:
+    """Boxes of all 8-connected components of each mask."""
+    return [
+        [(x, y, x + w, y + h) for x, y, w, h, _ in cv2.connectedComponentsWithStats(mask)[2][1:].tolist()]
+        for mask in masks
+    ]

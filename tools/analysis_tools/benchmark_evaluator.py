@@ -1,10 +1,10 @@
 """Measure the all-thresholds region finder against the straightforward loop over thresholds.
 
-Both go from a float64 score map in [0, 1] to the box of the largest contour at every threshold ('single') or to the
-boxes of all contours at every threshold ('multi'), on one core; the loop makes one mask and calls
+Both go from a float64 score map in [0, 1] to the box of the largest contour at every threshold ('single')
+or to the boxes of all contours at every threshold ('multi'), on one core; the loop makes one mask and calls
 ``cv2.findContours`` once per threshold. Their results are compared on every map. Times are CPU times of this
-process, the loop and the region finder in turn on the same map; a cell is the mean over the maps of a group of the
-median over the repeats.
+process, the loop over all maps of a group and then the region finder over all of them; a cell is the mean
+over the maps, the median over the repeats.
 
     python tools/analysis_tools/benchmark_evaluator.py --check
     python tools/analysis_tools/benchmark_evaluator.py --maps my_maps.npz
@@ -63,10 +63,10 @@ def make_map(kind: str, rng: np.random.Generator) -> np.ndarray:
 
     Args:
         kind: ``cam7``, ``cam14``: random maps of 7x7 and 14x14 enlarged as class activation maps are;
-            ``cam28_relu``: 28x28 with the lower half cut off; ``gt_like``: one blob over a weak map; ``blobs``:
-            some Gaussians on zero; ``border``: Gaussians cut by the edges; ``rings``, ``blocks``, ``diag``,
-            ``stripes``: concentric rings, random rectangles, diagonal lines a pixel wide, broken stripes;
-            ``noise``: independent pixels.
+            ``cam28_relu``: 28x28 with the lower half cut off; ``gt_like``: one blob over a weak map;
+            ``blobs``: some Gaussians on zero; ``border``: Gaussians cut by the edges; ``rings``,
+            ``blocks``, ``diag``, ``stripes``: concentric rings, random rectangles, diagonal lines a pixel
+            wide, broken stripes; ``noise``: independent pixels.
         rng: Random numbers.
 
     Returns:
@@ -117,7 +117,8 @@ def load_maps(path: Path) -> dict[str, list[np.ndarray]]:
 
     Args:
         path: File with ``maps`` (or ``in/maps``), (N, H, W), floats in [0, 1] or uint8 codes, and optionally
-            ``kind`` (or ``in/kind``), (N,) names; kinds that :data:`GROUPS` does not know form the group 'other'.
+            ``kind`` (or ``in/kind``), (N,) names; kinds that :data:`GROUPS` does not know form the group
+            'other'.
 
     Returns:
         Group name to list of (H, W) float64.
@@ -255,9 +256,8 @@ def main() -> int:
         warm_up(make_map('noise', np.random.default_rng(0)), np.arange(0, 1, 0.1))
     print(f'first calls (compile or load the compiled kernels): {time.perf_counter() - start:.1f} s')
 
-    print(
-        f'{"maps":10}{"number":>7}{"step":>8}  {"contours":10}{"loop ms":>10}{"ours ms":>10}{"ratio":>8}{"target":>8}'
-    )
+    columns = ('maps', 'number', 'step', 'contours', 'loop ms', 'ours ms', 'ratio', 'target')
+    print('{:8}{:>7}{:>8}  {:8}{:>10}{:>10}{:>8}{:>8}'.format(*columns))
     missed = different = 0
     for group, maps in groups.items():
         if args.groups and group not in args.groups:
@@ -273,7 +273,7 @@ def main() -> int:
                 missed += target is not None and loop / fast < target
                 different += wrong
                 print(
-                    f'{group:10}{len(maps):7}{step:8}  {contours:10}{loop:10.2f}{fast:10.3f}{loop / fast:8.1f}'
+                    f'{group:8}{len(maps):7}{step:8}  {contours:8}{loop:10.2f}{fast:10.3f}{loop / fast:8.1f}'
                     f'{target or "-":>8}{f"  {wrong} MAPS DIFFER" if wrong else ""}',
                     flush=True,
                 )

@@ -1,8 +1,8 @@
 """From an image and its thresholds to integer levels.
 
-The region finder (:mod:`wsol_mm.evaluation.functional.regions`) works on *levels*: with the distinct thresholds
-``u_0 < u_1 < ...`` of an image, the level of a pixel is the number of thresholds strictly below it, so that
-``pixel > u_j`` is ``level > j``.
+The region finder (:mod:`wsol_mm.evaluation.functional.regions`) works on *levels*: with the distinct
+thresholds ``u_0 < u_1 < ...`` of an image, the level of a pixel is the number of thresholds strictly below
+it, so that ``pixel > u_j`` is ``level > j``.
 """
 
 from typing import NamedTuple
@@ -31,9 +31,9 @@ class LevelImage(NamedTuple):
 def quantize(score_map: np.ndarray) -> np.ndarray:
     """Eight-bit codes of a score map, ``truncate(255 * score)``.
 
-    The product is formed in the type of the map: float64 for a float64 map (as in the evaluator of Choe et al.,
-    *Evaluating Weakly Supervised Object Localization Methods Right*, CVPR 2020), float32 for a float32 one. The
-    two may differ by one code.
+    The product is formed in the type of the map: float64 for a float64 map (as in the evaluator of Choe et
+    al., *Evaluating Weakly Supervised Object Localization Methods Right*, CVPR 2020), float32 for a float32
+    one. A map rounded to float32 may lose or gain a code where a score lies next to one.
 
     Args:
         score_map: (H, W) float64 or float32, values in [0, 1].
@@ -49,7 +49,7 @@ def quantize(score_map: np.ndarray) -> np.ndarray:
     _check_image('score_map', score_map, (np.float64, np.float32))
     scaled = score_map * score_map.dtype.type(255)
     low, high = scaled.min(), scaled.max()
-    # Truncation is toward zero, so that the rounding error of an interpolation does no harm. NaN fails as well.
+    # Truncation is toward zero: a rounding error of the interpolation does no harm. NaN fails as well.
     if not (low > -1 and high < 256):
         if np.isnan(low):
             raise ValueError(f'score_map holds {np.isnan(score_map).sum()} NaN; expected values in [0, 1]')
@@ -83,8 +83,8 @@ def level_image(image: np.ndarray, thresholds: np.ndarray) -> LevelImage:
     """Levels of an image for ``image > threshold`` at every threshold.
 
     A float image is compared with the thresholds cast to its type, which is what NumPy 2 does for
-    ``image > t`` with a Python float t (a float32 map is compared in float32). Thresholds that no value of the
-    image's type separates share a level.
+    ``image > t`` with a Python float t (a float32 map is compared in float32). Thresholds that no value of
+    the image's type separates share a level.
 
     Args:
         image: (H, W) uint8, float32 or float64.
