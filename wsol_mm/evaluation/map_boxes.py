@@ -153,9 +153,7 @@ def predict_boxes(
             f'threshold must be given: protocol {protocol.name!r} has {len(protocol.thresholds)}'
         )
     thresholds = protocol.thresholds if threshold is None else (threshold,)
-    single = replace(
-        protocol, thresholds=thresholds, contours='largest', clip_ends=False, threshold_choice='fixed'
-    )
+    single = replace(protocol, thresholds=thresholds, contours='largest', clip_ends=False)
     try:
         boxes = score_map_boxes(score_map(loc_map, geometry.frame, single), single)
     except ConstantMapError:

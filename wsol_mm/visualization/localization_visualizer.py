@@ -81,9 +81,10 @@ class LocalizationVisualizer(Visualizer):
             ValueError: If neither ``image`` nor a readable ``img_path`` is there.
         """
         if image is None:
-            image = mmcv.imread(data_sample.img_path, channel_order='rgb')
+            image = mmcv.imread(data_sample.img_path)
             if image is None:
-                raise ValueError(f'cannot read the image {data_sample.img_path}')
+                raise ValueError(f'cannot decode the image {data_sample.img_path}')
+            image = image[..., ::-1]
         geometry = TestGeometry.from_metainfo(data_sample.metainfo)
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
         boxes = predict_boxes(loc_map, geometry, protocol, threshold)
@@ -92,9 +93,13 @@ class LocalizationVisualizer(Visualizer):
         caption = [self._class_text(data_sample)]
         gt_boxes = data_sample.get('gt_bboxes')
         if gt_boxes is not None and len(gt_boxes):
-            self.draw_bboxes(torch.as_tensor(gt_boxes).float(), edge_colors=[GT_COLOR], line_widths=2)
+            self.draw_bboxes(
+                torch.as_tensor(gt_boxes).float(), edge_colors=[GT_COLOR], line_widths=2, alpha=1
+            )
             caption.append(f'IoU {box_iou(boxes, gt_boxes).max():.2f}')
-        self.draw_bboxes(torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2)
+        self.draw_bboxes(
+            torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2, alpha=1
+        )
         self.draw_texts(
             '\n'.join(caption),
             np.array([3, 3]),

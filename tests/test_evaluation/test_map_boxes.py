@@ -1,0 +1,98 @@
+from wsol_mm.evaluation import get_protocol
+from wsol_mm.evaluation.functional import ConstantMapError, TestGeometry
+from wsol_mm.evaluation.map_boxes import (
+    empty_box,
+    empty_map_iou,
+    finish_boxes,
+    ground_truth_in_frame,
+    localization_map_iou,
+    predict_boxes,
+    score_map,
+    score_map_iou,
+)
+
+import numpy as np
+import pytest
+
+from .samples import block_map
+
+SIZE = (56, 56)
+BOX = np.array([[10, 10, 40, 40]])
+
+
+def test_one_box_per_threshold():
+    result = score_map_iou(block_map(10, 10, 40, 40), BOX, get_protocol('lctr'))
+    assert result.boxes.tolist() == [[10, 10, 40, 40]]
+    assert result.iou.tolist() == [1]
+    # inclusive IoU counts the exclusive end once more: 31 x 31 pixels on both sides
+    assert score_map_iou(block_map(10, 10, 40, 40), BOX, get_protocol('ts_cam')).iou.tolist() == [1]
+
+
+def test_all_contours_take_the_best():
+    two = block_map(0, 0, 50, 8) + block_map(10, 20, 20, 30)
+    gt_boxes = np.array([[10, 20, 20, 30]])
+    single = score_map_iou(two, gt_boxes, get_protocol('maxboxacc'))
+    multi = score_map_iou(two, gt_boxes, get_protocol('maxboxacc_v2'))
+    assert single.iou.max() < 0.5 and (multi.iou == 1).all()
+    assert multi.boxes is None
+
+
+def test_thresholds_are_separate():
+    steps = block_map(0, 0, 50, 50) * 0.5 + block_map(10, 10, 40, 40) * 0.5
+    protocol = get_protocol('maxboxacc', thresholds=(0.2, 0.6))
+    assert score_map_iou(steps, BOX, protocol).boxes.tolist() == [[0, 0, 50, 50], [10, 10, 40, 40]]
+
+
+@pytest.mark.parametrize(
+    ('name', 'box'), [('ts_cam', [0, 0, 1, 1]), ('maxboxacc', [0, 0, 0, 0]), ('sat', [0, 0, 30, 20])]
+)
+def test_empty_box(name, box):
+    protocol = get_protocol(name)
+    assert empty_box((20, 30), protocol).tolist() == box
+    assert finish_boxes(np.array([[-1, -1, -1, -1]]), (20, 30), protocol).tolist() == [box]
+
+
+def test_ends_are_clipped_only_where_the_protocol_does():
+    full = np.array([[0, 0, 56, 56], [1, 2, 30, 40]])
+    assert finish_boxes(full, (56, 56), get_protocol('ts_cam')).tolist() == full.tolist()
+    assert finish_boxes(full, (56, 56), get_protocol('scm')).tolist() == [[0, 0, 55, 55], [1, 2, 30, 40]]
+
+
+def test_constant_map_raises_and_has_a_score():
+    protocol = get_protocol('lctr')
+    with pytest.raises(ConstantMapError):
+        localization_map_iou(np.ones((7, 7), np.float32), BOX, SIZE, protocol)
+    assert empty_map_iou(BOX, SIZE, protocol).iou.item() == pytest.approx(900 / 56**2)
+    # SAT's eps gives a score map of zeros instead, with the same box
+    sat = localization_map_iou(np.ones((7, 7), np.float32), BOX, SIZE, get_protocol('sat'))
+    assert sat.boxes.tolist() == [[0, 0, 56, 56]]
+
+
+@pytest.mark.parametrize('name', ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2'])
+def test_predicted_box_in_pixels_of_the_image(name):
+    geometry = TestGeometry((112, 224), SIZE, SIZE)
+    boxes = predict_boxes(block_map(10, 10, 40, 40), geometry, get_protocol(name), threshold=0.3)
+    assert boxes == pytest.approx(np.array([[20, 40, 80, 160]]), abs=2)
+    constant = predict_boxes(np.ones((7, 7), np.float32), geometry, get_protocol(name), threshold=0.3)
+    assert constant.shape == (1, 4)
+
+
+def test_swept_protocol_needs_a_threshold():
+    with pytest.raises(ValueError, match="threshold must be given: protocol 'scm'"):
+        predict_boxes(block_map(1, 1, 5, 5), TestGeometry(SIZE, SIZE, SIZE), get_protocol('scm'))
+
+
+def test_which_ground_truth_counts():
+    geometry = TestGeometry(SIZE, SIZE, SIZE)
+    boxes = np.array([[0.0, 0, 5, 5], [6, 6, 9, 9]])
+    assert ground_truth_in_frame(boxes, geometry, get_protocol('lctr')).tolist() == [[0, 0, 5, 5]]
+    assert ground_truth_in_frame(boxes, geometry, get_protocol('cdtr')).tolist() == [[6, 6, 9, 9]]
+    assert len(ground_truth_in_frame(boxes, geometry, get_protocol('ts_cam'))) == 2
+
+
+def test_score_map_follows_the_protocol():
+    loc_map = np.random.default_rng(0).standard_normal((7, 7)).astype(np.float32)
+    assert score_map(loc_map, SIZE, get_protocol('scm')).dtype == np.float64
+    assert score_map(loc_map, SIZE, get_protocol('ts_cam')).dtype == np.float32
+    assert score_map(loc_map, SIZE, get_protocol('ts_cam')).max() == 1
+    assert score_map(loc_map, SIZE, get_protocol('sat')).max() < 1

@@ -1,0 +1,84 @@
+from wsol_mm.evaluation import get_protocol
+from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.visualization.localization_visualizer import (
+    GT_COLOR,
+    PREDICTION_COLOR,
+    LocalizationVisualizer,
+    heat_on_image,
+)
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+SIDE = 96
+
+
+def make_sample(img_path='', **fields):
+    sample = DataSample(
+        metainfo=dict(
+            img_path=str(img_path),
+            ori_shape=(SIDE, 2 * SIDE),
+            img_shape=(SIDE, SIDE),
+            scale_factor=(0.5, 1.0),
+        )
+    )
+    loc_map = torch.zeros(1, SIDE, SIDE)
+    loc_map[0, 24:72, 24:72] = 1
+    sample.loc_maps, sample.loc_labels = loc_map, torch.tensor([1])
+    sample.set_pred_score(torch.tensor([0.25, 0.75])).set_pred_label(1)
+    for name, value in fields.items():
+        sample.set_field(value, name)
+    return sample
+
+
+def has_color(picture, color):
+    return (np.abs(picture.astype(int) - color).sum(axis=2) < 30).any()
+
+
+def test_heat_lies_where_the_network_looked():
+    loc_map = np.zeros((14, 14), np.float32)
+    loc_map[:, 7:] = 1
+    heat = heat_on_image(loc_map, TestGeometry((200, 100), (256, 256), (224, 224)), get_protocol('ts_cam'))
+    assert heat.shape == (100, 200)
+    # the crop covers x 12.5..187.5 and y 6.25..93.75 of the image
+    assert heat[50, 150] == 1 and heat[50, 50] == 0
+    assert not heat[:6].any() and not heat[:, 188:].any()
+    flat = heat_on_image(
+        np.ones((14, 14), np.float32), TestGeometry((20, 10), (8, 8), (8, 8)), get_protocol('ts_cam')
+    )
+    assert not flat.any()
+
+
+def test_picture_shows_both_boxes(tmp_path):
+    visualizer = LocalizationVisualizer()
+    visualizer.dataset_meta = dict(classes=('cat', 'dog'))
+    sample = make_sample(gt_bboxes=np.array([[60.0, 30.0, 150.0, 80.0]])).set_gt_label(1)
+    image = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
+    out_file = tmp_path / 'sub' / 'picture.png'
+    picture = visualizer.add_datasample(
+        'x', sample, get_protocol('ts_cam'), image=image, out_file=str(out_file)
+    )
+    assert picture.shape == (SIDE, 2 * SIDE, 3)
+    assert has_color(picture, GT_COLOR) and has_color(picture, PREDICTION_COLOR)
+    assert np.array_equal(mmcv.imread(str(out_file))[..., ::-1], picture)
+
+
+def test_unlabelled_image_without_boxes():
+    picture = LocalizationVisualizer().add_datasample(
+        'x',
+        make_sample(),
+        get_protocol('maxboxacc'),
+        threshold=0.3,
+        image=np.zeros((SIDE, 2 * SIDE, 3), np.uint8),
+    )
+    assert has_color(picture, PREDICTION_COLOR) and not has_color(picture, GT_COLOR)
+
+
+def test_unreadable_image(tmp_path):
+    file = tmp_path / 'broken.jpg'
+    file.write_bytes(b'no image')
+    with pytest.raises(ValueError, match='broken.jpg'):
+        LocalizationVisualizer().add_datasample('x', make_sample(file), get_protocol('ts_cam'))
