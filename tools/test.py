@@ -58,6 +58,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='write the metrics to a .json file, the predictions to a .pkl file, or both',
     )
+    parser.add_argument(
+        '--split',
+        choices=('test', 'val'),
+        default='test',
+        help='evaluate the test split, or the validation split, on which thresholds are chosen',
+    )
     parser.add_argument('--show-dir', metavar='DIR', help='draw maps and boxes into this folder')
     parser.add_argument(
         '--interval', type=int, default=1, help='draw one image of so many (default: every image)'
@@ -86,6 +92,10 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     """
     cfg.load_from = args.checkpoint
     cfg.resume = False
+    if args.split == 'val':
+        if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
+            raise ValueError('--split val needs val_dataloader and val_evaluator in the config')
+        cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     # The checkpoint holds every weight: the files that training starts from are not needed.
     if 'pretrained' in cfg.model:
         cfg.model.pretrained = None

@@ -159,6 +159,18 @@ def test_show_dir_keeps_what_the_config_says_of_the_hook(evaluate_config):
     assert evaluate_config('--show-dir', 'a', '--interval', '9').default_hooks.visualization.interval == 9
 
 
+def test_split_val_tests_what_training_validates_on(evaluate_config, evaluate_tool):
+    cfg = evaluate_config('--split', 'val')
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.test_evaluator == cfg.val_evaluator
+    without = Config({'model': {}, 'test_evaluator': {}})
+    args = evaluate_tool.argparse.Namespace(
+        checkpoint='x.pth', split='val', show_dir=None, protocol=None, interval=1
+    )
+    with pytest.raises(ValueError, match='--split val needs val_dataloader and val_evaluator'):
+        evaluate_tool.apply_test_options(without, args)
+
+
 def test_protocol_replaces_those_of_every_localization_metric(evaluate_config, evaluate_tool):
     assert evaluate_config('--protocol', 'scm', 'sat').test_evaluator.protocols == ['scm', 'sat']
     cfg = Config(
