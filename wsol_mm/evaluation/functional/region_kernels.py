@@ -174,7 +174,9 @@ def component_nodes(pixels, starts, num_peaks, image_size, stride):
     components = 0
     euler_sum = 0
 
+    root = np.uint32(0)
     for v in range(num_levels, 0, -1):
+        previous = -1
         for i in range(starts[v], starts[v - 1]):
             entry = pixels[i]
             mask = np.uint8(entry & 255)
@@ -182,6 +184,7 @@ def component_nodes(pixels, starts, num_peaks, image_size, stride):
             y = entry >> 32
             p = y * stride + x
             if mask == 0:
+                previous = -1
                 labels[p] = peaks
                 parent[peaks] = peaks
                 since[peaks] = v
@@ -197,6 +200,16 @@ def component_nodes(pixels, starts, num_peaks, image_size, stride):
                 components += 1
                 euler_sum += 1
                 continue
+
+            if p == previous + 1 and _SIMPLE[mask]:
+                # The run goes on: same root, and only these three can change.
+                previous = p
+                labels[p] = root
+                state[root, MAX_X] = max(state[root, MAX_X], np.int32(x))
+                state[root, _AREA2] += AREA2_CHANGE[mask]
+                state[root, _COUNT] += 1
+                continue
+            previous = p
 
             root = find_root(parent, labels[p + offsets[mask, 0]])
             if since[root] > v:
