@@ -138,6 +138,22 @@ def test_map_without_contrast_loses_no_result(four_samples):
     assert evaluate([large], ['lctr'])['lctr/GT-known_Loc_predicted'] == 100
 
 
+def test_unreadable_image_counts_as_wrong(four_samples):
+    """The image that stands in may look right by chance; its record does not."""
+    unreadable = make_sample({c: GOOD for c in range(NUM_CLASSES)}, [1, 2, 3, 4, 5], 1, [BOX])
+    unreadable['load_error'] = 'truncated'
+    values = evaluate(
+        [unreadable, *four_samples], ['ts_cam', 'maxboxacc', dict(name='scm', map_source='label')]
+    )
+    assert values['Top-1_Cls'] == 20
+    assert values['ts_cam/GT-known_Loc'] == values['maxboxacc/MaxBoxAcc'] == 40
+    assert values['ts_cam/error/classification'] == 80
+    ranked = evaluate(
+        [unreadable, make_sample({c: GOOD for c in range(6)}, [1, 2, 3, 4, 5], 1, [BOX])], ['scm']
+    )
+    assert ranked['scm/GT-Known_top-1'] == ranked['scm/GT-Known_top-5'] == 50
+
+
 def test_report_and_thresholds_of_another_split(tmp_path):
     report = tmp_path / 'reports' / 'val.json'
     protocols = ['ts_cam', 'maxboxacc', 'maxboxacc_v2', 'scm', dict(name='sat', thresholds=(0.3, 0.4, 0.5))]

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from ..functional.boxes import TestGeometry
 from ..map_boxes import ground_truth_in_frame
 from ..protocols import LocalizationProtocol, get_protocol
-from .protocol_record import TOP_K, MapsByClass, ProtocolRecord, make_record, rank_of_label
+from .protocol_record import (
+    TOP_K,
+    MapsByClass,
+    ProtocolRecord,
+    failed_record,
+    make_record,
+    rank_of_label,
+)
 from .protocol_summary import ProtocolCounts, summarize
 
 
@@ -27,11 +34,13 @@ class ImageRecord:
     """Record of one image: label, rank of the label among the top-5 (-1: outside), protocol records.
 
     ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
+    ``failed`` marks an image that could not be read (meta field ``load_error``): it counts as wrong.
     """
 
     label: int
     rank: int
     protocols: tuple[ProtocolRecord, ...] | None
+    failed: bool = False
 
 
 @METRICS.register_module()
@@ -114,17 +123,21 @@ class LocalizationMetric(BaseMetric):
             for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
                 if key not in sample:
                     raise KeyError(f'{type(self).__name__} needs the field {key!r} in every data sample')
-            label = int(np.asarray(sample['gt_label']).reshape(-1)[0])
+            label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
+            failed = sample.get('load_error') is not None
             records = None
             gt_boxes = sample.get('gt_bboxes')
             if gt_boxes is not None and len(gt_boxes):
                 maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
                 records = tuple(
-                    self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
+                    failed_record(protocol, maps)
+                    if failed
+                    else self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
                     for protocol in self.protocols
                 )
-            self.results.append(ImageRecord(label, rank_of_label(label, ranked), records))
+            rank = -1 if failed else rank_of_label(label, ranked)
+            self.results.append(ImageRecord(label, rank, records, failed))
 
     def _record(
         self,
@@ -165,6 +178,9 @@ class LocalizationMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         ranks = np.array([record.rank for record in results])
         metrics = {f'Top-{k}_Cls': 100.0 * float(np.mean((ranks >= 0) & (ranks < k))) for k in TOP_K}
+        failed = sum(record.failed for record in results)
+        if failed:
+            logger.warning(f'{failed} of {len(results)} images could not be read: they count as wrong.')
         boxed = [record for record in results if record.protocols is not None]
         if len(boxed) < len(results):
             logger.warning(

@@ -1,7 +1,6 @@
 """What one image contributes to one protocol."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +65,28 @@ def rank_of_label(label: int, ranked: NDArray[np.integer]) -> int:
     return int(position[0]) if position.size else -1
 
 
+def failed_record(protocol: LocalizationProtocol, maps: MapsByClass) -> ProtocolRecord:
+    """The record of an image that could not be read: right at no threshold.
+
+    Args:
+        protocol: The protocol.
+        maps: Localization maps of the image that stood in.
+
+    Returns:
+        The record.
+    """
+    bits = len(protocol.criteria) * len(protocol.thresholds)
+    kind = _map_kind(protocol, maps)
+    nothing = np.packbits(np.zeros(bits, bool))
+    known = np.packbits(np.zeros(bits * len(TOP_K), bool)) if kind == 'ranked' else nothing
+    outcome = OUTCOMES.index('classification') if protocol.error_breakdown else -1
+    return ProtocolRecord(known, nothing, outcome, 0, kind)
+
+
+def _map_kind(protocol: LocalizationProtocol, maps: MapsByClass) -> str:
+    return 'agnostic' if maps.agnostic else protocol.map_source
+
+
 def make_record(
     protocol: LocalizationProtocol,
     maps: MapsByClass,
@@ -90,10 +111,13 @@ def make_record(
     Raises:
         KeyError: If the map of a wanted class is missing.
     """
-    classes = {'label': [label], 'predicted': ranked[:1], 'ranked': ranked[: TOP_K[-1]]}[protocol.map_source]
-    kind: Any = protocol.map_source
-    if maps.agnostic:
-        classes, kind = classes[:1], 'agnostic'
+    kind = _map_kind(protocol, maps)
+    classes = {
+        'label': [label],
+        'predicted': ranked[:1],
+        'ranked': ranked[: TOP_K[-1]],
+        'agnostic': ranked[:1],
+    }[kind]
     constant = 0
     results: list[MapIoU] = []
     for wanted in classes:
