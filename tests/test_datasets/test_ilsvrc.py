@@ -183,6 +183,45 @@ def test_flat_images_need_a_source(root):
         ILSVRC(str(root), split='val', box_source='metadata/val')
 
 
+def test_part_of_the_classes_of_a_flat_folder(root):
+    sources = [write_list(root), write_xml(root)]
+    metadata = write_metadata(root)
+    flatten(root)
+    (root / 'two.txt').write_text('n02102040\nn03000684\n')
+    for source in sources:
+        dataset = ILSVRC(str(root), split='val', box_source=source, class_file='two.txt', test_mode=True)
+        assert {
+            dataset.get_data_info(i)['img_id'][-6:-5]: dataset.get_data_info(i)['gt_label'] for i in range(2)
+        } == {
+            '1': 1,
+            '3': 0,
+        }
+        assert len(dataset) == 2
+    with pytest.raises(
+        DatasetError, match='has labels up to 2 and names no wnid, but 2 classes are in use; accepted'
+    ):
+        ILSVRC(str(root), split='val', box_source=metadata, class_file='two.txt')
+    (root / 'train/n02102040').rename(root / 'elsewhere')
+    with pytest.raises(
+        DatasetError, match=r'unknown class \(1\): .* says n02102040; accepted are the 2 class folders'
+    ):
+        ILSVRC(str(root), split='val', box_source=sources[0])
+
+
+def test_label_column_of_all_classes(tmp_path, write_image, monkeypatch):
+    monkeypatch.setattr('wsol_mm.datasets.ilsvrc._ALL_CLASSES', 2)
+    for number, wnid in enumerate(('n00000001', 'n00000002')):
+        write_image(tmp_path / f'val/{wnid}/{name(number)}.JPEG', format='JPEG')
+    lines = [f'n0000000{number + 1}/{name(number)}.JPEG {number} 1 1 9 9' for number in range(2)]
+    (tmp_path / 'list.txt').write_text('\n'.join(lines))
+    assert len(ILSVRC(str(tmp_path), split='val', box_source='list.txt')) == 2
+    (tmp_path / 'list.txt').write_text('\n'.join(lines).replace('JPEG 1', 'JPEG 0'))
+    with pytest.raises(
+        DatasetError, match=r'wrong label \(1\): .* says 0; accepted: 1, the rank of the wnid'
+    ):
+        ILSVRC(str(tmp_path), split='val', box_source='list.txt')
+
+
 def test_xml_errors(root):
     source = write_xml(root)
     path = root / source / f'{name(2)}.xml'

@@ -125,7 +125,12 @@ def test_a_new_data_set_is_a_few_lines(tmp_path, write_image):
     assert ids(dataset) == ['a.png'] and dataset.skipped['image without box'] == 2
     with pytest.raises(DatasetError, match='the file is 40x30, the list says 30x40'):
         Two(str(tmp_path))
-    assert ids(Two(str(tmp_path), on_error='skip', read_sizes=False)) == ['a.png', 'b.png', 'c.png', 'd.png']
+    assert ids(Two(str(tmp_path), on_error='skip', read_headers=False)) == [
+        'a.png',
+        'b.png',
+        'c.png',
+        'd.png',
+    ]
 
 
 # ---------------------------------------------------------------------- damaged images
@@ -137,19 +142,19 @@ def test_damaged_image_at_run_time(cub_root, truncate, loader):
     if loader != 'LoadImageWithPillow':
         pipeline = [dict(type='LoadImageFromFile', imdecode_backend=loader), *PIPELINE[1:]]
     config = dict(type='CUB', data_root=str(cub_root), pipeline=pipeline)
-    damaged = truncate(cub_root / 'images/001.Auk/Auk_0002.jpg')
     strict = DATASETS.build(config)
+    tolerant = DATASETS.build(dict(config, on_error='skip'))
+    test = DATASETS.build(dict(config, on_error='skip', test_mode=True, with_boxes=True))
+    damaged = truncate(cub_root / 'images/001.Auk/Auk_0002.jpg')
     assert strict[0]['data_samples'].img_id.endswith('Auk_0001.jpg')
     with pytest.raises(DatasetError, match=r'image .*Auk_0002.jpg cannot be used: .*truncated.*on_error='):
         strict[1]
     # training goes on with the next good image
-    tolerant = DATASETS.build(dict(config, on_error='skip'))
     sample = tolerant[1]['data_samples']
     assert sample.img_id == '002.Bee_eater/Bee_eater_0001.jpg' and sample.gt_label.item() == 1
     truncate(cub_root / 'images/003.Crow/Crow_0002.jpg')
     assert tolerant[5]['data_samples'].img_id == '001.Auk/Auk_0001.jpg'  # round the end
     # a test keeps its place, label and boxes, and says so
-    test = DATASETS.build(dict(config, on_error='skip', test_mode=True, with_boxes=True))
     item = test[1]
     sample = item['data_samples']
     assert item['inputs'].shape == (3, 12, 16) and item['inputs'].max() == 0
@@ -160,15 +165,25 @@ def test_damaged_image_at_run_time(cub_root, truncate, loader):
     assert 'load_error' not in test[0]['data_samples']
 
 
-def test_damaged_image_found_at_start_up(cub_root, truncate):
+@pytest.mark.parametrize('options', [dict(), dict(verify_images=True, read_headers=False)])
+def test_damaged_image_found_at_start_up(cub_root, truncate, options):
     truncate(cub_root / 'images/001.Auk/Auk_0002.jpg')
     (cub_root / 'images/002.Bee_eater/Bee_eater_0001.jpg').write_text('no image')
     with pytest.raises(
-        DatasetError, match=r'image that does not decode \(2\): .*Auk_0002.jpg: OSError.*truncated'
+        DatasetError, match=r'image that does not decode \(2\): .*Auk_0002.jpg: OSError.*truncat'
     ):
-        CUB(str(cub_root), verify_images=True)
-    dataset = CUB(str(cub_root), verify_images=True, on_error='skip')
+        CUB(str(cub_root), **options)
+    dataset = CUB(str(cub_root), on_error='skip', **options)
     assert len(dataset) == 4 and dataset.skipped == {'image that does not decode': 2}
+
+
+def test_large_data_sets_have_headers_read_only_with_boxes(cub_root, truncate, monkeypatch):
+    monkeypatch.setattr('wsol_mm.datasets.localization_dataset._HEADERS_LIMIT', 5)
+    truncate(cub_root / 'images/001.Auk/Auk_0002.jpg')
+    info = CUB(str(cub_root)).get_data_info(1)
+    assert info['img_id'].endswith('Auk_0002.jpg') and 'width' not in info
+    with pytest.raises(DatasetError, match='Auk_0002.jpg: OSError'):
+        CUB(str(cub_root), with_boxes=True)
 
 
 def test_unreadable_header_is_found_where_there_are_boxes(cub_root):
@@ -181,12 +196,14 @@ def test_unreadable_header_is_found_where_there_are_boxes(cub_root):
 
 
 def test_all_images_damaged(cub_root):
+    dataset = CUB(str(cub_root), on_error='skip', pipeline=PIPELINE)
+    short = CUB(str(cub_root), on_error='skip', pipeline=PIPELINE, max_refetch=1)
     for path in cub_root.glob('images/*/*.jpg'):
         path.write_bytes(b'')
     with pytest.raises(DatasetError, match='no image that decodes among 6 from index 2'):
-        CUB(str(cub_root), on_error='skip', pipeline=PIPELINE)[2]
+        dataset[2]
     with pytest.raises(DatasetError, match='no image that decodes among 2 from index 2'):
-        CUB(str(cub_root), on_error='skip', pipeline=PIPELINE, max_refetch=1)[2]
+        short[2]
 
 
 def test_errors_of_the_pipeline_are_not_blamed_on_the_image(cub_root):
@@ -202,8 +219,8 @@ def test_stand_in_needs_a_loader(cub_root, truncate):
     def load(results):
         raise OSError('cannot read')
 
-    truncate(cub_root / 'images/001.Auk/Auk_0003.jpg')
     dataset = CUB(str(cub_root), split='test', test_mode=True, on_error='skip', pipeline=[load])
+    truncate(cub_root / 'images/001.Auk/Auk_0003.jpg')
     with pytest.raises(DatasetError, match='the pipeline has no LoadImageFromFile'):
         dataset[0]
 

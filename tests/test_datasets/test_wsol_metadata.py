@@ -61,7 +61,7 @@ def test_without_optional_files(root):
     assert build(root).get_data_info(0)['width'] == 40
     (root / 'metadata/localization.txt').unlink()
     info = build(root, test_mode=True).get_data_info(0)
-    assert 'gt_bboxes' not in info and 'width' not in info
+    assert 'gt_bboxes' not in info and info['width'] == 40
     with pytest.raises(FileNotFoundError, match='localization.txt'):
         build(root, with_localization=True)
 

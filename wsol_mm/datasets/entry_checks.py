@@ -12,7 +12,7 @@ import numpy as np
 
 from .boxes import check_boxes
 from .dataset_problems import DatasetProblems
-from .image_files import DECODE_ERRORS, decode_failure, image_size, map_threads, missing_files
+from .image_files import DECODE_ERRORS, decode_failure, inspect_image, map_threads, missing_files
 
 
 def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
@@ -80,61 +80,74 @@ def check_mask_files(entries: list[dict], mask_prefix: str, problems: DatasetPro
     return [entry for entry in entries if missing.isdisjoint(files.get(entry['img_id'], ()))]
 
 
-def check_entry_boxes(
-    entries: list[dict],
-    img_prefix: str,
-    problems: DatasetProblems,
-    read_sizes: bool = True,
-    apply_exif: bool = False,
-    clip: bool = False,
-) -> tuple[list[dict], int]:
-    """Check the boxes of all entries, with the image sizes from the file headers.
+def check_headers(
+    entries: list[dict], img_prefix: str, problems: DatasetProblems, limit: int, apply_exif: bool = False
+) -> list[dict]:
+    """Read the image sizes from the file headers, and find truncated files (about 0.1 ms each).
 
-    Sets ``gt_bboxes`` to the good boxes, and ``width`` and ``height``. An entry is left out if its header
-    cannot be read or differs from the size given by a list, or if none of its boxes is good.
+    Sets ``width`` and ``height``. An entry is left out if its header cannot be read, its file is not
+    complete, or a list gives another size.
 
     Args:
-        entries (list[dict]): The entries; those without ``gt_bboxes`` are not looked at, nor their files.
+        entries (list[dict]): The entries.
         img_prefix (str): Image folder.
-        problems (DatasetProblems): Where everything wrong is reported.
-        read_sizes (bool): Read the headers (about 0.1 ms each); otherwise only sizes from lists are used.
+        problems (DatasetProblems): Where they are reported.
+        limit (int): With more entries, only those with boxes are looked at.
         apply_exif (bool): Sizes are those after the EXIF orientation is applied.
-        clip (bool): Cut boxes that overrun, instead of reporting those that do by more than a pixel.
 
     Returns:
-        tuple[list[dict], int]: The entries left, and the number of boxes cut.
+        list[dict]: The others.
     """
-    positions = [position for position, entry in enumerate(entries) if 'gt_bboxes' in entry]
-    sizes: list[tuple[int, int] | str | None] = [None] * len(positions)
-    if read_sizes and positions:
-        paths = [str(Path(img_prefix, entries[position]['img_id'])) for position in positions]
-        sizes = map_threads(partial(_size_or_failure, apply_exif=apply_exif), paths)
+    positions = [i for i, entry in enumerate(entries) if 'gt_bboxes' in entry or len(entries) <= limit]
+    paths = [str(Path(img_prefix, entries[position]['img_id'])) for position in positions]
     bad = set()
-    num_cut = 0
-    for position, size in zip(positions, sizes, strict=True):
+    for position, size in zip(
+        positions, map_threads(partial(_inspect, apply_exif=apply_exif), paths), strict=True
+    ):
         entry = entries[position]
-        listed = (entry['width'], entry['height']) if 'width' in entry else None
+        listed = (entry['width'], entry['height']) if 'width' in entry else size
         if isinstance(size, str):
             problems.add('image that does not decode', size)
             bad.add(position)
-            continue
-        if None not in (size, listed) and size != listed:
+        elif size != listed:
             problems.add(
                 'size that differs from the list',
                 f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
                 '(width x height), so the boxes would not fit',
             )
             bad.add(position)
-            continue
-        size = size or listed
-        if size is not None:
+        else:
             entry['width'], entry['height'] = size
-        num_boxes = len(entry['gt_bboxes'])
-        entry['gt_bboxes'], cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, clip)
-        num_cut += cut
-        if num_boxes > 0 and len(entry['gt_bboxes']) == 0:
-            bad.add(position)  # its boxes have been reported one by one
-    return [entry for position, entry in enumerate(entries) if position not in bad], num_cut
+    return [entry for position, entry in enumerate(entries) if position not in bad]
+
+
+def check_entry_boxes(
+    entries: list[dict], problems: DatasetProblems, clip: bool = False
+) -> tuple[list[dict], int]:
+    """Check the boxes of all entries against the image sizes known.
+
+    Sets ``gt_bboxes`` to the good boxes. An entry is left out if none of its boxes is good.
+
+    Args:
+        entries (list[dict]): The entries; those without ``gt_bboxes`` are not looked at.
+        problems (DatasetProblems): Where bad boxes are reported.
+        clip (bool): Cut boxes that overrun, instead of reporting those that do by more than a pixel.
+
+    Returns:
+        tuple[list[dict], int]: The entries left, and the number of boxes cut.
+    """
+    good = []
+    num_cut = 0
+    for entry in entries:
+        if 'gt_bboxes' in entry:
+            size = (entry['width'], entry['height']) if 'width' in entry else None
+            boxes, cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, clip)
+            num_cut += cut
+            if len(boxes) == 0 and len(entry['gt_bboxes']) > 0:
+                continue  # its boxes have been reported one by one
+            entry['gt_bboxes'] = boxes
+        good.append(entry)
+    return good, num_cut
 
 
 def check_ground_truth(entries: list[dict], problems: DatasetProblems) -> list[dict]:
@@ -237,8 +250,8 @@ def draw_shots(
     return [entries[position] for position in sorted(chosen)]
 
 
-def _size_or_failure(path: str, apply_exif: bool) -> tuple[int, int] | str:
+def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:
     try:
-        return image_size(path, apply_exif)
+        return inspect_image(path, apply_exif)
     except DECODE_ERRORS as error:
         return f'{path}: {type(error).__name__}: {error}'

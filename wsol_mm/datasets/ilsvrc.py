@@ -85,62 +85,81 @@ class ILSVRC(LocalizationDataset):
                 f'{self.source}: no folder {folder}; accepted is train/<wnid>/ and val/<wnid>/'
             )
         folders = _class_folders(folder)
-        flat = not folders
         wnids = self._wnids(folders)
         rank = {wnid: label for label, wnid in enumerate(wnids)}
-        images = self._images_in_folders(folder, folders, rank, problems) if folders else None
-        if images is None:
+        self._files_are_listed = True
+        if folders:
+            images = self._images_in_folders(folder, folders, rank, problems)
+        else:
             images = {Path(name).stem: (f'{self.split}/{name}', None) for name in list_images(folder)[0]}
         if self.box_source is None:
-            if flat:
+            if not folders:
                 raise DatasetError(
                     f'{self.source}: the images lie flat in {folder}, so their classes must come from '
-                    '`box_source`; '
-                    'accepted are a list file, a folder with metadata or one with XML files, or class folders'
+                    '`box_source`; accepted are a list file, a folder with metadata or one with XML files, '
+                    'or '
+                    'class folders'
                 )
-            self._files_are_listed = True
             return [{'img_id': path, 'gt_label': label} for path, label in images.values()], wnids
 
         annotations = self._annotations(images, problems)
+        if not folders:
+            self._check_label_column(annotations, len(wnids))
         entries = []
         for stem, (path, label) in images.items():
             annotation = annotations.pop(stem, None)
             if annotation is None:
                 problems.add('image without box', f'{path} is not in {self.box_source}')
                 continue
-            listed = rank.get(annotation.wnid, -1) if annotation.wnid else annotation.label
-            if label is None and listed is None:
-                problems.add('image without entry', f'{path}: {self.box_source} gives no class')
-                continue
-            if None not in (label, annotation.wnid) and listed != label:
-                problems.add(
-                    'image in a wrong folder',
-                    f'{path}: {self.box_source} says {annotation.wnid}; accepted: equal',
-                )
-                continue
-            wrong_label = annotation.label is not None and annotation.label != (
-                listed if label is None else label
-            )
-            if wrong_label and len(wnids) == _ALL_CLASSES:
-                problems.add(
-                    'wrong label',
-                    f'{path}: {self.box_source} says {annotation.label}; accepted: the rank of the wnid, '
-                    f'{listed if label is None else label}',
-                )
-                continue
-            entry = {
-                'img_id': path,
-                'gt_label': listed if label is None else label,
-                'gt_bboxes': annotation.boxes,
-            }
-            if annotation.size is not None:
-                entry['width'], entry['height'] = annotation.size
-            entries.append(entry)
+            label = self._label(path, label, annotation, rank, problems)
+            if label is not None:
+                entry = {'img_id': path, 'gt_label': label, 'gt_bboxes': annotation.boxes}
+                if annotation.size is not None:
+                    entry['width'], entry['height'] = annotation.size
+                entries.append(entry)
         for stem, annotation in annotations.items():  # listed, but not on disk
             if annotation.wnid in rank or (annotation.wnid is None and len(wnids) == _ALL_CLASSES):
                 problems.add('missing image', f'{stem} is in {self.box_source} but not in {folder}')
-        self._files_are_listed = True
         return entries, wnids
+
+    def _check_label_column(self, annotations: dict[str, _Annotation], num_classes: int) -> None:
+        """Labels without wnid mean nothing among other classes than those of the list."""
+        largest = max(
+            (a.label for a in annotations.values() if a.wnid is None and a.label is not None), default=-1
+        )
+        if largest >= num_classes:
+            raise DatasetError(
+                f'{self.source}: {self.box_source} has labels up to {largest} and names no wnid, but '
+                f'{num_classes} classes are in use; accepted are images in class folders, or all classes '
+                'of the list'
+            )
+
+    def _label(
+        self,
+        path: str,
+        folder_label: int | None,
+        annotation: _Annotation,
+        rank: dict[str, int],
+        problems: DatasetProblems,
+    ) -> int | None:
+        """The label that folder, wnid and label column agree on; None if the image is to be left out."""
+        said = f'{path}: {self.box_source} says'
+        if annotation.wnid is not None and annotation.wnid not in rank:
+            if self.class_file is None:  # with a class file, it says which classes to use
+                problems.add(
+                    'unknown class', f'{said} {annotation.wnid}; accepted are the {len(rank)} class folders'
+                )
+            return None
+        label = folder_label if annotation.wnid is None else rank[annotation.wnid]
+        if folder_label not in (None, label):
+            problems.add('image in a wrong folder', f'{said} {annotation.wnid}; accepted: equal')
+            return None
+        if label is None and annotation.label is None:
+            problems.add('image without entry', f'{path}: {self.box_source} gives no class')
+        elif label is not None and annotation.label not in (None, label) and len(rank) == _ALL_CLASSES:
+            problems.add('wrong label', f'{said} {annotation.label}; accepted: {label}, the rank of the wnid')
+            return None
+        return annotation.label if label is None else label
 
     def _wnids(self, folders: list[str]) -> list[str]:
         if self.class_file is not None:
@@ -171,8 +190,7 @@ class ILSVRC(LocalizationDataset):
                     )
                 continue
             for name in list_images(folder / wnid)[0]:
-                # training images may share names across classes (they do not in ILSVRC), so the key has the
-                # wnid
+                # only validation images are looked up by name; others may share names across classes
                 stem = name.rpartition('.')[0]
                 key = stem if self.split == 'val' else f'{wnid}/{stem}'
                 images[key] = (f'{self.split}/{wnid}/{name}', rank[wnid])

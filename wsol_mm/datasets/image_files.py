@@ -20,6 +20,9 @@ IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SWAPS_SIDES = (5, 6, 7, 8)
 
+# JPEG's end-of-image marker; PNG's last chunk (length 0, IEND, checksum).
+_FILE_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'\0\0\0\0IEND\xaeB`\x82'}
+
 
 def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
     """Find the files that do not exist, with one directory listing per folder.
@@ -93,8 +96,11 @@ def list_images(
     return sorted(found), others
 
 
-def image_size(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
-    """Read the size of an image from its header.
+def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
+    """Read the size of an image from its header, and look whether its file is complete.
+
+    Costs about 0.1 ms for a JPEG or PNG file that ends as it should. Other formats, and files with something
+    else at their end, are decoded.
 
     Args:
         path (str | Path): The image file.
@@ -104,13 +110,20 @@ def image_size(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
         tuple[int, int]: Width and height in pixels.
 
     Raises:
-        OSError: If the file is missing or its header is not that of an image (or another of
-            :data:`DECODE_ERRORS`).
+        OSError: If the file is missing, truncated, or not an image (or another of :data:`DECODE_ERRORS`).
     """
-    with Image.open(path) as image:
+    with open(path, 'rb') as stream:
+        image = Image.open(stream)
         width, height = image.size
         if apply_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in _EXIF_SWAPS_SIDES:
             width, height = height, width
+        position = stream.tell()
+        end = _FILE_ENDS.get(image.format)
+        stream.seek(-len(end or b''), os.SEEK_END)
+        complete = end is not None and stream.read() == end
+        stream.seek(position)
+        if not complete:  # a JPEG file may have more after its end, and be fine
+            image.load()
     return width, height
 
 
