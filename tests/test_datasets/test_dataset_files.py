@@ -110,7 +110,7 @@ def test_truncated_files_are_found(tmp_path, write_image, truncate, extension):
 def test_images_that_end_well_are_not_decoded(tmp_path, write_image):
     path = write_image(tmp_path / 'a.png', width=50, height=20)
     content = bytearray(path.read_bytes())
-    content[-200:-100] = bytes(100)
+    content[60:160] = bytes(100)
     path.write_bytes(content)
     assert inspect_image(path) == (50, 20)
     assert decode_failure(path)
