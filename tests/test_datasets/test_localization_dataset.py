@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 PIPELINE = [
@@ -234,6 +235,12 @@ def test_boxes_reach_the_sample_untouched(cub_root):
     np.testing.assert_array_equal(sample.gt_bboxes, [[3, 3.5, 23, 13.75]])
     assert sample.gt_bboxes.dtype == np.float64
     assert sample.flip is True
+
+
+def test_pipelines_need_no_default_scope(cub_root):
+    with DefaultScope.overwrite_default_scope(None):
+        dataset = CUB(str(cub_root), split='test', pipeline=PIPELINE)
+    assert dataset[0]['inputs'].shape == (3, 12, 16)
 
 
 def test_dataset_pickles(cub_root):

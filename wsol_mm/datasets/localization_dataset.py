@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.registry import TRANSFORMS
+
 import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
@@ -86,9 +88,9 @@ class LocalizationDataset(BaseDataset):
         ValueError: If an argument is out of range.
     """
 
-    #: Cut boxes that overrun the image?
+    #: Default of ``clip_boxes``.
     CLIP_BOXES: bool = False
-    #: Apply EXIF orientation?
+    #: Default of ``apply_exif``.
     APPLY_EXIF: bool = False
 
     def __init__(
@@ -121,9 +123,13 @@ class LocalizationDataset(BaseDataset):
         self._files_are_listed = False
         #: Number of entries left out at start-up, by kind of problem.
         self.skipped: dict[str, int] = {}
-        # expanduser only: '' must stay '' for the base class
+        # '' stays '': the base class takes it for 'no root'
         data_root = str(Path(data_root).expanduser()) if data_root else ''
         kwargs.setdefault('ann_file', '')
+        # built here, by this registry: without a default scope the base class would not find our transforms
+        kwargs['pipeline'] = [
+            TRANSFORMS.build(step) if isinstance(step, dict) else step for step in kwargs.get('pipeline', ())
+        ]
         DatasetProblems('', on_error)  # refuses a wrong on_error before anything is read
         super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
 
@@ -261,9 +267,8 @@ class LocalizationDataset(BaseDataset):
             idx (int): Index of the item.
 
         Returns:
-            Any: What the pipeline returns. With ``on_error='skip'`` that of the next good image (training) or
-                of a
-            black one (test mode), if the image does not decode.
+            Any: What the pipeline returns. If the image does not decode and ``on_error`` is ``'skip'``, that
+                of the next good image (training) or of a black one (test mode).
 
         Raises:
             DatasetError: If the image does not decode and ``on_error`` is ``'raise'``, or if all of the next
