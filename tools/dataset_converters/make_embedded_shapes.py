@@ -1,0 +1,70 @@
+"""Write the embedded data set: ten classes of drawn objects, in the layout of CUB-200-2011."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (list[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options, with ``spec`` made of them.
+    """
+    defaults = EmbeddedShapesSpec()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('out', type=Path, metavar='OUT', help='folder of the set')
+    parser.add_argument('--seed', type=int, default=defaults.seed, help='seed of all pictures')
+    parser.add_argument('--train-per-class', type=int, default=defaults.train_per_class, metavar='N')
+    parser.add_argument('--test-per-class', type=int, default=defaults.test_per_class, metavar='N')
+    parser.add_argument('--size', type=int, default=defaults.size, help='shorter side in pixels')
+    parser.add_argument('--force', action='store_true', help='replace another embedded data set there')
+    parser.add_argument(
+        '--workers', type=int, default=min(os.cpu_count() or 1, 8), metavar='N', help='processes that draw'
+    )
+    args = parser.parse_args(arguments)
+    if args.workers < 1:
+        parser.error(f'argument --workers: must be 1 or more, found {args.workers}')
+    try:
+        args.spec = EmbeddedShapesSpec(args.seed, args.train_per_class, args.test_per_class, args.size)
+    except ValueError as error:
+        parser.error(str(error))
+    return args
+
+
+def show_progress(done: int, total: int) -> None:
+    """Say how far the drawing is: a moving line on a terminal, a line for each fifth elsewhere."""
+    if sys.stderr.isatty():
+        end = '\n' if done == total else ''
+        print(f'\rdrawing {done}/{total} pictures', end=end, file=sys.stderr, flush=True)
+    elif done * 5 // total > (done - 1) * 5 // total:
+        print(f'drawing {done}/{total} pictures', file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Write the set, or say that it is there."""
+    args = parse_arguments()
+    start = time.perf_counter()
+    try:
+        written = write_embedded_shapes(
+            args.out, args.spec, force=args.force, workers=args.workers, on_progress=show_progress
+        )
+    except FileExistsError as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error} (--force replaces it)') from error
+    if written:
+        print(f'wrote {args.out} in {time.perf_counter() - start:.0f} s')
+    else:
+        print(f'{args.out} is there already')
+
+
+if __name__ == '__main__':
+    main()
