@@ -9,8 +9,8 @@ from PIL import Image
 
 
 @pytest.fixture(scope='module')
-def reference(shared_dir):
-    with np.load(shared_dir / 'parity/ts_cam/gt_boxes_transform.npz') as arrays:
+def reference(repo_dir):
+    with np.load(repo_dir / 'tests/data/parity/ts_cam/gt_boxes_transform.npz') as arrays:
         return dict(arrays)
 
 

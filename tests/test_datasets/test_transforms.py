@@ -163,14 +163,14 @@ def test_base_configs(repo_dir, name, tmp_path, write_image):
     assert preprocessor.num_classes == {'cub': 200, 'cub-v2': 200, 'folder': 2}.get(name, 1000)
 
 
-def test_test_pipeline_equals_the_reference(repo_dir, shared_dir, tmp_path):
+def test_test_pipeline_equals_the_reference(repo_dir, tmp_path):
     """Fixture of TS-CAM: resize by Pillow, to tensor, normalise (at 96x96)."""
     config = load_config(repo_dir, 'cub')
     steps = copy.deepcopy(config.test_dataloader.dataset.pipeline)
     steps[1].scale = (96, 96)
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     preprocessor = MODELS.build(config.data_preprocessor)
-    with np.load(shared_dir / 'parity/ts_cam/gt_boxes_transform.npz') as arrays:
+    with np.load(repo_dir / 'tests/data/parity/ts_cam/gt_boxes_transform.npz') as arrays:
         for index in range(2):
             path = tmp_path / f'{index}.png'
             Image.fromarray(arrays[f'in/transform/image_{index}']).save(path)
