@@ -147,6 +147,7 @@ def main() -> None:
             if path.suffix == '.json':
                 path.parent.mkdir(parents=True, exist_ok=True)
                 mmengine.dump(metrics, path, indent=2)
+    del runner
     finish_launch()
 
 

@@ -18,7 +18,7 @@ EPOCHS = 3
 def trained_by_two(micro_project):
     """Checkpoint of one epoch, trained and validated in two processes."""
     result = micro_project.run('dist_train.sh', micro_project.config, 2, '--work-dir', 'two processes')
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     return micro_project.folder / 'two processes' / 'epoch_1.pth', result.stderr + result.stdout
 
 
@@ -45,7 +45,7 @@ def tested_by_one(micro_project, trained_by_two):
     """Folder with the outputs of tools/test.py in one process."""
     arguments = [micro_project.config, trained_by_two[0], '--work-dir', 'tests', '--show-dir', 'pictures']
     result = micro_project.run('test.py', *arguments, '--out', 'outputs/one.json', 'outputs/one.pkl')
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     return micro_project.folder
 
 
@@ -65,7 +65,7 @@ def test_two_processes_test_to_the_same_numbers(micro_project, trained_by_two, t
     """Nine images over two processes: one is evaluated twice and must count once."""
     arguments = [micro_project.config, trained_by_two[0], 2, '--work-dir', 'tests']
     result = micro_project.run('dist_test.sh', *arguments, '--out', 'outputs/two.json', 'outputs/two.pkl')
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     one, two = (
         json.loads((tested_by_one / 'outputs' / f'{name}.json').read_text()) for name in ('one', 'two')
     )

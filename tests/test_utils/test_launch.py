@@ -1,6 +1,10 @@
 """Process groups and model wrappers of runs without a GPU."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 
 from wsol_mm.utils import launch
 from wsol_mm.utils.launch import init_gloo, prepare_launch
@@ -115,3 +119,36 @@ def test_names_the_variable_that_the_launcher_did_not_set(groups, monkeypatch, l
 def test_refuses_an_unknown_launcher():
     with pytest.raises(ValueError, match="launcher must be one of none, pytorch, slurm, mpi, found 'ssh'"):
         prepare_launch(Config(dict()), 'ssh')
+
+
+# A model in a reference cycle with its wrapper, as the runner's parts are.
+FINISHED_RUN = """
+from pathlib import Path
+from wsol_mm.utils.launch import finish_launch, init_gloo
+import torch
+
+def gloo_threads():
+    return sum('gloo' in file.read_text() for file in Path('/proc/self/task').glob('*/comm'))
+
+init_gloo('pytorch')
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 1))
+model.module.__dict__['wrapper'] = model
+before = gloo_threads()
+del model
+finish_launch()
+print(before > 0, gloo_threads())
+"""
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are listed in /proc on Linux only')
+def test_no_gloo_thread_is_left_at_the_end(repo_dir):
+    variables = dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+    result = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', FINISHED_RUN],
+        cwd=repo_dir,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ['True', '0']

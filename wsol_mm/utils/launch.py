@@ -5,6 +5,7 @@ CUDA device to DistributedDataParallel; both fail without a GPU. It leaves alone
 already and takes the wrapper's arguments from the config, which is all that is needed here.
 """
 
+import gc
 import os
 import subprocess
 from datetime import timedelta
@@ -84,9 +85,15 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
 
 
 def finish_launch() -> None:
-    """Leave the process group, if there is one; every process calls it at the end of its run."""
+    """Leave the process group, if there is one; every process calls it at the end, holding no runner.
+
+    A runner refers to itself and to the process group, whose threads end only when the group is freed. A gloo
+    thread that is left when the interpreter stops can abort the process, so the garbage is collected here.
+    """
     if distributed.is_initialized():
+        distributed.barrier()
         distributed.destroy_process_group()
+        gc.collect()
 
 
 def _first_slurm_host() -> str:
