@@ -1,8 +1,8 @@
 """Score of the best constant box on the test images of a config: what is right without looking.
 
 The box is the same for all images, in coordinates relative to the image, and is chosen on the very images
-that it is scored on: as much as one can have from knowing where objects usually are. The score is the share of
-images of which a ground-truth box is met with an IoU of at least 0.5, as in MaxBoxAcc.
+that it is scored on: as much as one can have from knowing where objects usually are. The score is the share
+of images of which a ground-truth box is met with an IoU of 0.5 or more, as in MaxBoxAcc.
 """
 
 import argparse

@@ -1,13 +1,13 @@
 """The embedded data set: ten classes of drawn objects in cluttered scenes, without a binary file.
 
-Every picture shows one object that belongs to a class, told by its outline and by the pattern it is covered
-with, before a textured background with strewn clutter and plain distractors that belong to no class. Size,
-place, rotation and colours vary. The set is written in the layout of CUB-200-2011, so the ordinary ``CUB`` data
-set reads it.
+Every picture shows one object that belongs to a class, told by its outline and by the pattern it is
+covered with, before a textured background with strewn clutter and plain distractors that belong to no class.
+Size, place, rotation and colours vary. The set is written in the layout of CUB-200-2011, so the ordinary
+``CUB`` data set reads it.
 
 A picture depends on ``(seed, class, number)`` alone: not on the other pictures, their order or the number of
-processes. Outlines are rounded to 1/16 pixel before they are drawn, colours are 8-bit and files are PNG, so the
-same versions of NumPy and OpenCV give the same pixels everywhere.
+processes. Outlines are rounded to 1/16 pixel before they are drawn, colours are 8-bit and files are PNG, so
+the same versions of NumPy and OpenCV give the same pixels everywhere.
 """
 
 import functools
@@ -270,13 +270,13 @@ def _make_room(out_dir: Path, force: bool) -> None:
             f'{out_dir} holds {sorted(found - ours)[0]!r}, which is no part of an embedded data set: '
             'give an empty or a new folder'
         )
-    if found and not force and SPEC_FILE in found:
+    if SPEC_FILE in found and not force:
         raise FileExistsError(
             f'{out_dir} holds another embedded data set (see {SPEC_FILE} in it): '
             'give another folder, or force to replace it'
         )
-    if found and not force:
-        _check_interrupted(out_dir)
+    if found:
+        _refuse_foreign_images(out_dir, is_ours=SPEC_FILE in found)
     # The marker goes first: an interruption from here on leaves a set that counts as incomplete.
     (out_dir / SPEC_FILE).unlink(missing_ok=True)
     if (out_dir / 'images').is_dir():
@@ -285,15 +285,20 @@ def _make_room(out_dir: Path, force: bool) -> None:
         (out_dir / name).unlink(missing_ok=True)
 
 
-def _check_interrupted(out_dir: Path) -> None:
-    """Refuse to clear a folder that looks like a set of CUB's layout that is not ours, such as CUB itself."""
+def _refuse_foreign_images(out_dir: Path, is_ours: bool) -> None:
+    """Refuse to clear a folder of CUB's layout that is not ours, such as CUB itself.
+
+    Without its marker a set is ours, but interrupted, if there are image folders and all have our names.
+    """
     folders = {_folder(i) for i in range(len(SHAPE_CLASSES))}
     images = out_dir / 'images'
-    foreign = [path.name for path in images.iterdir() if path.name not in folders] if images.is_dir() else []
-    if foreign or not images.is_dir():
+    foreign = (
+        sorted(path.name for path in images.iterdir() if path.name not in folders) if images.is_dir() else []
+    )
+    if foreign or not (is_ours or images.is_dir()):
         raise FileExistsError(
             f'{out_dir} holds files of the CUB layout that are no embedded data set'
-            f'{f" (images/{min(foreign)})" if foreign else ""}: give an empty or a new folder'
+            f'{f" (images/{foreign[0]})" if foreign else ""}: give an empty or a new folder'
         )
 
 

@@ -1,7 +1,7 @@
 """Backgrounds, clutter and distractors of the embedded data set: everything that belongs to no class.
 
-All lengths are fractions of ``unit``, the shorter side of the picture in canvas pixels; everything is drawn in
-place on uint8 RGB canvases (H,W,3).
+All lengths are fractions of ``unit``, the shorter side of the picture in canvas pixels; everything is drawn
+in place on uint8 RGB canvases (H,W,3).
 """
 
 from dataclasses import dataclass
