@@ -145,7 +145,7 @@ def test_damaged_image_at_run_time(cub_root, truncate, loader):
     config = dict(type='CUB', data_root=str(cub_root), pipeline=pipeline)
     strict = DATASETS.build(config)
     tolerant = DATASETS.build(dict(config, on_error='skip'))
-    test = DATASETS.build(dict(config, on_error='skip', test_mode=True, with_boxes=True))
+    test = DATASETS.build(dict(config, test_mode=True, with_boxes=True))
     damaged = truncate(cub_root / 'images/001.Auk/Auk_0002.jpg')
     assert strict[0]['data_samples'].img_id.endswith('Auk_0001.jpg')
     with pytest.raises(DatasetError, match=r'image .*Auk_0002.jpg cannot be used: .*truncated.*on_error='):
@@ -155,7 +155,7 @@ def test_damaged_image_at_run_time(cub_root, truncate, loader):
     assert sample.img_id == '002.Bee_eater/Bee_eater_0001.jpg' and sample.gt_label.item() == 1
     truncate(cub_root / 'images/003.Crow/Crow_0002.jpg')
     assert tolerant[5]['data_samples'].img_id == '001.Auk/Auk_0001.jpg'  # round the end
-    # a test keeps its place, label and boxes, and says so
+    # a test goes on whatever on_error says, keeps place, label and boxes, and says so
     item = test[1]
     sample = item['data_samples']
     assert item['inputs'].shape == (3, 12, 16) and item['inputs'].max() == 0

@@ -52,11 +52,11 @@ class LocalizationDataset(BaseDataset):
     and finds truncated files; the 1.28 million training images of ILSVRC are not opened. With
     ``verify_images`` every image is decoded, which takes as long as an epoch of data loading.
 
-    An image that does not decode later, at run time, raises :class:`DatasetError` with its name. With
-    ``on_error='skip'`` it is replaced, in training, by the next good one; in test mode a black image of its
-    size stands in, which keeps its place, label and boxes, and carries the reason in the meta field
-    ``load_error``, so that it counts as one failure and never loses a run's results. The same holds for an
-    image of which a mask does not decode, with all pixels ignored.
+    For an image that does not decode later, in the middle of a test, a black image of its size stands in: it
+    keeps place, label and boxes and carries the reason in the meta field ``load_error``, so that it counts as
+    one failure and never loses a run's results. The same holds for an image of which a mask does not decode,
+    with all pixels ignored. In training it raises :class:`DatasetError` with its name, or, with
+    ``on_error='skip'``, is replaced by the next good one.
 
     Args:
         data_root (str): Root folder of the data set.
@@ -267,12 +267,12 @@ class LocalizationDataset(BaseDataset):
             idx (int): Index of the item.
 
         Returns:
-            Any: What the pipeline returns. If the image does not decode and ``on_error`` is ``'skip'``, that
-                of the next good image (training) or of a black one (test mode).
+            Any: What the pipeline returns. If the image does not decode, that of a black one (test mode) or,
+                with ``on_error='skip'``, of the next good image.
 
         Raises:
-            DatasetError: If the image does not decode and ``on_error`` is ``'raise'``, or if all of the next
-                ``max_refetch`` images do not either.
+            DatasetError: In training, if the image does not decode and ``on_error`` is ``'raise'``, or if all
+                of the next ``max_refetch`` images do not either.
         """
         for offset in range(min(self.max_refetch, len(self) - 1) + 1):
             info = self.get_data_info((idx + offset) % len(self))
@@ -285,13 +285,13 @@ class LocalizationDataset(BaseDataset):
                 if reason is None:  # the image is fine: an error of the pipeline
                     raise
                 message = f'{self.source}: image {info["img_path"]} cannot be used: {reason}'
-                if self.on_error == 'raise':
-                    raise DatasetError(f"{message}; pass on_error='skip' to go on without it") from error
                 if self.test_mode:
                     print_log(
                         f'{message}; counted with a black image', logger='current', level=logging.WARNING
                     )
                     return self._stand_in(info, reason, error)
+                if self.on_error == 'raise':
+                    raise DatasetError(f"{message}; pass on_error='skip' to go on without it") from error
                 print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
         raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')
 
