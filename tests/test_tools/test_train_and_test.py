@@ -63,13 +63,15 @@ def test_outputs_of_a_test(tested_by_one):
 
 def test_two_processes_test_to_the_same_numbers(micro_project, trained_by_two, tested_by_one):
     """Nine images over two processes: one is evaluated twice and must count once."""
-    arguments = [micro_project.config, trained_by_two[0], 2, '--work-dir', 'tests']
+    arguments = [micro_project.config, trained_by_two[0], 2, '--work-dir', 'tests', '--show-dir', 'share']
     result = micro_project.run('dist_test.sh', *arguments, '--out', 'outputs/two.json', 'outputs/two.pkl')
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     one, two = (
         json.loads((tested_by_one / 'outputs' / f'{name}.json').read_text()) for name in ('one', 'two')
     )
     assert one == two
+    # The first process draws its share: every other image.
+    assert len(list((tested_by_one / 'share').glob('*.png'))) == 5
     with (tested_by_one / 'outputs' / 'two.pkl').open('rb') as file:
         assert len(pickle.load(file)) == 9
 

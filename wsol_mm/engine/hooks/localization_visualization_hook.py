@@ -7,6 +7,7 @@ from typing import Any
 from wsol_mm.evaluation.protocols import get_protocol
 from wsol_mm.registry import HOOKS
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
@@ -17,7 +18,8 @@ from mmpretrain.structures import DataSample
 class LocalizationVisualizationHook(Hook):
     """Draw every ``interval``-th result through the runner's :class:`LocalizationVisualizer`.
 
-    On several processes each one draws what it evaluated.
+    On several processes only the first draws, and so only its share of the images: MMEngine's visualizers do
+    nothing on the others.
 
     Args:
         enable: Whether to draw at all.
@@ -64,7 +66,7 @@ class LocalizationVisualizationHook(Hook):
         self._draw(runner.test_dataloader.batch_size, batch_idx, outputs, 0)
 
     def _draw(self, batch_size: int, batch_idx: int, outputs: Sequence[DataSample], step: int) -> None:
-        if not self.enable:
+        if not self.enable or not is_main_process():
             return
         visualizer = Visualizer.get_current_instance()
         start = batch_idx * batch_size
