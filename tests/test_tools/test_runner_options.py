@@ -86,6 +86,16 @@ def test_cfg_options_change_the_config(train_config):
     assert cfg.val_evaluator.protocols == ['scm', 'sat']
 
 
+def test_dataloaders_fit_the_machine(train_config, monkeypatch):
+    loader = train_config('--cfg-options', 'train_dataloader.num_workers=0').train_dataloader
+    assert (loader.num_workers, loader.persistent_workers, loader.pin_memory) == (0, False, False)
+    many = ['--cfg-options', 'train_dataloader.num_workers=3', 'train_dataloader.persistent_workers=True']
+    assert train_config(*many).train_dataloader.persistent_workers is True
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    pinned = train_config('--cfg-options', 'train_dataloader.pin_memory=True').train_dataloader
+    assert pinned.pin_memory is True
+
+
 @pytest.mark.parametrize('options', [['--resume'], ['--resume', 'auto']])
 def test_resume_latest(train_config, options):
     cfg = train_config(*options, '--cfg-options', 'load_from=other.pth')

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from mmengine.config import Config, DictAction
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
 
 from .launch import LAUNCHERS, prepare_launch
 
@@ -120,5 +121,23 @@ def load_runner_config(args: argparse.Namespace) -> Config:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            fit_dataloader(cfg[name])
     prepare_launch(cfg, args.launcher)
     return cfg
+
+
+def fit_dataloader(loader: ConfigDict) -> None:
+    """Fit the settings of a dataloader to the machine and to each other.
+
+    Pinned memory needs a GPU, and workers that stay need workers: PyTorch warns of the one and refuses the
+    other.
+
+    Args:
+        loader (ConfigDict): Config of a dataloader; changed in place.
+    """
+    if not torch.cuda.is_available():
+        loader.pin_memory = False
+    if loader.get('num_workers', 0) == 0:
+        loader.persistent_workers = False
