@@ -22,6 +22,7 @@ MAINTAINED = {
     'open_clip_torch': '3.3.0',
     'numpy': '2.4.6',
     'opencv-python': '5.0.0.93',
+    'matplotlib': '3.11.2',
     'pillow': '13.0.0',
     'numba': '0.68.1',
     'safetensors': '0.8.0',

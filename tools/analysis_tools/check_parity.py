@@ -57,7 +57,10 @@ def check(path: Path) -> tuple[bool, str]:
         return False, f'FAIL {title}: nothing was compared'
     worst = max(comparisons, key=_ratio)
     failed = [comparison for comparison in comparisons if not comparison.ok]
-    line = f'{title}: {len(comparisons)} quantities, worst {worst.name}: {worst.error:.3g} of {worst.tolerance:.3g}'
+    line = (
+        f'{title}: {len(comparisons)} quantities, '
+        f'worst {worst.name}: {worst.error:.3g} of {worst.tolerance:.3g}'
+    )
     return (False, f'FAIL {line} ({len(failed)} fail)') if failed else (True, f'ok   {line}')
 
 
