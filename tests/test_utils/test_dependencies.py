@@ -89,9 +89,9 @@ def test_names_a_missing_package(install, dependency):
 @pytest.mark.parametrize(
     ('versions', 'package', 'found', 'accepted'),
     [
-        (MAINTAINED, 'torch', '2.3.1', '>=2.4,<3'),
-        (MAINTAINED, 'torch', '3.0.0', '>=2.4,<3'),
-        (MAINTAINED, 'torchvision', '0.18.0', '>=0.19,<1'),
+        (MAINTAINED, 'torch', '2.4.1', '>=2.5,<3'),
+        (MAINTAINED, 'torch', '3.0.0', '>=2.5,<3'),
+        (MAINTAINED, 'torchvision', '0.19.0', '>=0.20,<1'),
         (MAINTAINED, 'onedl-mmcv', '2.4.0', '>=2.3.0,<2.4'),
         (MAINTAINED, 'onedl-mmengine', '0.11.0', '>=0.10.8,<0.11'),
         (ORIGINAL, 'mmengine', '0.7.0', '>=0.10.7,<0.11'),

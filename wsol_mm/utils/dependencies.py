@@ -23,8 +23,8 @@ class Dependency(NamedTuple):
 _OPENCV_RANGE = '>=4.6'
 
 DEPENDENCIES = (
-    Dependency('torch', {'torch': '>=2.4,<3'}),
-    Dependency('torchvision', {'torchvision': '>=0.19,<1'}),
+    Dependency('torch', {'torch': '>=2.5,<3'}),
+    Dependency('torchvision', {'torchvision': '>=0.20,<1'}),
     Dependency('mmengine', {'onedl-mmengine': '>=0.10.8,<0.11', 'mmengine': '>=0.10.7,<0.11'}),
     Dependency('mmcv', {'onedl-mmcv': '>=2.3.0,<2.4', 'mmcv': '>=2.1.0,<2.4', 'mmcv-lite': '>=2.1.0,<2.4'}),
     Dependency('mmpretrain', {'onedl-mmpretrain': '>=1.3.0,<1.4', 'mmpretrain': '>=1.2.0,<1.3'}),
