@@ -1,0 +1,93 @@
+"""The contact sheet: what it draws of a config and a checkpoint, and how it complains."""
+
+import importlib.util
+
+from wsol_mm.registry import MODELS
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+TOOL = 'visualization/contact_sheet.py'
+GREEN, RED = (60, 200, 60), (230, 40, 40)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(micro_project):
+    cfg = Config.fromfile(micro_project.config)
+    torch.manual_seed(0)
+    path = micro_project.folder / 'random weights.pth'
+    torch.save({'state_dict': MODELS.build(cfg.model).state_dict()}, path)
+    return path
+
+
+def count(picture, colour):
+    return int((picture[..., ::-1] == colour).all(axis=2).sum())
+
+
+def test_sheet_shows_boxes_of_the_number_asked_for(micro_project, checkpoint):
+    arguments = [TOOL, micro_project.config, checkpoint, '--num', 4, '--tile', 64]
+    result = micro_project.run(*arguments, '--out', 'a folder/sheet.png')
+    assert result.returncode == 0, result.stderr
+    path = micro_project.folder / 'a folder' / 'sheet.png'
+    assert result.stdout.splitlines()[-1] == str(path.resolve())
+    picture = cv2.imread(str(path))
+    # Four samples of four tiles of 64 pixels stand side by side.
+    assert picture.shape[1] > 16 * 64 and picture.shape[0] < 250
+    assert count(picture, GREEN) > 4 * 60 and count(picture, RED) > 4 * 20
+
+
+def test_more_images_than_there_are(micro_project, checkpoint):
+    # 9 test images; a protocol that searches its threshold is told one.
+    options = ['--num', 50, '--tile', 32, '--protocol', 'maxboxacc', '--threshold', 0.5, '--out', 'all.jpg']
+    result = micro_project.run(TOOL, micro_project.config, checkpoint, *options)
+    assert result.returncode == 0, result.stderr
+    assert np.ptp(cv2.imread(str(micro_project.folder / 'all.jpg'))) > 100
+
+
+@pytest.fixture(scope='module')
+def sheet_tool(repo_dir):
+    spec = importlib.util.spec_from_file_location('contact_sheet', repo_dir / 'tools' / TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--out', 'a.gif'], "--out: must end in .png or .jpg, found 'a.gif'"),
+        (['--out', 'a.png', '--num', '0'], '--num: must be 1 or more, found 0'),
+        (['--out', 'a.png', '--tile', '8'], '--tile: must be 32 or more, found 8'),
+        (['--out', 'a.png', '--threshold', '1'], '--threshold: must lie in [0, 1), found 1.0'),
+        ([], 'required: --out'),
+    ],
+)
+def test_wrong_options_stop_with_one_line(sheet_tool, micro_project, checkpoint, capsys, options, message):
+    with pytest.raises(SystemExit):
+        sheet_tool.parse_arguments([str(micro_project.config), str(checkpoint), *options])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_protocol_is_the_one_that_the_config_draws_with(sheet_tool):
+    hook = dict(protocol=dict(name='ts_cam', thresholds=[0.45]))
+    cfg = Config(dict(default_hooks=dict(visualization=hook)))
+    assert sheet_tool.choose_protocol(cfg, None, None).thresholds == (0.45,)
+    assert sheet_tool.choose_protocol(Config(), None, None).thresholds == (0.1,)
+    assert sheet_tool.choose_protocol(cfg, 'maxboxacc', 0.5).name == 'maxboxacc'
+    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold: give --threshold"):
+        sheet_tool.choose_protocol(cfg, 'maxboxacc', None)
+    with pytest.raises(ValueError, match="found 'best'"):
+        sheet_tool.choose_protocol(cfg, 'best', None)
+
+
+def test_tile_keeps_the_aspect_ratio_and_boxes_follow(sheet_tool):
+    tile, scale, corner = sheet_tool.fit_tile(np.zeros((50, 100, 3), np.uint8), 40)
+    assert (tile.size, scale, corner) == ((40, 40), 0.4, (0, 10))
+    sheet_tool.draw_boxes(tile, np.array([[10, 10, 60, 40]]), GREEN, scale, corner)
+    drawn = (np.asarray(tile) == GREEN).all(axis=2)
+    assert np.flatnonzero(drawn.any(axis=0))[[0, -1]].tolist() == [4, 23]  # 10 * 0.4 to 60 * 0.4, exclusive
+    assert np.flatnonzero(drawn.any(axis=1))[[0, -1]].tolist() == [14, 25]
