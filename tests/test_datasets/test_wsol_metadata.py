@@ -193,7 +193,7 @@ def test_mask_errors(mask_root):
         build_masks(mask_root)
     assert len(build_masks(mask_root, on_error='skip')) == 2
     with pytest.raises(DatasetError, match='mask .*m2.png is missing or does not decode'):
-        build_masks(mask_root, check_files=False)[1]
+        build_masks(mask_root, check_files=False, test_mode=False)[1]
     path.write_text(content.replace('m1.png,', 'm1.png,other.png'))
     with pytest.raises(
         DatasetError, match="line 2: a second ignore file 'other.png'; accepted: one per image"
@@ -211,8 +211,8 @@ def test_damaged_mask(mask_root):
         build_masks(mask_root, verify_images=True)
     assert len(build_masks(mask_root, verify_images=True, on_error='skip')) == 2
     with pytest.raises(DatasetError, match='mask .*m2.png is missing or does not decode'):
-        build_masks(mask_root)[1]
-    sample = build_masks(mask_root, on_error='skip')[1]['data_samples']
+        build_masks(mask_root, test_mode=False)[1]
+    sample = build_masks(mask_root)[1]['data_samples']
     assert 'm2.png' in sample.load_error and (sample.gt_mask == 255).all()
 
 
