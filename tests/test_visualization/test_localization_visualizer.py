@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SIDE = 96
 
@@ -64,6 +65,18 @@ def test_picture_shows_both_boxes(tmp_path):
     assert picture.shape == (SIDE, 2 * SIDE, 3)
     assert has_color(picture, GT_COLOR) and has_color(picture, PREDICTION_COLOR)
     assert np.array_equal(mmcv.imread(str(out_file))[..., ::-1], picture)
+
+
+def test_backends_receive_the_picture(tmp_path):
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    visualizer = LocalizationVisualizer(vis_backends=backends, save_dir=str(tmp_path))
+    image = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
+    picture = visualizer.add_datasample('a_b', make_sample(), get_protocol('ts_cam'), image=image, step=3)
+    local = list(tmp_path.rglob('*.png'))
+    assert len(local) == 1 and np.array_equal(mmcv.imread(str(local[0]))[..., ::-1], picture)
+    visualizer.close()
+    events = EventAccumulator(str(next(tmp_path.rglob('events.out.*')).parent)).Reload()
+    assert events.Tags()['images'] == ['a_b'] and events.Images('a_b')[0].step == 3
 
 
 def test_unlabelled_image_without_boxes():
