@@ -8,7 +8,8 @@
 #   --force         draw, train and test again, even if it is done already
 #
 # A second run keeps what is there: environment, data, training, metrics, sheet. An interrupted training goes on
-# from its last epoch. All of it runs on the CPU, with two threads, so that a seed gives everyone the same numbers.
+# from its last epoch (then augmentation differs, and with it the last digits). All of it runs on the CPU, with two
+# threads, so that a seed gives the same numbers with and without a GPU.
 set -euo pipefail
 
 repo_dir="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -150,7 +151,7 @@ fi
 say "Done in $((SECONDS - start)) s, after the set-up"
 row() { LC_ALL=C printf '  %-38s %6.2f %s\n' "$1" "$2" "${3:-%}"; }
 row 'MaxBoxAcc (box right: IoU 0.5)' "$(metric metrics.json maxboxacc/MaxBoxAcc)" \
-    "%  at threshold $(metric metrics.json maxboxacc/threshold)"
+    "%  at threshold $(LC_ALL=C printf "%.3f" "$(metric metrics.json maxboxacc/threshold)")"
 row 'for comparison: best constant box' "$(metric baseline.json BoxAcc)"
 row 'GT-known Loc (fixed threshold)' "$(metric metrics.json ts_cam/GT-known_Loc)"
 row 'Top-1 Loc (box and class right)' "$(metric metrics.json ts_cam/Top-1_Loc)"

@@ -1,4 +1,4 @@
-# The quickstart (tools/quickstart.sh): a ViT of 0.7 M parameters on drawn images, from scratch, in about a
+# The quickstart (tools/quickstart.sh): a ViT of 0.65 M parameters on drawn images, from scratch, in about a
 # minute on two CPU cores.
 _base_ = [
     '../_base_/models/vit-micro.py',
