@@ -84,7 +84,7 @@ def test_class_agnostic_map_serves_every_protocol():
     assert values['sat/Top-5_Loc'] == pytest.approx(200 / 3)
     assert values['scm/GT-Known_top-5'] == pytest.approx(200 / 3)
     assert values['cdtr/GT-known_Loc_agnostic'] == pytest.approx(200 / 3)
-    assert values['maxboxacc/MaxBoxAcc'] == pytest.approx(200 / 3)
+    assert values['maxboxacc/MaxBoxAcc_agnostic'] == pytest.approx(200 / 3)
 
 
 def test_max_box_acc_finds_the_first_best_threshold():
@@ -179,6 +179,9 @@ def test_report_and_thresholds_of_another_split(tmp_path):
     flat = tmp_path / 'out.json'
     flat.write_text(json.dumps(val))
     assert evaluate(random_samples(20, 2), protocols, thresholds_from=str(flat)) == test
+    flat.write_text(json.dumps({f'cub/{name}': value for name, value in val.items()}))
+    prefixed = evaluate(random_samples(20, 2), protocols, thresholds_from=str(flat), prefix='cub')
+    assert prefixed == {f'cub/{name}': value for name, value in test.items()}
 
 
 def test_thresholds_from_errors(tmp_path):

@@ -60,5 +60,5 @@ def test_histogram_errors():
     for bad in (1.5, -0.1, np.nan):
         with pytest.raises(ValueError, match='score must lie in'):
             pixel_histograms(np.full((1, 1), bad), np.ones((1, 1), np.uint8), THRESHOLDS)
-    with pytest.raises(ValueError, match='no|none'):
+    with pytest.raises(ValueError, match='needs foreground pixels'):
         pixel_average_precision(PixelHistograms(np.zeros(12, int), np.ones(12, int)))

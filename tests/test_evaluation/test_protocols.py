@@ -50,6 +50,7 @@ def test_strict_criteria():
         (dict(name='ts_cam', thresholds=(0.1, 0.2)), 'needs one threshold, found 2'),
         (dict(name='scm', iou_levels=(0.3,)), 'iou_levels must'),
         (dict(name='scm', region='blob'), r"region must be one of \('polygon', 'pixels'\), found 'blob'"),
+        (dict(name='cdtr', interpolation='bicubic'), "needs interpolation 'bilinear'"),
         (dict(name='sat', contours='all'), "contours 'all' goes with region 'polygon' only"),
         (dict(name='ts_cam', map_source='predicted'), 'error_breakdown needs'),
         (dict(name='maxboxacc', threshold_choice='joint'), "needs threshold_choice 'each'"),

@@ -10,8 +10,7 @@ from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level
 import cv2
 import numpy as np
 import pytest
-
-from .reference_regions import (
+from reference_regions import (
     all_contour_boxes,
     component_boxes,
     largest_component_boxes,

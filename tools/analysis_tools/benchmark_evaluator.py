@@ -23,8 +23,7 @@ from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level
 import cv2
 import numpy as np
 
-# The loop lives in the tests, whose reference it is.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tests' / 'test_evaluation'))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 import reference_regions as reference  # noqa: E402
 
 SIZE = 224

@@ -2,7 +2,7 @@
 
 Example::
 
-    python tools/analysis_tools/check_parity.py ../shared/parity/ts_cam
+    python tools/analysis_tools/check_parity.py tests/data/parity
 
 Every PATH is a case (npz or JSON file), a folder of cases, or a folder of such folders. One line per case:
 ``ok`` or ``FAIL``, the quantity with the largest error over its tolerance, and that ratio. The exit status is

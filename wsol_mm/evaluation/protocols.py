@@ -1,6 +1,6 @@
 """The published evaluators as data: every choice in which they differ, with named presets.
 
-The table in ``docs/protocols.md`` shows the presets side by side. The evaluator that runs them is
+The table in ``docs/evaluation.md`` shows the presets side by side. The evaluator that runs them is
 :class:`wsol_mm.evaluation.metrics.LocalizationMetric`.
 """
 
@@ -117,6 +117,8 @@ class LocalizationProtocol:
             )
         if self.report == 'localization' and self.threshold_choice == 'each':
             raise ValueError("report 'localization' needs threshold_choice 'fixed' or 'joint', found 'each'")
+        if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
+            raise ValueError("normalize 'before_resize' needs interpolation 'bilinear' (bicubic overshoots)")
         if self.contours == 'all' and self.region == 'pixels':
             raise ValueError("contours 'all' goes with region 'polygon' only")
         if self.error_breakdown and (len(taus) != 1 or self.contours == 'all' or self.map_source != 'label'):

@@ -102,7 +102,9 @@ class LocalizationMetric(BaseMetric):
         names = [protocol.name for protocol in self.protocols]
         if not names or len(set(names)) != len(names):
             raise ValueError(f'protocols must be one or more with different names, found {names}')
-        self.chosen = load_thresholds(self.protocols, thresholds_from) if thresholds_from is not None else {}
+        self.chosen = (
+            {} if thresholds_from is None else load_thresholds(self.protocols, thresholds_from, prefix)
+        )
         self.per_class = per_class
         self.report_file = report_file
         self._warned_geometry: set[str] = set()
@@ -214,13 +216,16 @@ class LocalizationMetric(BaseMetric):
         return metrics
 
 
-def load_thresholds(protocols: Sequence[LocalizationProtocol], path: str) -> dict[str, dict[str, float]]:
+def load_thresholds(
+    protocols: Sequence[LocalizationProtocol], path: str, prefix: str | None = None
+) -> dict[str, dict[str, float]]:
     """Read the thresholds that another split gave to swept protocols.
 
     Args:
         protocols: The protocols.
         path: JSON file with ``<protocol>/<threshold name>`` (``tools/test.py --out``) or with
             ``<protocol>: {metrics: {<threshold name>: ...}}`` (``report_file``).
+        prefix: Prefix of the metric that wrote the file, if it has one.
 
     Returns:
         For every swept protocol, its metrics by name; the thresholds are among them.
@@ -230,6 +235,8 @@ def load_thresholds(protocols: Sequence[LocalizationProtocol], path: str) -> dic
         ValueError: If it holds nothing of a swept protocol.
     """
     values = mmengine.load(path)
+    if prefix:
+        values = {name.removeprefix(f'{prefix}/'): value for name, value in values.items()}
     chosen = {}
     for protocol in protocols:
         if protocol.threshold_choice == 'fixed':

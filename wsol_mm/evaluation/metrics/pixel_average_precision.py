@@ -67,7 +67,7 @@ class PixelAveragePrecision(BaseMetric):
                 )
             mask = to_numpy(sample['gt_mask'])
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
-            label = int(np.asarray(sample['gt_label']).reshape(-1)[0])
+            label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             size = TestGeometry.from_metainfo(sample, self.protocol.frame_size).frame
             try:
                 score = np.clip(score_map(maps[label], size, self.protocol), 0, 1)

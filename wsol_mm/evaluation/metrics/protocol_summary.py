@@ -196,19 +196,20 @@ def _max_box(
 ) -> tuple[dict[str, float], int]:
     half = protocol.iou_levels.index(0.5)
     several = len(protocol.iou_levels) > 1
+    suffix = _MAP_SUFFIX[counts.map_kind]
     values: dict[str, float] = {}
     accuracies, index_at_half = [], 0
     for i, level in enumerate(protocol.iou_levels):
         name = f'threshold@{level:g}' if several else 'threshold'
         index = choose(counts.known[0, i], name)
         accuracies.append(float(_percent(counts.known[0, i, index], counts.images)))
-        values[f'BoxAcc@{level:g}' if several else 'MaxBoxAcc'] = accuracies[-1]
+        values[(f'BoxAcc@{level:g}' if several else 'MaxBoxAcc') + suffix] = accuracies[-1]
         values[name] = choose.value(index)
         if i == half:
             index_at_half = index
     if several:
         mean = 'MaxBoxAccV2' if protocol.contours == 'all' else 'MaxBoxAcc_mean'
-        values = {mean: float(np.mean(accuracies)), **values}
+        values = {mean + suffix: float(np.mean(accuracies)), **values}
     return values, index_at_half
 
 
