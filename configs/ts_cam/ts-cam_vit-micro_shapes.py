@@ -9,7 +9,8 @@ _base_ = [
 
 model = dict(head=dict(type='TSCAMHead', num_classes=10, in_channels=128, cal_acc=True))
 
-# TS-CAM's fixed threshold, 0.1, belongs to pretrained DeiT. This one was chosen on a set of another seed.
+# TS-CAM's fixed threshold, 0.1, belongs to pretrained DeiT. This one was chosen on pictures of the same kind
+# while this config was made.
 protocol = dict(name='ts_cam', thresholds=[0.45])
 val_evaluator = dict(type='LocalizationMetric', protocols=[protocol, 'maxboxacc'])
 test_evaluator = val_evaluator
