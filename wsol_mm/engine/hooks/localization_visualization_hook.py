@@ -19,14 +19,15 @@ class LocalizationVisualizationHook(Hook):
     """Draw every ``interval``-th result through the runner's :class:`LocalizationVisualizer`.
 
     On several processes only the first draws, and so only its share of the images: MMEngine's visualizers do
-    nothing on the others.
+    nothing on the others. An image that did not decode is drawn black.
 
     Args:
         enable: Whether to draw at all.
         interval: Draw one image of so many.
         protocol: Preset (or dict of :func:`get_protocol` arguments) that makes map and box.
         threshold: Threshold in [0, 1); needed for a protocol that sweeps thresholds.
-        show_dir: Folder for the pictures, named after the images; by default they go to the backends of
+        show_dir: Folder for the pictures, named after the images (``dog_1.jpg.png``
+            is that of ``dog/1.jpg``); by default they go to the backends of
             the visualizer (local files, TensorBoard, ...).
 
     Raises:
@@ -75,7 +76,7 @@ class LocalizationVisualizationHook(Hook):
                 continue
             # Images of different classes may share a file name: the picture is named after the whole id.
             name = str(sample.get('img_id', Path(sample.img_path).name)).replace('/', '_')
-            out_file = None if self.show_dir is None else str(Path(self.show_dir) / f'{Path(name).stem}.png')
+            out_file = None if self.show_dir is None else str(Path(self.show_dir) / f'{name}.png')
             visualizer.add_datasample(
                 name, sample, self.protocol, self.threshold, out_file=out_file, step=step
             )
