@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from wsol_mm.evaluation import get_protocol
 from wsol_mm.registry import MODELS
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain.structures import DataSample
+from PIL import Image
 
 TOOL = 'visualization/contact_sheet.py'
 GREEN, RED = (60, 200, 60), (230, 40, 40)
@@ -82,6 +85,28 @@ def test_protocol_is_the_one_that_the_config_draws_with(sheet_tool):
         sheet_tool.choose_protocol(cfg, 'maxboxacc', None)
     with pytest.raises(ValueError, match="found 'best'"):
         sheet_tool.choose_protocol(cfg, 'best', None)
+
+
+def test_caption_of_a_class_without_a_name(sheet_tool):
+    sample = DataSample().set_pred_score(torch.tensor([0.25, 0.75])).set_pred_label(1).set_gt_label(0)
+    assert sheet_tool.caption(sample, ['001.Cat'], 0.5) == 'IoU 0.50  Cat, taken for class 1 0.75'
+    assert sheet_tool.caption(sample, None, None) == 'class 0, taken for class 1 0.75'
+
+
+def test_tiles_of_turned_and_damaged_images(sheet_tool, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (32, 16), 'white').save(tmp_path / 'a.png', exif=exif)
+    metainfo = dict(img_path=str(tmp_path / 'a.png'), ori_shape=(32, 16), img_shape=(8, 8), apply_exif=True)
+    sample = DataSample(metainfo=dict(metainfo, scale_factor=(0.5, 0.25)))
+    sample.loc_maps = torch.eye(4)[None]
+    tiles, iou = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
+    assert len(tiles) == 4 and iou is None
+    assert tiles[0].getpixel((16, 2)) == (255, 255, 255)  # upright, so that it fills the tile's height
+    (tmp_path / 'a.png').write_bytes(b'no image')
+    sample.set_metainfo(dict(load_error='truncated'))
+    tiles, _ = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
+    assert tiles[0].getpixel((16, 2)) == (0, 0, 0)
 
 
 def test_tile_keeps_the_aspect_ratio_and_boxes_follow(sheet_tool):

@@ -90,6 +90,15 @@ def test_unlabelled_image_without_boxes():
     assert has_color(picture, PREDICTION_COLOR) and not has_color(picture, GT_COLOR)
 
 
+@pytest.mark.parametrize('classes', [None, (), ('cat',)])
+def test_class_without_a_name(classes):
+    visualizer = LocalizationVisualizer()
+    visualizer.dataset_meta = dict(classes=classes)
+    text = visualizer._class_text(make_sample().set_gt_label(0))
+    assert text.endswith('predicted: class 1 (0.75)')
+    assert text.startswith('label: cat' if classes else 'label: class 0')
+
+
 def test_unreadable_image(tmp_path):
     file = tmp_path / 'broken.jpg'
     file.write_bytes(b'no image')

@@ -15,6 +15,7 @@ from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol
 from wsol_mm.registry import DATASETS, MODELS
 from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path
+from wsol_mm.visualization import read_image
 from wsol_mm.visualization.localization_visualizer import GT_COLOR, PREDICTION_COLOR, heat_on_image
 
 import cv2
@@ -115,12 +116,9 @@ def sample_tiles(
         and the IoU of the boxes, None without ground truth.
 
     Raises:
-        ValueError: The file's size is not the one that the pipeline saw.
+        ValueError: The file does not decode, or its size is not the one that the pipeline saw.
     """
-    with Image.open(sample.img_path) as file:
-        image = np.asarray(file.convert('RGB'))
-    if image.shape[:2] != tuple(sample.ori_shape[:2]):
-        raise ValueError(f'{sample.img_path} is {image.shape[:2]}, the pipeline saw {sample.ori_shape[:2]}')
+    image = read_image(sample)
     geometry = TestGeometry.from_metainfo(sample.metainfo)
     loc_map = sample.loc_maps[0].float().numpy()
     attention = sample.get('attn_map')
@@ -148,7 +146,8 @@ def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None
 
     def name(label: int) -> str:
         # Folders of CUB's layout number their classes, as in 001.Black_footed_Albatross.
-        return f'class {label}' if classes is None else re.sub(r'^\d+\.', '', str(classes[label]))
+        named = classes is not None and 0 <= label < len(classes)
+        return re.sub(r'^\d+\.', '', str(classes[label])) if named else f'class {label}'
 
     predicted = int(sample.pred_label)
     text = f'{name(predicted)} {float(sample.pred_score[predicted]):.2f}'

@@ -13,6 +13,8 @@ from mmengine.visualization import Visualizer
 from mmpretrain.structures import DataSample
 from numpy.typing import NDArray
 
+from .image_reading import read_image
+
 GT_COLOR = (60, 200, 60)
 PREDICTION_COLOR = (230, 40, 40)
 
@@ -70,7 +72,8 @@ class LocalizationVisualizer(Visualizer):
                 :class:`TestGeometry`; ``gt_bboxes`` is optional.
             protocol: How the map becomes a box.
             threshold: Threshold in [0, 1); None for a protocol with one threshold.
-            image: RGB image (H, W, 3) in its original size; by default ``img_path`` is read.
+            image: RGB image (H, W, 3) in its original size; by default ``img_path`` is read; it is
+                black if the sample has a ``load_error``.
             out_file: Write the picture there instead of to the backends.
             step: Global step for the backends.
 
@@ -81,10 +84,7 @@ class LocalizationVisualizer(Visualizer):
             ValueError: If neither ``image`` nor a readable ``img_path`` is there.
         """
         if image is None:
-            image = mmcv.imread(data_sample.img_path)
-            if image is None:
-                raise ValueError(f'cannot decode the image {data_sample.img_path}')
-            image = image[..., ::-1]
+            image = read_image(data_sample)
         geometry = TestGeometry.from_metainfo(data_sample.metainfo)
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
         boxes = predict_boxes(loc_map, geometry, protocol, threshold)
@@ -115,10 +115,10 @@ class LocalizationVisualizer(Visualizer):
         return picture
 
     def _class_text(self, data_sample: DataSample) -> str:
-        names = (self.dataset_meta or {}).get('classes')
+        names = (self.dataset_meta or {}).get('classes') or ()
 
         def title(label: int) -> str:
-            return str(names[label]) if names is not None else f'class {label}'
+            return str(names[label]) if 0 <= label < len(names) else f'class {label}'
 
         predicted = int(data_sample.pred_label)
         text = f'predicted: {title(predicted)} ({float(data_sample.pred_score[predicted]):.2f})'

@@ -26,7 +26,7 @@ class LoadImageWithPillow(LoadImageFromFile):
     one.
 
     **Required keys:** ``img_path``. **Added keys:** ``img``, uint8 (H, W, 3) BGR, contiguous; ``img_shape``
-    and ``ori_shape``, (H, W).
+    and ``ori_shape``, (H, W); ``apply_exif``, for who reads the image again.
 
     Args:
         apply_exif (bool): Turn the image as its EXIF orientation says. The published evaluators do not.
@@ -62,6 +62,7 @@ class LoadImageWithPillow(LoadImageFromFile):
         results['img'] = img
         results['img_shape'] = img.shape[:2]
         results['ori_shape'] = img.shape[:2]
+        results['apply_exif'] = self.apply_exif
         return results
 
     def __repr__(self) -> str:

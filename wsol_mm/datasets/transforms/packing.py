@@ -47,6 +47,7 @@ class PackLocalizationInputs(PackInputs):
         'flip',
         'flip_direction',
         'load_error',
+        'apply_exif',
     )
 
     def __init__(self, meta_keys: Sequence[str] = DEFAULT_META_KEYS) -> None:

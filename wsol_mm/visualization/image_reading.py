@@ -1,0 +1,44 @@
+"""Reads the image of a data sample again, as its pipeline saw it before any resize."""
+
+from io import BytesIO
+
+from wsol_mm.datasets.image_files import DECODE_ERRORS
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmpretrain.structures import DataSample
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+
+def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
+    """Read the image of a sample in its original size.
+
+    The EXIF orientation is applied if the pipeline did: the meta field ``apply_exif`` of
+    ``LoadImageWithPillow`` says so. mmcv's ``LoadImageFromFile`` leaves no such field; it applies the
+    orientation by default, and is taken not to have done so where only the stored size fits.
+
+    Args:
+        data_sample: With the meta fields ``img_path`` and ``ori_shape`` (H, W).
+
+    Returns:
+        RGB image (H, W, 3); a black one for a sample with ``load_error``, for which the data set had a black
+        image stand in.
+
+    Raises:
+        ValueError: If the file is missing or does not decode, or is not of the size that the pipeline saw.
+    """
+    path, shape = data_sample.img_path, tuple(data_sample.ori_shape[:2])
+    if data_sample.get('load_error') is not None:
+        return np.zeros((*shape, 3), np.uint8)
+    try:
+        with Image.open(BytesIO(fileio.get(path))) as file:
+            apply_exif = data_sample.get('apply_exif')
+            if apply_exif is None:
+                apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
+            image = np.array((ImageOps.exif_transpose(file) if apply_exif else file).convert('RGB'))
+    except DECODE_ERRORS as error:
+        raise ValueError(f'cannot decode the image {path}: {type(error).__name__}: {error}') from error
+    if image.shape[:2] != shape:
+        raise ValueError(f'{path} is {image.shape[:2]}, the pipeline saw {shape} (height, width)')
+    return image
