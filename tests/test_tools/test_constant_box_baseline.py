@@ -53,6 +53,23 @@ def test_embedded_data_set_is_not_solved_by_place(baseline):
     assert baseline.best_constant_box(np.array(boxes), np.arange(len(boxes)))[1] < 0.4
 
 
+class Items(list):
+    """Stands for a data set."""
+
+    get_data_info = list.__getitem__
+
+
+def test_boxes_are_relative_to_the_size_that_the_data_set_gives(baseline):
+    # No file is looked at: its stored size may be that of the image before it is turned.
+    turned = dict(img_id='a.jpg', width=30, height=40, gt_bboxes=np.array([[0, 20, 30, 40]]))
+    boxes, images = baseline.relative_boxes(Items([dict(img_id='b.jpg'), turned]))
+    assert boxes.tolist() == [[0, 0.5, 1, 1]] and images.tolist() == [0]
+    with pytest.raises(ValueError, match='c.jpg: the size of the image is not known'):
+        baseline.relative_boxes(Items([dict(img_id='c.jpg', gt_bboxes=np.ones((1, 4)))]))
+    with pytest.raises(ValueError, match='no image of the test data has a box'):
+        baseline.relative_boxes(Items([dict(img_id='b.jpg')]))
+
+
 def test_command_line(micro_project):
     result = micro_project.run(
         'analysis_tools/constant_box_baseline.py', micro_project.config, '--out', 'out/baseline.json'

@@ -18,7 +18,6 @@ import numpy as np
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
-from PIL import Image
 
 IOU_LEVEL = 0.5
 _CHUNK = 2_000_000  # IoUs at a time: bounds the memory at about 100 MB
@@ -34,14 +33,18 @@ def relative_boxes(dataset) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         Boxes (G, 4), x0 y0 x1 y1 from 0 to 1, and the number of the image of each (G,).
 
     Raises:
-        ValueError: No image has a box.
+        ValueError: No image has a box, or the size of one with boxes is not known.
     """
     boxes, images = [], []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         if len(info.get('gt_bboxes', ())):
-            with Image.open(info['img_path']) as image:  # reads the header only
-                width, height = image.size
+            if 'width' not in info:
+                raise ValueError(
+                    f'{info["img_id"]}: the size of the image is not known; accepted are data sets with '
+                    'check_files=True and read_headers=True, or with a list of sizes'
+                )
+            width, height = info['width'], info['height']  # of the image that the boxes lie in
             boxes.append(np.asarray(info['gt_bboxes'], np.float64) / (width, height, width, height))
             images.append(np.full(len(boxes[-1]), len(images)))
     if not boxes:
