@@ -7,6 +7,8 @@ from wsol_mm.engine.hooks import ClassCountHook
 from wsol_mm.engine.hooks.class_count_hook import count_classes
 from wsol_mm.registry import HOOKS, MODELS
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -118,7 +120,7 @@ def test_forty_classes_of_cub(repo_dir, tmp_path):
         for number in range(1, classes + 1):
             image = root / 'images' / f'{number:03d}.Bird' / 'a.jpg'
             image.parent.mkdir(parents=True)
-            image.touch()
+            cv2.imwrite(str(image), np.zeros((16, 16, 3), np.uint8))
         numbers = range(1, classes + 1)
         for name, line in {
             'classes': '{0} {0:03d}.Bird',
