@@ -14,6 +14,7 @@ from wsol_mm.utils.runner_options import (
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import find_latest_checkpoint
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -67,6 +68,11 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    # The runner would load the pretrained weights, only for those of the checkpoint to replace them; their
+    # file may be gone by now.
+    if cfg.get('resume') and cfg.model.get('pretrained'):
+        if cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir):
+            cfg.model.pretrained = None
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
