@@ -1,9 +1,11 @@
 """Test a checkpoint with the data and the metrics of a config."""
 
 import argparse
+import re
 from pathlib import Path
 
 from wsol_mm.evaluation.protocols import get_protocol
+from wsol_mm.utils.checkpoint_io import CheckpointError
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
@@ -14,7 +16,7 @@ from wsol_mm.utils.runner_options import (
 
 import mmengine
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
@@ -72,7 +74,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--protocol',
         nargs='+',
         metavar='NAME',
-        help='evaluate under these protocols (ts_cam, maxboxacc, ...) instead of those of the config',
+        help='evaluate under these protocols instead of all of the config: those of the config by their name '
+        'or alias, with their settings, others (ts_cam, maxboxacc, ...) as published',
     )
     args = parser.parse_args(arguments)
     if args.interval < 1:
@@ -90,8 +93,12 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option cannot be applied to this config.
     """
-    cfg.load_from = args.checkpoint
+    # The runner would load it leniently, whatever is missing; load_strictly does it instead.
+    cfg.load_from = None
     cfg.resume = False
+    # The averaged weights are the checkpoint's weights: the hook would average nothing here.
+    if cfg.get('custom_hooks'):
+        cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not is_ema_hook(hook)]
     if args.split == 'val':
         if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
             raise ValueError('--split val needs val_dataloader and val_evaluator in the config')
@@ -107,18 +114,22 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
         use_protocols(cfg, args.protocol)
 
 
+def is_ema_hook(hook: object) -> bool:
+    """Tell whether an entry of ``custom_hooks`` is MMEngine's ``EMAHook``, with or without a scope."""
+    return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
+
+
 def use_protocols(cfg: Config, protocols: list[str]) -> None:
-    """Replace the protocols of the localization metrics of the test.
+    """Choose the protocols of the localization metrics of the test.
 
     Args:
         cfg (Config): Runner config; changed in place.
-        protocols (list[str]): Names of protocols.
+        protocols (list[str]): Names, each of entries of the metric's own ``protocols``, which are kept with
+            their settings, or else of a preset.
 
     Raises:
         ValueError: If a protocol is unknown, or the config tests with no localization metric.
     """
-    for name in protocols:
-        get_protocol(name)
     evaluators = cfg.get('test_evaluator') or []
     metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
     localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
@@ -126,7 +137,93 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
         found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
         raise ValueError(f'--protocol needs a LocalizationMetric in test_evaluator, which has {found}')
     for metric in localization:
-        metric['protocols'] = list(protocols)
+        chosen = []
+        for name in protocols:
+            entries = find_protocols(metric.get('protocols', []), name)
+            chosen += [entry for entry in entries if entry not in chosen]
+        metric['protocols'] = chosen
+
+
+def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
+    """Find what a name stands for.
+
+    Args:
+        entries (list[str | dict]): ``protocols`` of a metric.
+        name (str): An alias in the entries, the name of entries (which several may share, under different
+            aliases), or the name of a preset.
+
+    Returns:
+        list[str | dict]: One or more entries, as they are; otherwise the name of the preset.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    settings = [dict(name=entry) if isinstance(entry, str) else entry for entry in entries]
+    for names in (
+        [setting.get('alias', setting.get('name')) for setting in settings],
+        [setting.get('name') for setting in settings],
+    ):
+        if name in names:
+            return [entry for entry, own in zip(entries, names, strict=True) if own == name]
+    get_protocol(name)
+    return [name]
+
+
+def load_strictly(runner: Runner, checkpoint: str) -> None:
+    """Load every weight of a model, and nothing else, from a checkpoint.
+
+    To be called on every process.
+
+    Args:
+        runner (Runner): Runner, not yet testing; it will not load again.
+        checkpoint (str): File or address.
+
+    Raises:
+        ValueError: If the checkpoint cannot be read or does not fit the model; in one line, on every
+            process.
+    """
+    differences = None
+    try:
+        runner.load_checkpoint(checkpoint, map_location='cpu', strict=True)
+    except CheckpointError as error:
+        raise ValueError(f'cannot load the checkpoint: {error}') from error
+    except RuntimeError as error:
+        differences = describe_differences(str(error))
+        if differences is None:
+            raise
+    # MMEngine reports differences on the first process alone.
+    shared = [differences]
+    broadcast_object_list(shared)
+    if shared[0] is not None:
+        raise ValueError(
+            f'{checkpoint} does not fit the model of the config: {shared[0]}. Weights in the layout of the '
+            "authors' code need tools/model_converters/official_to_wsol_mm.py; another number of classes "
+            'needs --cfg-options model.head.num_classes=N'
+        )
+
+
+def describe_differences(message: str, shown: int = 3) -> str | None:
+    """Put MMEngine's report on a strict load into one line.
+
+    Args:
+        message (str): Text of its RuntimeError.
+        shown (int): How many keys of a kind to name.
+
+    Returns:
+        str | None: Numbers of missing, unexpected and mismatched keys, with the first ones; None if the text
+        is no such report.
+    """
+    parts = []
+    for kind, pattern in (
+        ('missing', r'missing keys in source state_dict: (.+)'),
+        ('unexpected', r'unexpected key in source state_dict: (.+)'),
+        ('mismatched', r'size mismatch for (.+?): copying'),
+    ):
+        keys = [key for found in re.findall(pattern, message) for key in found.split(', ')]
+        if keys:
+            more = ', ...' if len(keys) > shown else ''
+            parts.append(f'{len(keys)} {kind} ({", ".join(keys[:shown])}{more})')
+    return ', '.join(parts) + ' keys' if parts else None
 
 
 def main() -> None:
@@ -138,6 +235,12 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     runner = Runner.from_cfg(cfg)
+    try:
+        load_strictly(runner, args.checkpoint)
+    except ValueError as error:
+        if is_main_process():
+            raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+        raise SystemExit(1) from error
     for path in args.out:
         if path.suffix == '.pkl':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(path)))

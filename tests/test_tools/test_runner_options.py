@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner.checkpoint import load_state_dict
 
 
 def load_tool(repo_dir, name: str) -> ModuleType:
@@ -108,6 +109,25 @@ def test_resume_named(train_config, here):
     assert (cfg.resume, cfg.load_from) == (True, 'epoch_1.pth')
 
 
+def test_resuming_needs_no_pretrained_weights(train_config, here):
+    pretrained = 'model.pretrained=/no/file.pth'
+    (here.folder / 'epoch_1.pth').touch()
+    assert train_config('--resume', 'epoch_1.pth', '--cfg-options', pretrained).model.pretrained is None
+    by_config = ['--cfg-options', pretrained, 'resume=True', 'load_from=epoch_1.pth']
+    assert train_config(*by_config).model.pretrained is None
+    assert 'pretrained' not in train_config('--resume', 'epoch_1.pth').model
+
+
+def test_pretrained_weights_stay_where_a_training_starts(train_config, here):
+    options = ['--work-dir', 'resumed', '--cfg-options', 'model.pretrained=/no/file.pth']
+    assert train_config('--resume', *options).model.pretrained == '/no/file.pth'
+    (here.folder / 'resumed').mkdir()
+    (here.folder / 'resumed' / 'last_checkpoint').write_text('resumed/epoch_1.pth')
+    assert train_config(*options).model.pretrained == '/no/file.pth'
+    assert train_config(*options, 'load_from=epoch_1.pth').model.pretrained == '/no/file.pth'
+    assert train_config('--resume', *options).model.pretrained is None
+
+
 def test_no_validate(train_config):
     cfg = train_config('--no-validate')
     assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
@@ -148,7 +168,7 @@ def test_dumped_config_keeps_the_options(train_config, tmp_path):
 
 def test_defaults_of_test(evaluate_config, here):
     cfg = evaluate_config()
-    assert cfg.load_from == str(here.folder / 'any.pth')
+    assert cfg.load_from is None  # loaded strictly, not by the runner
     assert cfg.resume is False
     assert cfg.default_hooks.visualization.enable is False
     assert cfg.test_evaluator.protocols == ['ts_cam', 'maxboxacc']
@@ -196,6 +216,58 @@ def test_protocol_replaces_those_of_every_localization_metric(evaluate_config, e
         dict(type='wsol_mm.LocalizationMetric', protocols=['maxboxacc']),
         dict(type='PixelMetric'),
     ]
+
+
+def test_protocol_keeps_the_settings_of_the_config(evaluate_tool):
+    low = dict(name='ts_cam', thresholds=[0.05], alias='low')
+    high = dict(name='ts_cam', thresholds=[0.45], alias='high')
+    own = dict(name='scm', empty_box='frame')
+
+    def choose(*names: str) -> list:
+        metric = dict(type='LocalizationMetric', protocols=[low, 'maxboxacc', own, high])
+        cfg = Config(dict(test_evaluator=metric))
+        evaluate_tool.use_protocols(cfg, list(names))
+        return cfg.test_evaluator.protocols
+
+    assert choose('high') == [high]
+    assert choose('scm', 'sat', 'maxboxacc') == [own, 'sat', 'maxboxacc']
+    # The name that both share stands for both; each is taken once.
+    assert choose('ts_cam', 'low') == [low, high]
+    with pytest.raises(ValueError, match="protocol must be one of .*'maxboxacc'.*, found 'higher'"):
+        choose('higher')
+
+
+def test_an_alias_goes_before_a_name(evaluate_tool):
+    entries = [dict(name='ts_cam', alias='mine'), dict(name='scm', alias='ts_cam')]
+    assert evaluate_tool.find_protocols(entries, 'ts_cam') == entries[1:]
+    assert evaluate_tool.find_protocols(['ts_cam', entries[0]], 'ts_cam') == ['ts_cam']
+
+
+def test_no_averaging_of_weights_in_a_test(evaluate_tool):
+    hooks = [dict(type='mmengine.EMAHook', momentum=0.1), dict(type='Other')]
+    cfg = Config(dict(model=dict(), custom_hooks=hooks))
+    args = evaluate_tool.argparse.Namespace(split='test', show_dir=None, protocol=None)
+    evaluate_tool.apply_test_options(cfg, args)
+    assert cfg.custom_hooks == hooks[1:]
+
+
+def test_differences_of_a_checkpoint_are_counted(evaluate_tool):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    weights = model.state_dict()
+    fitting = dict(weights)
+    # Older checkpoints may lack the counter; MMEngine asks for all other buffers.
+    del fitting['1.num_batches_tracked']
+    load_state_dict(model, fitting, strict=True)
+    del weights['1.running_mean']
+    weights['2.weight'] = torch.zeros(5, 3)
+    weights |= {f'blocks.{i}': torch.zeros(1) for i in range(4)}
+    with pytest.raises(RuntimeError) as caught:
+        load_state_dict(model, weights, strict=True)
+    assert evaluate_tool.describe_differences(str(caught.value)) == (
+        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), '
+        '1 mismatched (2.weight) keys'
+    )
+    assert evaluate_tool.describe_differences('out of memory') is None
 
 
 def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, evaluate_tool):

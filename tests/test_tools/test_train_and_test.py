@@ -46,6 +46,7 @@ def tested_by_one(micro_project, trained_by_two):
     arguments = [micro_project.config, trained_by_two[0], '--work-dir', 'tests', '--show-dir', 'pictures']
     result = micro_project.run('test.py', *arguments, '--out', 'outputs/one.json', 'outputs/one.pkl')
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr
+    assert (result.stderr + result.stdout).count('Load checkpoint from') == 1
     return micro_project.folder
 
 
@@ -76,6 +77,54 @@ def test_two_processes_test_to_the_same_numbers(micro_project, trained_by_two, t
         assert len(pickle.load(file)) == 9
 
 
+def test_a_checkpoint_of_another_model_is_one_line(micro_project, trained_by_two):
+    """On two processes, of which the first reports."""
+    other = ['--cfg-options', 'model.head.num_classes=2']
+    arguments = [micro_project.config, trained_by_two[0], 2, '--work-dir', 'tests', *other]
+    result = micro_project.run('dist_test.sh', *arguments)
+    assert result.returncode != 0
+    errors = [line for line in result.stderr.splitlines() if 'test.py: error:' in line]
+    assert len(errors) == 1, result.stderr
+    assert (
+        f'{trained_by_two[0]} does not fit the model of the config: '
+        '2 mismatched (head.semantic_conv.weight, head.semantic_conv.bias) keys'
+    ) in errors[0]
+    assert 'tools/model_converters/official_to_wsol_mm.py' in errors[0]
+    assert 'model.head.num_classes=N' in errors[0]
+    assert 'Epoch(test)' not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (
+            {'model': {'blocks.0.norm1.weight': torch.ones(16)}},
+            ' missing (backbone.cls_token, backbone.pos_embed, backbone.patch_embed.projection.weight, ...), '
+            '1 unexpected (model) keys. ',
+        ),
+        (None, 'cannot load the checkpoint: '),
+    ],
+    ids=['official', 'no_checkpoint'],
+)
+def test_a_file_that_is_not_of_this_package_is_one_line(micro_project, content, message):
+    file = micro_project.folder / 'foreign.pth'
+    file.write_text('nothing') if content is None else torch.save(content, file)
+    result = micro_project.run('test.py', micro_project.config, file, '--work-dir', 'tests')
+    assert result.returncode == 1
+    assert message in result.stderr.splitlines()[-1]
+    assert 'Traceback' not in result.stderr
+
+
+def test_other_number_of_classes_than_the_data_has(micro_project):
+    options = ['--work-dir', 'classes', '--cfg-options', 'model.head.num_classes=2']
+    result = micro_project.run('train.py', micro_project.config, *options)
+    assert result.returncode != 0
+    assert (
+        'ValueError: train_dataloader.dataset has 3 classes, model.head.num_classes is 2: '
+        'set --cfg-options model.head.num_classes=3'
+    ) in result.stderr
+
+
 def test_resumed_training_ends_as_if_never_stopped(micro_project):
     """Killed at the start of the third of three epochs and resumed, against run through; both with --amp."""
     options = ['--amp', '--no-validate', '--auto-scale-lr', '--cfg-options', f'train_cfg.max_epochs={EPOCHS}']
@@ -89,7 +138,8 @@ def test_resumed_training_ends_as_if_never_stopped(micro_project):
     assert killed.returncode == -signal.SIGKILL
     folder = micro_project.folder / 'killed'
     assert {path.name for path in folder.glob('*.pth')} == {'epoch_1.pth', 'epoch_2.pth'}
-    resumed = micro_project.run('train.py', *arguments, '--resume')
+    # Nor does resuming need the weights that the training may have started from.
+    resumed = micro_project.run('train.py', *arguments, 'model.pretrained=/no/file.pth', '--resume')
     assert resumed.returncode == 0, resumed.stderr
     assert 'resumed epoch: 2, iter: 6' in resumed.stderr + resumed.stdout
 
