@@ -1,7 +1,8 @@
 """Splits described by wsolevaluation's text files."""
 
 from wsol_mm.datasets import DatasetError, WSOLMetadataDataset
-from wsol_mm.registry import DATASETS
+from wsol_mm.evaluation import PixelAveragePrecision
+from wsol_mm.registry import DATASETS, TRANSFORMS
 
 import cv2
 import numpy as np
@@ -157,11 +158,11 @@ def mask_root(root):
     return root
 
 
-def build_masks(root, **options):
+def build_masks(root, size=None, **options):
     pipeline = [
         dict(type='LoadImageWithPillow'),
         dict(type='Resize', scale=(20, 15), backend='pillow'),
-        dict(type='LoadLocalizationMask'),
+        dict(type='LoadLocalizationMask', size=size),
         dict(type='PackLocalizationInputs'),
     ]
     config = dict(type='WSOLMetadataDataset', data_root=str(root), metadata_dir='metadata', pipeline=pipeline)
@@ -183,6 +184,27 @@ def test_masks(mask_root):
     np.testing.assert_array_equal(mask, expected)
     assert mask.dtype == np.uint8
     assert 255 not in dataset[2]['data_samples'].gt_mask
+
+
+@pytest.mark.parametrize(('size', 'shape'), [(224, (224, 224)), ((40, 30), (30, 40))])
+def test_mask_frame_of_its_own(mask_root, size, shape):
+    mask = build_masks(mask_root, size)[0]['data_samples'].gt_mask
+    assert mask.shape == shape
+    assert (mask == 1).mean() == pytest.approx(0.5, abs=0.01)
+    (mask_root / 'masks/m2.png').write_bytes(b'no image')
+    damaged = build_masks(mask_root, size)[1]['data_samples'].gt_mask
+    assert damaged.shape == shape and (damaged == 255).all()
+
+
+def test_mask_frame_default_is_that_of_the_metric():
+    loader = TRANSFORMS.build(dict(type='LoadLocalizationMask'))
+    assert loader.size == (PixelAveragePrecision().protocol.frame_size,) * 2 == (224, 224)
+
+
+@pytest.mark.parametrize('size', [0, -3, (3,), (4, 0), (4.0, 4)])
+def test_mask_frame_refused(size):
+    with pytest.raises(ValueError, match='size is .*; accepted are a positive integer'):
+        TRANSFORMS.build(dict(type='LoadLocalizationMask', size=size))
 
 
 def test_mask_errors(mask_root):

@@ -37,6 +37,10 @@ def test_errors():
         evaluate([make_sample({1: block_map(1, 1, 5, 5)}, [1], 1)])
     with pytest.raises(ValueError, match='interval'):
         PixelAveragePrecision(interval=0)
+    sample = make_sample({1: block_map(1, 1, 5, 5)}, [1], 1, gt_mask=np.ones((SIDE, SIDE + 2), np.uint8))
+    options = r'LoadLocalizationMask\(size=.*or .*LoadLocalizationMask\(size=None\).*frame_size=None'
+    with pytest.raises(ValueError, match=f'gt_mask is {SIDE + 2}x{SIDE}, .* is {SIDE}x{SIDE} .*{options}'):
+        evaluate([sample])
     empty = make_sample({1: block_map(1, 1, 5, 5)}, [1], 1, gt_mask=np.zeros((SIDE, SIDE), np.uint8))
     with pytest.raises(ValueError, match='foreground'):
         evaluate([empty])

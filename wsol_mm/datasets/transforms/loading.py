@@ -1,4 +1,4 @@
-"""Loads images as the published evaluators do, and masks in the frame of the network input."""
+"""Loads images as the published evaluators do, and masks in the frame of the evaluation."""
 
 from io import BytesIO
 
@@ -71,15 +71,33 @@ class LoadImageWithPillow(LoadImageFromFile):
 
 @TRANSFORMS.register_module()
 class LoadLocalizationMask(BaseTransform):
-    """Load the instance masks of an image into one map in the frame of the network input.
+    """Load the instance masks of an image into one map in the frame of the evaluation.
 
-    Every mask is read as 8-bit grey and resized to the network input by nearest neighbour, whatever its own
-    size (see ``wsol_mm.evaluation.functional.masks.rasterize_masks``). To be put after the resize, which must
-    be direct: the protocol of PxAP (Choe et al., CVPR 2020) knows no crop.
+    Every mask is read as 8-bit grey and resized to the frame by nearest neighbour, whatever its own size (see
+    ``wsol_mm.evaluation.functional.masks.rasterize_masks``). To be put after the resize of the image, which
+    must be direct: the protocol of PxAP (Choe et al., CVPR 2020) knows no crop.
 
     **Required keys:** ``mask_paths``, ``ignore_path`` (may be None), ``img_shape``, ``ori_shape``. **Added
     key:** ``gt_mask``, uint8 (h, w): 1 object, 255 ignored and not object, 0 background.
+
+    Args:
+        size (int | tuple[int, int], optional): Frame in pixels, one side of a square or (width, height). The
+            default is the frame of PxAP's protocol at any network input (``PixelAveragePrecision``); None is
+            the size of the network input, for a protocol with ``frame_size=None``.
+
+    Raises:
+        ValueError: If ``size`` is not as said.
     """
+
+    def __init__(self, size: int | tuple[int, int] | None = 224) -> None:
+        sides = (size, size) if isinstance(size, int) else size
+        if sides is not None and (
+            len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides)
+        ):
+            raise ValueError(
+                f'size is {size!r}; accepted are a positive integer, a (width, height) of such, and None'
+            )
+        self.size = None if sides is None else tuple(sides)
 
     def transform(self, results: dict) -> dict:
         """Load the masks.
@@ -108,6 +126,7 @@ class LoadLocalizationMask(BaseTransform):
                 f'scaled by {scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines '
                 'that resize and do not crop'
             )
+        frame = self.size or (width, height)
         try:
             masks = [_read_grey(path) for path in results['mask_paths']]
             ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None
@@ -115,13 +134,13 @@ class LoadLocalizationMask(BaseTransform):
             if 'load_error' not in results:
                 raise
             # a stand-in for an item that cannot be used (see LocalizationDataset): no pixel of it counts
-            results['gt_mask'] = np.full((height, width), IGNORED, np.uint8)
+            results['gt_mask'] = np.full(frame[::-1], IGNORED, np.uint8)
         else:
-            results['gt_mask'] = rasterize_masks(masks, ignore, (width, height))
+            results['gt_mask'] = rasterize_masks(masks, ignore, frame)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return f'{type(self).__name__}(size={self.size})'
 
 
 def _read_grey(path: str) -> np.ndarray:

@@ -22,8 +22,8 @@ class PackLocalizationInputs(PackInputs):
     - ``gt_bboxes``: (N, 4) float64 array from the key ``ori_gt_bboxes``: x0 y0 x1 y1 in pixels of the file on
       disk, untouched by the transforms (evaluation converts them by ``ori_shape``, ``scale_factor`` and
       ``img_shape``);
-    - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the network input,
-      if ``LoadLocalizationMask`` made one;
+    - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the evaluation, if
+      ``LoadLocalizationMask`` made one;
     - meta fields as in ``meta_keys``; ``ori_shape`` (H, W), ``img_shape`` (h, w) of the network input and
       ``scale_factor`` (w, h) are always plain tuples.
 

@@ -59,6 +59,7 @@ class PixelAveragePrecision(BaseMetric):
 
         Raises:
             KeyError: If ``gt_mask`` is missing.
+            ValueError: If ``gt_mask`` is not of the size of the evaluation frame.
         """
         for sample in data_samples:
             if 'gt_mask' not in sample:
@@ -69,6 +70,14 @@ class PixelAveragePrecision(BaseMetric):
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             size = TestGeometry.from_metainfo(sample, self.protocol.frame_size).frame
+            if mask.shape != size[::-1]:
+                raise ValueError(
+                    f'gt_mask is {mask.shape[1]}x{mask.shape[0]}, but the frame of protocol '
+                    f'{self.protocol.name!r} is {size[0]}x{size[1]} (width x height): rasterize the masks '
+                    f'there, with LoadLocalizationMask(size={size}), or evaluate at the network input, with '
+                    f'LoadLocalizationMask(size=None) and protocol=dict(name={self.protocol.name!r}, '
+                    'frame_size=None)'
+                )
             try:
                 score = np.clip(score_map(maps[label], size, self.protocol), 0, 1)
             except ConstantMapError:
