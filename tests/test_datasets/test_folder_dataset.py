@@ -158,6 +158,7 @@ def test_image_without_box(root):
     path.write_text(path.read_text().replace('dog/c.webp', 'dog/d.webp'))
     with pytest.raises(DatasetError, match=r'image without box \(1\): dog/c.webp'):
         build(root, box_source=source)
+    assert boxes_of(build(root, box_source=source, require_boxes=False)) == {**BOXES, 'dog/c.webp': []}
     dataset = build(root, box_source=source, on_error='skip')
     assert len(dataset) == 2 and dataset.skipped == {'image without box': 1}
     assert len(build(root, box_source=source, test_mode=False)) == 3
@@ -176,6 +177,24 @@ def test_same_name_in_two_classes(root, write_image):
     (root / 'boxes.csv').write_text('c.webp,1,1,5,5\ndog/c.webp,1,1,6,6\n')
     with pytest.raises(DatasetError, match='dog/c.webp names an image that another path names, too'):
         build(root, box_source='boxes.csv', test_mode=False)
+
+
+@pytest.mark.parametrize('prefix', ['', 'val/'])
+def test_xml_of_two_images_that_differ_in_the_extension(root, write_image, prefix):
+    write_image(root / 'val/dog/c.jpg')
+    write_voc(root)
+    if prefix:
+        (root / 'xml').rename(root / 'val.xml')
+        (root / 'xml').mkdir()
+        (root / 'val.xml').rename(root / 'xml/val')
+    message = r'ambiguous image name \(1\): .*c.xml: several images are named .*dog/c; accepted: images that'
+    with pytest.raises(DatasetError, match=message):
+        build(root, box_source='xml', test_mode=False)
+    # the other images keep theirs
+    dataset = build(root, box_source='xml', on_error='skip')
+    assert boxes_of(dataset) == {path: boxes for path, boxes in BOXES.items() if path != 'dog/c.webp'}
+    # names with extension are clear
+    assert boxes_of(build(root, box_source=write_csv(root), test_mode=False)) == {**BOXES, 'dog/c.jpg': []}
 
 
 @pytest.mark.parametrize(

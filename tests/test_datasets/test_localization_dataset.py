@@ -124,6 +124,10 @@ def test_a_new_data_set_is_a_few_lines(tmp_path, write_image):
     # in a test set every image needs a box
     dataset = Two(str(tmp_path), on_error='skip', test_mode=True)
     assert ids(dataset) == ['a.png'] and dataset.skipped['image without box'] == 2
+    # ... unless it may go without, and then counts for classification only
+    dataset = Two(str(tmp_path), on_error='skip', test_mode=True, require_boxes=False)
+    assert ids(dataset) == ['a.png', 'b.png', 'd.png'] and 'image without box' not in dataset.skipped
+    assert ['gt_bboxes' in dataset.get_data_info(i) for i in range(3)] == [True, False, False]
     with pytest.raises(DatasetError, match='the file is 40x30, the list says 30x40'):
         Two(str(tmp_path))
     assert ids(Two(str(tmp_path), on_error='skip', read_headers=False)) == [

@@ -150,18 +150,29 @@ def check_entry_boxes(
     return good, num_cut
 
 
-def check_ground_truth(entries: list[dict], problems: DatasetProblems) -> list[dict]:
-    """Leave out entries without boxes (or masks) of a test set that has them: they would count as never
-    localized.
+def check_ground_truth(
+    entries: list[dict], problems: DatasetProblems, require_boxes: bool = True
+) -> list[dict]:
+    """Leave out entries without boxes (or masks) of a test set that has them.
+
+    Most often something is wrong then: a line is missing, or paths differ.
 
     Args:
         entries (list[dict]): The entries.
         problems (DatasetProblems): Where they are reported.
+        require_boxes (bool): False keeps entries without boxes, without ``gt_bboxes``. Masks are needed all
+            the same.
 
     Returns:
         list[dict]: The others; all, if no entry has boxes or masks.
     """
+    if not require_boxes:
+        for entry in entries:
+            if not len(entry.get('gt_bboxes', ())):
+                entry.pop('gt_bboxes', None)
     for key, kind in (('gt_bboxes', 'image without box'), ('mask_paths', 'image without mask')):
+        if key == 'gt_bboxes' and not require_boxes:
+            continue
         if any(key in entry for entry in entries):
             good = []
             for entry in entries:

@@ -36,7 +36,7 @@ class FolderDataset(LocalizationDataset):
     are found by their path relative to the image folder or ``data_root``, or by file name alone where only
     one image has it; XML files by that path without extension. Where the classes of boxes are class folders,
     only those of the image's own class are taken; where none is (say, 'object'), all are. In test mode every
-    image needs a box if there is a ``box_source``.
+    image needs a box if there is a ``box_source``, unless ``require_boxes`` is False.
 
     Args:
         data_root (str): Root folder.
@@ -169,8 +169,9 @@ class FolderDataset(LocalizationDataset):
         matched = {}
         for key, file in files.items():
             if key in ambiguous:
+                accepted = 'images that differ in more than the extension' if '/' in key else f'<class>/{key}'
                 problems.add(
-                    'ambiguous image name', f'{file}: several images are named {key}; accepted: <class>/{key}'
+                    'ambiguous image name', f'{file}: several images are named {key}; accepted: {accepted}'
                 )
             elif key in positions:
                 try:
@@ -207,23 +208,24 @@ class FolderDataset(LocalizationDataset):
         return matched
 
     def _positions_by_key(self, entries: list[dict], with_extension: bool) -> tuple[dict[str, int], set[str]]:
-        """Every name by which an annotation may mean an image, and the bare names that mean several."""
+        """Every name by which an annotation may mean an image, and the names that mean several."""
         inside = os.path.relpath(self.img_prefix, self.data_root).replace(os.sep, '/')
-        positions: dict[str, int] = {}
-        bare: dict[str, int] = {}
-        ambiguous: set[str] = set()
-        for position, entry in enumerate(entries):
-            path = entry['img_id'] if with_extension else entry['img_id'].rpartition('.')[0]
-            positions[path] = position
-            positions[f'{inside}/{path}'] = position
-            name = path.rpartition('/')[2]
-            if name in bare:
-                ambiguous.add(name)
-            bare[name] = position
-        for name, position in bare.items():
-            if name not in ambiguous:
-                positions.setdefault(name, position)
-        return positions, ambiguous - set(positions)
+        paths = [
+            entry['img_id'] if with_extension else entry['img_id'].rpartition('.')[0] for entry in entries
+        ]
+        by_path, same_path = _unique(paths)
+        by_name, same_name = _unique([path.rpartition('/')[2] for path in paths])
+        prefixed = {f'{inside}/{path}': position for path, position in by_path.items()}
+        positions = by_name | prefixed | by_path
+        others = same_name | {f'{inside}/{path}' for path in same_path}
+        return positions, same_path | (others - set(positions))
+
+
+def _unique(names: Sequence[str]) -> tuple[dict[str, int], set[str]]:
+    """Positions of the names that occur once, and the other names."""
+    counts = Counter(names)
+    once = {name: position for position, name in enumerate(names) if counts[name] == 1}
+    return once, set(counts) - set(once)
 
 
 def _visible(folder: Path, folders: bool) -> list[str]:

@@ -75,6 +75,8 @@ class LocalizationDataset(BaseDataset):
             more than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
         read_headers (bool): Read the headers of images, as said above.
         verify_images (bool): Decode all images (and masks) at start-up.
+        require_boxes (bool): In test mode, an image without boxes is a problem where others have some. False
+            keeps such images, without ``gt_bboxes``: they count for classification only.
         apply_exif (bool, optional): Sizes and boxes are those of the image after its EXIF orientation is
             applied. Must agree with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
             ``'color_ignore_orientation'`` does not. None for the data set's own rule (:attr:`APPLY_EXIF`).
@@ -105,6 +107,7 @@ class LocalizationDataset(BaseDataset):
         clip_boxes: bool | None = None,
         read_headers: bool = True,
         verify_images: bool = False,
+        require_boxes: bool = True,
         apply_exif: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -118,6 +121,7 @@ class LocalizationDataset(BaseDataset):
         self.clip_boxes = self.CLIP_BOXES if clip_boxes is None else clip_boxes
         self.read_headers = read_headers
         self.verify_images = verify_images
+        self.require_boxes = require_boxes
         self.apply_exif = self.APPLY_EXIF if apply_exif is None else apply_exif
         # set by subclasses whose entries come from a listing of the disk
         self._files_are_listed = False
@@ -191,7 +195,7 @@ class LocalizationDataset(BaseDataset):
         if num_cut:
             print_log(f'{self.source}: cut {num_cut} box(es) at the image border', 'current')
         if self.test_mode:
-            entries = checks.check_ground_truth(entries, problems)
+            entries = checks.check_ground_truth(entries, problems, self.require_boxes)
         if self.verify_images:
             entries = checks.check_decoding(entries, self.img_prefix, self.mask_prefix, problems)
         # nothing can be learned of a class without images; a test set may well lack some classes
