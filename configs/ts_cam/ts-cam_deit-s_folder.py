@@ -1,5 +1,5 @@
 # TS-CAM on a folder of one's own images: data/my_images/train/<class>/*.jpg and val/<class>/*.jpg.
-# Set model.head.num_classes to the number of classes; see docs/own_data.md.
+# Set model.head.num_classes to the number of classes; see docs/datasets.md.
 _base_ = [
     '../_base_/models/deit-s.py',
     '../_base_/datasets/folder.py',

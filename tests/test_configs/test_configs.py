@@ -12,6 +12,7 @@ import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from PIL import Image
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
 CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
@@ -80,6 +81,36 @@ def test_folder_has_readme_and_metafile(folder):
     for model in metafile['Models']:
         assert (CONFIG_DIR.parent / model['Config']).is_file(), model['Config']
         assert model['In Collection'] in collections
+
+
+def test_number_of_classes_is_set_in_one_place():
+    for path in CONFIGS:
+        assert 'num_classes' not in Config.fromfile(path).data_preprocessor, path.name
+
+
+def test_folder_config_needs_no_boxes(tmp_path):
+    for split in ('train', 'val'):
+        for name in ('cat', 'dog'):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new('RGB', (40, 30)).save(tmp_path / split / name / 'a.png')
+    cfg = Config.fromfile(CONFIG_DIR / 'ts_cam/ts-cam_deit-s_folder.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        dataset = DATASETS.build({**loader.dataset, 'data_root': str(tmp_path)})
+        assert len(dataset) == 2 and 'gt_bboxes' not in dataset[0]['data_samples']
+
+
+def test_cub_v2_differs_from_cub_in_what_is_chosen_only():
+    cub, v2 = (Config.fromfile(CONFIG_DIR / f'ts_cam/ts-cam_deit-s_{name}.py') for name in ('cub', 'cub-v2'))
+    base = Config.fromfile(CONFIG_DIR / '_base_/datasets/cub-v2.py')
+    assert v2.val_dataloader.dataset == base.val_dataloader.dataset
+    assert v2.default_hooks.checkpoint.save_best == 'maxboxacc_v2/MaxBoxAccV2'
+    for evaluator in (v2.val_evaluator, v2.test_evaluator):
+        assert evaluator.protocols == ['maxboxacc', 'maxboxacc_v2']
+    cub, v2 = cub.to_dict(), v2.to_dict()
+    for cfg in (cub, v2):
+        del cfg['val_dataloader']['dataset'], cfg['default_hooks']['checkpoint']['save_best']
+        del cfg['val_evaluator'], cfg['test_evaluator']
+    assert v2 == cub
 
 
 def test_variants_are_short():

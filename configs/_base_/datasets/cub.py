@@ -5,7 +5,6 @@ data_root = 'data/CUB_200_2011'
 
 data_preprocessor = dict(
     type='ClsDataPreprocessor',
-    num_classes=200,
     # ImageNet statistics in RGB; images are loaded in BGR
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],

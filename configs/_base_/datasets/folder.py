@@ -1,7 +1,5 @@
-# Images of one's own: data/my_images/train/<class>/ and data/my_images/val/<class>/, with boxes of the
-# validation images in data/my_images/boxes.csv (a line is `path,x0,y0,x1,y1`; COCO's .json and a folder of
-# Pascal VOC .xml files serve, too). Pipelines are those of cub.py, except that photographs are turned as
-# their EXIF orientation says. `num_classes` must be set in the model and in data_preprocessor.
+# Images of one's own: data/my_images/train/<class>/ and data/my_images/val/<class>/. Pipelines are those of
+# cub.py, except that photographs are turned as their EXIF orientation says. Set model.head.num_classes.
 _base_ = './cub.py'
 
 dataset_type = 'FolderDataset'
@@ -21,8 +19,6 @@ test_pipeline = [
     dict(type='PackLocalizationInputs'),
 ]
 
-data_preprocessor = dict(num_classes=2)
-
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -40,7 +36,10 @@ val_dataloader = dict(
         data_prefix='val',
         # classes are numbered as in training, even if one has no image here
         class_folder='train',
-        box_source='boxes.csv',
+        # Boxes are for measuring only. With those of these images in data/my_images/boxes.csv (a line is
+        # `path,x0,y0,x1,y1`; COCO's .json and a folder of Pascal VOC .xml files serve, too), --cfg-options
+        # val_dataloader.dataset.box_source=boxes.csv test_dataloader.dataset.box_source=boxes.csv
+        box_source=None,
         test_mode=True,
         pipeline=test_pipeline,
     ),

@@ -6,8 +6,6 @@ _base_ = './cub.py'
 dataset_type = 'ILSVRC'
 data_root = 'data/ILSVRC2012'
 
-data_preprocessor = dict(num_classes=1000)
-
 train_dataloader = dict(
     num_workers=8,
     dataset=dict(

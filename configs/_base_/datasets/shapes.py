@@ -18,8 +18,6 @@ test_pipeline = [
     dict(type='PackLocalizationInputs'),
 ]
 
-data_preprocessor = dict(num_classes=10)
-
 train_dataloader = dict(
     num_workers=2,
     batch_size=32,
