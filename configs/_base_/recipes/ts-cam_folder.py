@@ -1,5 +1,5 @@
-# Everything of TS-CAM on a folder of one's own images but the model: the short schedule, and checkpoints chosen
-# by classification, because boxes may not be there; see docs/datasets.md.
+# Everything of TS-CAM on a folder of one's own images but the model: the short schedule, and checkpoints
+# chosen by classification, because boxes may not be there; see docs/datasets.md.
 _base_ = [
     '../datasets/folder.py',
     '../schedules/adamw-cosine_12e.py',
