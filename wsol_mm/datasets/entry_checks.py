@@ -179,7 +179,8 @@ def check_ground_truth(
                 if len(entry.get(key, ())):
                     good.append(entry)
                 else:
-                    problems.add(kind, entry['img_id'])
+                    hint = '; require_boxes=False keeps it' if key == 'gt_bboxes' else ''
+                    problems.add(kind, entry['img_id'] + hint)
             return good
     return entries
 

@@ -90,7 +90,8 @@ class LocalizationVisualizer(Visualizer):
         boxes = predict_boxes(loc_map, geometry, protocol, threshold)
         heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]
         self.set_image(self.draw_featmap(heat, image, alpha=0.5))
-        caption = [self._class_text(data_sample)]
+        used = protocol.thresholds[0] if threshold is None else threshold
+        caption = [self._class_text(data_sample), f'box: {protocol.name}, threshold {used:g}']
         gt_boxes = data_sample.get('gt_bboxes')
         if gt_boxes is not None and len(gt_boxes):
             self.draw_bboxes(
