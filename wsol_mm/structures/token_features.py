@@ -1,7 +1,9 @@
 """What a backbone hands to a localization head."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
 #: How much of the attention a head asks its backbone for.
@@ -28,6 +30,30 @@ class TokenFeatures(NamedTuple):
     cls_token: Tensor
     attention: Tensor | None = None
     conv_map: Tensor | None = None
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: Tensor,
+        grid: tuple[int, int],
+        attentions: Sequence[Tensor | None],
+        conv_map: Tensor | None = None,
+    ) -> 'TokenFeatures':
+        """Arrange the tokens of a backbone.
+
+        Args:
+            tokens (Tensor): Normalised tokens, (B, N, D), the class token first, then the patches.
+            grid (tuple[int, int]): Height and width of the patch grid.
+            attentions (Sequence[Tensor | None]): Attention of each layer, all None if not asked for.
+            conv_map (Tensor, optional): Last feature map of the convolutional branch.
+
+        Returns:
+            TokenFeatures: The features.
+        """
+        height, width = grid
+        patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
+        attention = None if attentions[0] is None else torch.stack(list(attentions), dim=1)
+        return cls(patches.unflatten(2, (height, width)), tokens[:, 0], attention, conv_map)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -148,13 +148,7 @@ class TokenConformer(Conformer):
         for block in self.fusion_stages:
             conv_map, tokens, attention = self._run_stage(block, conv_map, tokens, out_attention)
             attentions.append(attention)
-        tokens = self.trans_norm(tokens)
-        return TokenFeatures(
-            patch_map=tokens[:, 1:].transpose(1, 2).unflatten(2, grid),
-            cls_token=tokens[:, 0],
-            attention=None if attention is None else torch.stack(attentions, dim=1),
-            conv_map=conv_map,
-        )
+        return TokenFeatures.from_tokens(self.trans_norm(tokens), grid, attentions, conv_map)
 
     @staticmethod
     def _run_stage(

@@ -181,13 +181,4 @@ class TokenVisionTransformer(VisionTransformer):
         for layer in self.layers:
             tokens, attention = layer(tokens, out_attention)
             attentions.append(attention)
-        return self.collect(self.ln1(tokens), grid, attentions)
-
-    def collect(
-        self, tokens: Tensor, grid: tuple[int, int], attentions: Sequence[Tensor | None]
-    ) -> TokenFeatures:
-        """Arrange normalised tokens (B, N, D) and the layers' attention as :class:`TokenFeatures`."""
-        height, width = grid
-        patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
-        attention = None if attentions[0] is None else torch.stack(list(attentions), dim=1)
-        return TokenFeatures(patches.unflatten(2, (height, width)), tokens[:, 0], attention)
+        return TokenFeatures.from_tokens(self.ln1(tokens), grid, attentions)

@@ -92,7 +92,7 @@ class LocalizationHead(ClsHead):
             data_samples (Sequence[DataSample | None], optional): One per image; new ones if None.
 
         Returns:
-            list[DataSample]: The samples, with
+            list[DataSample]: The samples, with these fields on the CPU, copied once per batch:
 
             - ``pred_score`` (C): soft-max scores.
             - ``pred_label`` (1): the class of the largest logit.
@@ -107,17 +107,20 @@ class LocalizationHead(ClsHead):
         data_samples = [None] * batch if data_samples is None else data_samples
         data_samples = [DataSample() if sample is None else sample for sample in data_samples]
         best = logits.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
-        scores = logits.float().softmax(dim=1)
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], data_samples)
-        maps = self.localization_maps(feats, labels).float()
+        maps = self.localization_maps(feats, labels).float().cpu()
         attention = self.attention_map(feats)
+        if attention is not None:
+            attention = attention.float().cpu()
+        # Evaluation and pictures work on the CPU: copying here saves them some small copies per image.
+        scores, best, labels = logits.float().softmax(dim=1).cpu(), best.cpu(), labels.cpu()
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i]).set_pred_label(best[i, :1])
             sample.pred_topk = best[i, :PRED_TOPK]
             first = 0 if has_truth[i] or self.class_agnostic else 1
             sample.loc_maps, sample.loc_labels = maps[i, first:], labels[i, first:]
             if attention is not None:
-                sample.attn_map = attention[i].float()
+                sample.attn_map = attention[i]
         return data_samples
 
     def _wanted_labels(self, best: Tensor, data_samples: Sequence[DataSample]) -> tuple[list[bool], Tensor]:
