@@ -14,7 +14,7 @@ def test_is_a_tuple_with_optional_parts():
     assert feats.grid == (3, 4)
 
 
-@pytest.mark.parametrize('request_', ['none', 'class', 'full'])
+@pytest.mark.parametrize('request_', ['none', 'class', 'propagated', 'full'])
 def test_known_requests(request_):
     assert check_attention_request(request_) == request_
 
@@ -22,3 +22,19 @@ def test_known_requests(request_):
 def test_unknown_request_is_named():
     with pytest.raises(ValueError, match="out_attention must be one of .*'class'.* got 'cls'"):
         check_attention_request('cls')
+
+
+def test_layers_may_show_different_maps():
+    tokens = torch.arange(2 * 14 * 8, dtype=torch.float32).reshape(2, 14, 8)
+    rows, masks = torch.rand(3, 2, 4, 14), torch.rand(3, 2, 14)
+    layer_maps = [
+        {'attention': rows[0]},
+        {'attention': rows[1], 'spatial_mask': masks[1]},
+        {'attention': rows[2], 'spatial_mask': masks[2]},
+    ]
+    feats = TokenFeatures.from_tokens(tokens, (3, 4), layer_maps)
+    assert torch.equal(feats.attention, rows.transpose(0, 1))
+    assert torch.equal(feats.spatial_mask, masks[1:].transpose(0, 1))
+    assert feats.propagated is None and feats.conv_map is None
+    assert torch.equal(feats.cls_token, tokens[:, 0])
+    assert torch.equal(feats.patch_map[:, :, 1, 2], tokens[:, 1 + 4 + 2])

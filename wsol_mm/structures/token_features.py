@@ -1,15 +1,19 @@
 """What a backbone hands to a localization head."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 #: How much of the attention a head asks its backbone for.
-AttentionRequest = Literal['none', 'class', 'full']
+AttentionRequest = Literal['none', 'class', 'propagated', 'full']
 
-ATTENTION_REQUESTS: tuple[str, ...] = ('none', 'class', 'full')
+ATTENTION_REQUESTS: tuple[str, ...] = ('none', 'class', 'propagated', 'full')
+
+#: What one layer shows of its attention: any of the fields of :class:`TokenFeatures` that have an
+#: entry per layer, without the axis L.
+LayerMaps = dict[str, Tensor]
 
 
 class TokenFeatures(NamedTuple):
@@ -24,27 +28,37 @@ class TokenFeatures(NamedTuple):
             ``'full'``: the whole attention, (B, L, H, N, N). Never in half precision.
         conv_map (Tensor | None): Last feature map of a hybrid backbone's convolutional branch,
             (B, C, h', w'); None for a plain transformer.
+        propagated (Tensor | None): ``'propagated'``: the class token's row, propagated once more
+            through the attention of its layer (LCTR's RPAM), (B, L, N); ``attention`` is then as for
+            ``'class'``.
+        spatial_mask (Tensor | None): Foreground probability of every token, (B, M, N), one row for
+            each of the M layers that spatial-query attention masks (SAT); the last key is the spatial
+            token.
     """
 
     patch_map: Tensor
     cls_token: Tensor
     attention: Tensor | None = None
     conv_map: Tensor | None = None
+    propagated: Tensor | None = None
+    spatial_mask: Tensor | None = None
 
     @classmethod
     def from_tokens(
         cls,
         tokens: Tensor,
         grid: tuple[int, int],
-        attentions: Sequence[Tensor | None],
+        layer_maps: Sequence[Mapping[str, Tensor]],
         conv_map: Tensor | None = None,
     ) -> 'TokenFeatures':
         """Arrange the tokens of a backbone.
 
         Args:
-            tokens (Tensor): Normalised tokens, (B, N, D), the class token first, then the patches.
+            tokens (Tensor): Normalised tokens, (B, N, D), the class token first, then the patches, then
+                what a method adds.
             grid (tuple[int, int]): Height and width of the patch grid.
-            attentions (Sequence[Tensor | None]): Attention of each layer, all None if not asked for.
+            layer_maps (Sequence[Mapping[str, Tensor]]): What each layer shows of its attention, by the
+                name of its field here. Layers may differ: a field has an entry for each that shows it.
             conv_map (Tensor, optional): Last feature map of the convolutional branch.
 
         Returns:
@@ -52,8 +66,11 @@ class TokenFeatures(NamedTuple):
         """
         height, width = grid
         patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
-        attention = None if attentions[0] is None else torch.stack(list(attentions), dim=1)
-        return cls(patches.unflatten(2, (height, width)), tokens[:, 0], attention, conv_map)
+        shown = {name for maps in layer_maps for name in maps}
+        stacked = {
+            name: torch.stack([maps[name] for maps in layer_maps if name in maps], dim=1) for name in shown
+        }
+        return cls(patches.unflatten(2, (height, width)), tokens[:, 0], conv_map=conv_map, **stacked)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -40,9 +40,9 @@ def test_equals_explicit_attention(attention, tokens):
         out, found = attention(tokens, request_)
         torch.testing.assert_close(out, expected)
         if expected_weights is None:
-            assert found is None
+            assert found == {}
         else:
-            torch.testing.assert_close(found, expected_weights)
+            torch.testing.assert_close(found['attention'], expected_weights)
 
 
 @pytest.mark.parametrize('request_', ['class', 'full'])
@@ -52,7 +52,7 @@ def test_own_scale(tokens, request_):
     out, found = module(tokens, request_)
     assert module.scale == 24**-0.5
     torch.testing.assert_close(out, expected)
-    torch.testing.assert_close(found, weights if request_ == 'full' else weights[:, :, 0])
+    torch.testing.assert_close(found['attention'], weights if request_ == 'full' else weights[:, :, 0])
 
 
 def test_class_row_has_the_gradients_of_the_full_attention(attention, tokens):
@@ -60,7 +60,7 @@ def test_class_row_has_the_gradients_of_the_full_attention(attention, tokens):
     gradients = []
     for request_ in ('class', 'full'):
         attention.zero_grad()
-        weights = attention(tokens, request_)[1]
+        weights = attention(tokens, request_)[1]['attention']
         row = weights if request_ == 'class' else weights[:, :, 0]
         (row * target).sum().backward()
         gradients.append(attention.qkv.weight.grad.clone())
@@ -87,18 +87,19 @@ def test_class_request_never_computes_a_square_matrix(attention, tokens, monkeyp
 def test_weights_stay_in_float32_under_autocast(dtype):
     module = TokenAttention(24, 3).eval()
     x = torch.randn(2, 11, 24)
-    expected = module(x, 'class')[1]
+    expected = module(x, 'class')[1]['attention']
     with torch.autocast('cpu', dtype=dtype):
-        out, found = module(x, 'class')
+        out, maps = module(x, 'class')
+    found = maps['attention']
     assert out.dtype == dtype and found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(2, 3), atol=1e-6, rtol=0)
 
 
 def test_copies_and_pickles(attention, tokens):
-    expected = attention(tokens, 'class')[1]
+    expected = attention(tokens, 'class')[1]['attention']
     for twin in (copy.deepcopy(attention), pickle.loads(pickle.dumps(attention))):
-        assert torch.equal(twin(tokens, 'class')[1], expected)
+        assert torch.equal(twin(tokens, 'class')[1]['attention'], expected)
 
 
 def test_wrong_arguments_are_named(attention, tokens):
@@ -118,8 +119,8 @@ def test_another_attention_class_needs_one_line(tokens):
     class Layer(TokenEncoderLayer):
         attention_class = Uniform
 
-    _, weights = Layer(24, 3, 48)(tokens.float(), 'class')
-    assert torch.equal(weights, torch.full((2, 3, 11), 1 / 11))
+    _, maps = Layer(24, 3, 48)(tokens.float(), 'class')
+    assert torch.equal(maps['attention'], torch.full((2, 3, 11), 1 / 11))
 
 
 def test_branches_are_dropped_independently():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...registry import MODELS
 from ...structures import TokenFeatures
-from ...structures.token_features import check_attention_request
+from ...structures.token_features import LayerMaps, check_attention_request
 from ..layers import TokenEncoderLayer
 
 
@@ -143,17 +143,17 @@ class TokenConformer(Conformer):
         tokens = torch.cat(
             (self.cls_token.expand(x.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)), dim=1
         )
-        tokens, attention = self.trans_1(tokens, out_attention)
-        attentions = [attention]
+        tokens, maps = self.trans_1(tokens, out_attention)
+        layer_maps = [maps]
         for block in self.fusion_stages:
-            conv_map, tokens, attention = self._run_stage(block, conv_map, tokens, out_attention)
-            attentions.append(attention)
-        return TokenFeatures.from_tokens(self.trans_norm(tokens), grid, attentions, conv_map)
+            conv_map, tokens, maps = self._run_stage(block, conv_map, tokens, out_attention)
+            layer_maps.append(maps)
+        return TokenFeatures.from_tokens(self.trans_norm(tokens), grid, layer_maps, conv_map)
 
     @staticmethod
     def _run_stage(
         block: ConvTransBlock, conv_map: Tensor, tokens: Tensor, out_attention: str
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor, LayerMaps]:
         """Run one block: features to tokens, the transformer layer, tokens back to features.
 
         The squeeze block prepends the class token of ``tokens``, which the sum then doubles: so does
@@ -161,8 +161,8 @@ class TokenConformer(Conformer):
         """
         conv_map, inner = block.cnn_block(conv_map)
         squeezed = block.squeeze_block(inner, tokens)
-        tokens, attention = block.trans_block(squeezed + tokens, out_attention)
+        tokens, maps = block.trans_block(squeezed + tokens, out_attention)
         height, width = (side // block.down_stride for side in inner.shape[-2:])
         expanded = block.expand_block(tokens, height, width)
         conv_map = block.fusion_block(conv_map, fusion_features=expanded, out_conv2=False)
-        return conv_map, tokens, attention
+        return conv_map, tokens, maps

@@ -177,8 +177,8 @@ class TokenVisionTransformer(VisionTransformer):
             self.out_attention if out_attention is None else out_attention
         )
         tokens, grid = self.embed(x)
-        attentions = []
+        layer_maps = []
         for layer in self.layers:
-            tokens, attention = layer(tokens, out_attention)
-            attentions.append(attention)
-        return TokenFeatures.from_tokens(self.ln1(tokens), grid, attentions)
+            tokens, maps = layer(tokens, out_attention)
+            layer_maps.append(maps)
+        return TokenFeatures.from_tokens(self.ln1(tokens), grid, layer_maps)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
 
-from ...structures.token_features import check_attention_request
+from ...structures.token_features import LayerMaps, check_attention_request
 from .precision import at_least_float32, autocast_off
 
 
@@ -59,20 +59,20 @@ class TokenAttention(MultiheadAttention):
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, out_attention: str
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the attended values (B, H, N, d) and the weights that were asked for.
+    ) -> tuple[Tensor, LayerMaps]:
+        """Return the attended values (B, H, N, d) and the maps that were asked for.
 
-        The weights are (B, H, N) for ``'class'``, (B, H, N, N) for ``'full'``, None for ``'none'``.
+        ``'attention'`` is (B, H, N) for the request ``'class'``, (B, H, N, N) for ``'full'``.
         """
         dropout = self.attn_drop if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
         if out_attention == 'class':
-            return out, self.attention_weights(query[:, :, :1], key).squeeze(2)
+            return out, {'attention': self.attention_weights(query[:, :, :1], key).squeeze(2)}
         if out_attention == 'full':
-            return out, self.attention_weights(query, key)
-        return out, None
+            return out, {'attention': self.attention_weights(query, key)}
+        return out, {}
 
-    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, LayerMaps]:
         """Attend.
 
         Args:
@@ -80,13 +80,13 @@ class TokenAttention(MultiheadAttention):
             out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
 
         Returns:
-            tuple[Tensor, Tensor | None]: Tokens (B, N, D), and the weights as :meth:`attend` gives them.
+            tuple[Tensor, LayerMaps]: Tokens (B, N, D), and the maps as :meth:`attend` gives them.
 
         Raises:
             ValueError: If ``out_attention`` is not one of the three.
         """
         check_attention_request(out_attention)
-        out, attention = self.attend(*self.project_qkv(x), out_attention)
+        out, maps = self.attend(*self.project_qkv(x), out_attention)
         out = self.proj(out.transpose(1, 2).reshape(x.shape[0], x.shape[1], self.embed_dims))
         out = self.out_drop(self.gamma1(self.proj_drop(out)))
-        return out, attention
+        return out, maps

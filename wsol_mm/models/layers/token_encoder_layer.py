@@ -5,6 +5,7 @@ from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
+from ...structures.token_features import LayerMaps
 from .token_attention import TokenAttention
 
 
@@ -85,7 +86,7 @@ class TokenEncoderLayer(TransformerEncoderLayer):
         BaseModule.init_weights(self)
         init_transformer_weights(self)
 
-    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, LayerMaps]:
         """Run the layer.
 
         Args:
@@ -93,9 +94,9 @@ class TokenEncoderLayer(TransformerEncoderLayer):
             out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
 
         Returns:
-            tuple[Tensor, Tensor | None]: Tokens (B, N, D) and the attention weights asked for.
+            tuple[Tensor, LayerMaps]: Tokens (B, N, D) and the maps of the attention.
         """
-        update, attention = self.attn(self.ln1(x), out_attention)
+        update, maps = self.attn(self.ln1(x), out_attention)
         x = x + update
         x = self.ffn(self.ln2(x), identity=x)
-        return x, attention
+        return x, maps
