@@ -67,7 +67,14 @@ class TSCAMHead(LocalizationHead):
         Raises:
             ValueError: If the head has a convolutional classifier and the features no ``conv_map``.
         """
-        logits = self.semantic_conv.pooled(feats.patch_map)
+        return self.add_conv_logits(self.semantic_conv.pooled(feats.patch_map), feats)
+
+    def add_conv_logits(self, logits: Tensor, feats: TokenFeatures) -> Tensor:
+        """Return the logits, (B, C), with those of the convolutional classifier added if there is one.
+
+        Raises:
+            ValueError: If the head has a convolutional classifier and the features no ``conv_map``.
+        """
         if self.conv_fc is None:
             return logits
         if feats.conv_map is None:

@@ -2,17 +2,28 @@
 
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
 from .class_attention import class_token_attention
+from .graph_diffusion import graph_diffusion
+from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
 from .semantic_conv import SemanticConv
+from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
 from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
+    'GridGraph',
     'SemanticConv',
+    'SpatialCalibration',
+    'SpatialCalibrationLayer',
     'TokenAttention',
     'TokenEncoderLayer',
     'attention_rollout',
     'class_token_attention',
+    'graph_diffusion',
+    'grid_graph',
+    'grid_laplacian',
     'init_transformer_weights',
+    'min_max',
+    'neighbour_similarity',
     'rollout_map',
     'rollout_row',
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .layouts import CONFORMER, TIMM_VIT, Layout, describe_names, find_layout
+from .layouts import CONFORMER, SCM_CONFORMER, SCM_VIT, TIMM_VIT, Layout, describe_names, find_layout
 from .sources import unwrap_state_dict
 
 
@@ -27,6 +27,7 @@ class OfficialMethod:
 #: Methods whose checkpoints can be converted. A new method adds one entry.
 OFFICIAL_METHODS: dict[str, OfficialMethod] = {
     'ts-cam': OfficialMethod(layouts=(CONFORMER, TIMM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
+    'scm': OfficialMethod(layouts=(SCM_CONFORMER, SCM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
 }
 
 

@@ -76,6 +76,25 @@ CONFORMER = Layout(
     ),
 )
 
+# SCM's two scalars per calibration layer; everything else is named as in TS-CAM.
+_SCM_RULES: tuple[Rule, ...] = (
+    (r'layers\.(\d+)\.thred', r'head.calibration.layers.\1.threshold'),
+    (r'layers\.(\d+)\.fuse\._loss_rate', r'head.calibration.layers.\1.similarity_scale'),
+)
+_SCM_MARKER = r'layers\.0\.fuse\._loss_rate'
+
+SCM_VIT = Layout(
+    name='SCM on DeiT or ViT (blocks.0.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
+    markers=(*TIMM_VIT.markers, _SCM_MARKER),
+    rules=(*TIMM_VIT.rules, *_SCM_RULES),
+)
+
+SCM_CONFORMER = Layout(
+    name='SCM on Conformer (conv_trans_2.trans_block.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
+    markers=(*CONFORMER.markers, _SCM_MARKER),
+    rules=(*CONFORMER.rules, *_SCM_RULES),
+)
+
 MMENGINE = Layout(
     name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
     markers=(r'backbone\..+',),
@@ -88,7 +107,7 @@ MMENGINE = Layout(
 )
 
 #: All layouts that weights can be loaded from, most specific first.
-LAYOUTS: tuple[Layout, ...] = (MMENGINE, CONFORMER, TIMM_VIT)
+LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, CONFORMER, TIMM_VIT)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:
