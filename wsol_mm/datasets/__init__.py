@@ -5,7 +5,7 @@ from .dataset_problems import DatasetError, DatasetProblems
 from .folder_dataset import FolderDataset
 from .ilsvrc import ILSVRC
 from .localization_dataset import LocalizationDataset
-from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs
+from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs, TenCrop
 from .wsol_metadata import WSOLMetadataDataset
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     'LoadLocalizationMask',
     'LocalizationDataset',
     'PackLocalizationInputs',
+    'TenCrop',
     'WSOLMetadataDataset',
 ]

@@ -4,7 +4,7 @@ dataset_type = 'CUB'
 data_root = 'data/CUB_200_2011'
 
 data_preprocessor = dict(
-    type='ClsDataPreprocessor',
+    type='LocalizationDataPreprocessor',
     # ImageNet statistics in RGB; images are loaded in BGR
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],

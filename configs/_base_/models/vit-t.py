@@ -5,6 +5,9 @@ model = dict(
     backbone=dict(type='TokenVisionTransformer', arch='vit-tiny', img_size=224, drop_path_rate=0.1),
     # These weights were trained on images scaled to [-1, 1].
     data_preprocessor=dict(
-        type='ClsDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5], to_rgb=True
+        type='LocalizationDataPreprocessor',
+        mean=[127.5, 127.5, 127.5],
+        std=[127.5, 127.5, 127.5],
+        to_rgb=True,
     ),
 )

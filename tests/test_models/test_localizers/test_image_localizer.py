@@ -104,7 +104,7 @@ def test_bfloat16_autocast(build_localizer, hybrid):
 def test_default_preprocessor_and_test_step(build_localizer):
     model = build_localizer(data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True))
     assert isinstance(model, ImageClassifier)
-    assert type(model.data_preprocessor).__name__ == 'ClsDataPreprocessor'
+    assert type(model.data_preprocessor).__name__ == 'LocalizationDataPreprocessor'
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
     samples = model.test_step(dict(inputs=[image], data_samples=[DataSample().set_gt_label(2)]))
     normalised = (image.float().flip(0) - 127.5) / 127.5

@@ -1,6 +1,7 @@
 """Transforms that mmcv and mmpretrain lack."""
 
+from .cropping import TenCrop
 from .loading import LoadImageWithPillow, LoadLocalizationMask
 from .packing import PackLocalizationInputs
 
-__all__ = ['LoadImageWithPillow', 'LoadLocalizationMask', 'PackLocalizationInputs']
+__all__ = ['LoadImageWithPillow', 'LoadLocalizationMask', 'PackLocalizationInputs', 'TenCrop']

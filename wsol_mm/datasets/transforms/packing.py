@@ -16,7 +16,8 @@ class PackLocalizationInputs(PackInputs):
 
     **Required keys:** ``img``, ``ori_shape``.
 
-    **Packed:** ``inputs``, the uint8 image (3, h, w); ``data_samples``, a ``DataSample`` with
+    **Packed:** ``inputs``, the uint8 image (3, h, w), or (10, 3, h, w) after ``TenCrop``; ``data_samples``, a
+    ``DataSample`` with
 
     - ``gt_label``: (1,) int64 tensor;
     - ``gt_bboxes``: (N, 4) float64 array from the key ``ori_gt_bboxes``: x0 y0 x1 y1 in pixels of the file on
@@ -76,7 +77,8 @@ class PackLocalizationInputs(PackInputs):
                 'LoadImageWithPillow and in '
                 "the data set (mmcv's LoadImageFromFile applies it with color_type='color')"
             )
-        results['img_shape'] = tuple(results['img'].shape[:2])  # some crops leave (h, w, 3)
+        image = results['img']  # crops of mmcv leave (h, w, 3) as `img_shape`
+        results['img_shape'] = tuple(image.shape[-2:] if image.ndim == 4 else image.shape[:2])
         results['ori_shape'] = tuple(results['ori_shape'][:2])
         packed = super().transform(results)
         sample = packed['data_samples']

@@ -14,6 +14,18 @@ from ...structures import TokenFeatures
 PRED_TOPK = 5
 
 
+def mean_scores(logits: Tensor) -> Tensor:
+    """Return the mean over several crops of their soft-max scores, as for ten-crop classification.
+
+    Args:
+        logits (Tensor): Logits of T crops of B images, (B, T, C).
+
+    Returns:
+        Tensor: (B, C), in float32 or better.
+    """
+    return logits.float().softmax(dim=2).mean(dim=1)
+
+
 class LocalizationHead(ClsHead):
     """Turn :class:`TokenFeatures` into class scores and localization maps.
 
@@ -83,20 +95,25 @@ class LocalizationHead(ClsHead):
         return None
 
     def predict(
-        self, feats: TokenFeatures, data_samples: Sequence[DataSample | None] | None = None
+        self,
+        feats: TokenFeatures,
+        data_samples: Sequence[DataSample | None] | None = None,
+        other_crops: Tensor | None = None,
     ) -> list[DataSample]:
         """Predict classes and localization maps.
 
         Args:
             feats (TokenFeatures): With the attention named in ``predict_attention``.
             data_samples (Sequence[DataSample | None], optional): One per image; new ones if None.
+            other_crops (Tensor, optional): Logits (B, T, C) of further crops of the images. Classes are then
+                ranked by the mean soft-max over ``feats`` and these; maps are those of ``feats`` alone.
 
         Returns:
             list[DataSample]: The samples, with these fields on the CPU, copied once per batch:
 
-            - ``pred_score`` (C): soft-max scores.
-            - ``pred_label`` (1): the class of the largest logit.
-            - ``pred_topk`` (min(5, C)): classes by falling logit.
+            - ``pred_score`` (C): soft-max scores, with ``other_crops`` their mean.
+            - ``pred_label`` (1): the class of the largest logit or mean score.
+            - ``pred_topk`` (min(5, C)): classes by falling logit or mean score.
             - ``loc_maps`` (K, h, w): float32, un-normalised.
             - ``loc_labels`` (K): classes of the maps: the ground-truth class first where it is known,
               then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
@@ -106,6 +123,10 @@ class LocalizationHead(ClsHead):
         batch = logits.shape[0]
         data_samples = [None] * batch if data_samples is None else data_samples
         data_samples = [DataSample() if sample is None else sample for sample in data_samples]
+        if other_crops is None:
+            scores = logits.float().softmax(dim=1)
+        else:
+            logits = scores = mean_scores(torch.cat((logits[:, None], other_crops), dim=1))
         best = logits.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], data_samples)
         maps = self.localization_maps(feats, labels).float().cpu()
@@ -113,7 +134,7 @@ class LocalizationHead(ClsHead):
         if attention is not None:
             attention = attention.float().cpu()
         # Evaluation and pictures work on the CPU: copying here saves them some small copies per image.
-        scores, best, labels = logits.float().softmax(dim=1).cpu(), best.cpu(), labels.cpu()
+        scores, best, labels = scores.cpu(), best.cpu(), labels.cpu()
         for i, sample in enumerate(data_samples):
             sample.set_pred_score(scores[i]).set_pred_label(best[i, :1])
             sample.pred_topk = best[i, :PRED_TOPK]

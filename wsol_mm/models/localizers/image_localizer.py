@@ -7,8 +7,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import CENTER_CROP, NUM_CROPS, TokenFeatures
 from ..weights import load_pretrained
+from .data_preprocessor import LocalizationDataPreprocessor
 
 
 @MODELS.register_module()
@@ -22,7 +23,7 @@ class ImageLocalizer(ImageClassifier):
             :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or
             ``timm://<model name>``. They are loaded by :meth:`init_weights`, so never for a test.
         train_cfg (dict, optional): Batch augmentations, as in mmpretrain.
-        data_preprocessor (dict, optional): mmpretrain's ``ClsDataPreprocessor`` if None or untyped.
+        data_preprocessor (dict, optional): ``LocalizationDataPreprocessor`` if None or untyped.
         init_cfg (dict, optional): Initialisation config.
     """
 
@@ -35,6 +36,8 @@ class ImageLocalizer(ImageClassifier):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        if data_preprocessor is None or isinstance(data_preprocessor, dict):
+            data_preprocessor = {'type': 'wsol_mm.LocalizationDataPreprocessor', **(data_preprocessor or {})}
         # Built here, so that names of wsol_mm are found without a default scope too.
         super().__init__(
             backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone),
@@ -59,7 +62,15 @@ class ImageLocalizer(ImageClassifier):
             inputs (Tensor): Normalised images.
             out_attention (str, optional): ``'none'``, ``'class'`` or ``'full'``; what the head needs for
                 its logits if None.
+
+        Raises:
+            ValueError: If ``inputs`` has another shape.
         """
+        if inputs.dim() != 4:
+            raise ValueError(
+                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
+                'crops (B, 10, 3, H, W) at test time alone'
+            )
         out_attention = self.head.loss_attention if out_attention is None else out_attention
         return self.backbone(inputs, out_attention=out_attention)
 
@@ -68,5 +79,33 @@ class ImageLocalizer(ImageClassifier):
         return self.head.loss(self.extract_feat(inputs, self.head.loss_attention), data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
-        """Return data samples with scores and localization maps (see :class:`LocalizationHead`)."""
-        return self.head.predict(self.extract_feat(inputs, self.head.predict_attention), data_samples)
+        """Return data samples with scores and localization maps (see :class:`LocalizationHead`).
+
+        Args:
+            inputs (Tensor): Normalised images (B, 3, H, W), or ten crops of each (B, 10, 3, H, W) from
+                ``TenCrop``. Of crops, the mean of the soft-max scores ranks the classes, and the centre crop
+                alone gives the maps. Every crop passes the backbone once; only the centre crops pay for the
+                attention that maps need.
+            data_samples (Sequence[DataSample], optional): One per image; new ones if None.
+
+        Raises:
+            ValueError: If ``inputs`` has another shape, or its colours have been left swapped.
+        """
+        if inputs.dim() != 5:
+            return self.head.predict(self.extract_feat(inputs, self.head.predict_attention), data_samples)
+        if inputs.shape[1] != NUM_CROPS:
+            raise ValueError(
+                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W) and '
+                f'{NUM_CROPS} crops of each (B, {NUM_CROPS}, 3, H, W)'
+            )
+        if getattr(self.data_preprocessor, 'to_rgb', False) and not isinstance(
+            self.data_preprocessor, LocalizationDataPreprocessor
+        ):
+            raise ValueError(
+                f'{type(self.data_preprocessor).__name__} does not turn the colours of crops into RGB; '
+                "accepted with TenCrop is data_preprocessor=dict(type='LocalizationDataPreprocessor', ...)"
+            )
+        others = [i for i in range(NUM_CROPS) if i != CENTER_CROP]
+        logits = self.head(self.extract_feat(inputs[:, others].flatten(0, 1)))
+        centre = self.extract_feat(inputs[:, CENTER_CROP], self.head.predict_attention)
+        return self.head.predict(centre, data_samples, other_crops=logits.unflatten(0, (-1, len(others))))
