@@ -1,0 +1,162 @@
+"""The models against the explicit-attention forms: logits, losses, maps and gradients, through the converters."""
+
+from wsol_mm.models.weights import convert_state_dict
+from wsol_mm.registry import MODELS
+
+import pytest
+import torch
+from explicit_attention import METHODS, explicit_form
+from mmpretrain.structures import DataSample
+from torch import nn
+
+# Image size, patch size, depth, heads, width of a head, classes.
+SHAPES = {
+    '14x14': ((56, 56), 4, 3, 3, 8, 5),
+    '24x24': ((96, 96), 4, 2, 2, 8, 3),
+    'patch-8': ((56, 56), 8, 4, 5, 4, 4),
+    'wide': ((24, 40), 4, 2, 4, 4, 7),
+    'high': ((40, 16), 8, 4, 2, 6, 3),
+}
+HEADS = {
+    'ts-cam': dict(type='TSCAMHead'),
+    'scm': dict(type='SCMHead'),
+}
+BATCH = 3
+
+
+def random_weights(model: nn.Module, head_width: int) -> None:
+    """Give every parameter a random value, large enough for uneven attention."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad or parameter.numel() == 1:
+                continue  # a constant filter; scalars with a range, changed below
+            parameter.normal_(std=0.3)
+            if 'norm' in name and name.endswith('weight'):
+                parameter.add_(1)
+        for name, parameter in model.named_parameters():
+            if parameter.numel() == 1:
+                parameter.mul_(0.9 + 0.1 * torch.rand(1))
+
+
+def build_pair(method: str, shape: str, **head):
+    """Return our model and the explicit form of it in float64, with the same weights."""
+    img_size, patch_size, depth, heads, head_width, num_classes = SHAPES[shape]
+    dims = heads * head_width
+    backbone = 'TokenVisionTransformer'
+    ours = MODELS.build(
+        dict(
+            type='ImageLocalizer',
+            backbone=dict(
+                type=backbone,
+                arch=dict(
+                    embed_dims=dims, num_layers=depth, num_heads=heads, feedforward_channels=2 * dims + 4
+                ),
+                img_size=img_size,
+                patch_size=patch_size,
+            ),
+            head=dict(num_classes=num_classes, in_channels=dims, **{**HEADS[method], **head}),
+        )
+    ).double()
+    explicit = explicit_form(ours).double()
+    random_weights(explicit, head_width)
+    ours.load_state_dict(convert_state_dict(method, explicit.state_dict()), strict=True)
+    images = torch.randn(BATCH, 3, *img_size, dtype=torch.float64)
+    labels = torch.randint(num_classes, (BATCH,))
+    return ours, explicit, images, labels
+
+
+def close(ours: torch.Tensor, explicit: torch.Tensor, tolerance: float = 1e-9) -> None:
+    """Check the largest difference, relative to the largest value."""
+    assert ours.shape == explicit.shape
+    scale = explicit.abs().max()
+    assert (ours - explicit).abs().max() <= tolerance * scale, (ours - explicit).abs().max() / scale
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('method', HEADS)
+def test_test_time(method, shape):
+    ours, explicit, images, labels = build_pair(method, shape)
+    ours.eval(), explicit.eval()
+    with torch.no_grad():
+        feats = ours.extract_feat(images, ours.head.predict_attention)
+        logits, maps = explicit.predict(images)
+        close(ours.head(feats), logits)
+        if ours.head.class_agnostic:
+            close(ours.head.localization_maps(feats, labels[:, None]), maps)
+            return
+        wanted = torch.stack((labels, logits.argmax(dim=1), logits.argmin(dim=1)), dim=1)
+        expected = maps[torch.arange(BATCH)[:, None], wanted]
+        close(ours.head.localization_maps(feats, wanted), expected)
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('method', HEADS)
+def test_losses_and_gradients(method, shape):
+    ours, explicit, images, labels = build_pair(method, shape)
+    ours.train(), explicit.train()
+    samples = [DataSample().set_gt_label(label) for label in labels.tolist()]
+    found = ours.loss(images, samples)
+    expected = explicit.losses(images, labels)
+    total = sum(value for name, value in found.items() if 'loss' in name)
+    close(total, sum(expected.values()))
+    total.backward()
+    sum(expected.values()).backward()
+    gradients = {name: value.grad for name, value in explicit.named_parameters() if value.requires_grad}
+    # The class token of the last block reaches nothing but the attention rows; every parameter has a gradient.
+    assert all(gradient is not None for gradient in gradients.values())
+    converted = convert_state_dict(method, gradients)
+    parameters = {name: value for name, value in ours.named_parameters() if value.requires_grad}
+    assert set(converted) == set(parameters)
+    scale = max(gradient.abs().max() for gradient in converted.values())
+    for name, gradient in converted.items():
+        difference = (parameters[name].grad - gradient).abs().max()
+        # Biases of keys have no true gradient: compared with the largest gradient of all, too.
+        assert difference <= 1e-8 * gradient.abs().max() + 1e-11 * scale, name
+
+
+def test_maps_are_of_every_kind():
+    """The random weights make uneven attention, or the comparisons would say little."""
+    _, explicit, images, _ = build_pair('ts-cam', '14x14')
+    _, attentions = explicit.encode(images)
+    attention = torch.stack(attentions)
+    assert attention.shape == (3, BATCH, 3, 197, 197)
+    assert attention.max() > 10 / 197
+    torch.testing.assert_close(attention.sum(dim=-1), torch.ones(3, BATCH, 3, 197, dtype=torch.float64))
+
+
+def test_drop_path_rates():
+    ours, _, _, _ = build_pair('ts-cam', 'patch-8')
+    explicit = type(explicit_form(ours))(num_classes=2, depth=4, drop_path_rate=0.3)
+    assert [block.drop_path_rate for block in explicit.blocks] == pytest.approx([0, 0.1, 0.2, 0.3])
+    explicit = METHODS['TSCAMHead'].form(
+        num_classes=2,
+        img_size=(8, 8),
+        patch_size=4,
+        embed_dims=4,
+        depth=2,
+        num_heads=1,
+        drop_path_rate=1 - 1e-9,
+    )
+    images = torch.randn(2, 3, 8, 8)
+    # All but nothing of the last block is kept in training, and all of it at test time.
+    tokens = explicit.blocks[0](explicit.tokens(images))[0]
+    assert torch.equal(explicit.blocks[1](tokens)[0], tokens)
+    assert not torch.equal(explicit.eval().blocks[1](tokens)[0], tokens)
+
+
+def test_refused_inputs():
+    ours, explicit, _, _ = build_pair('ts-cam', '14x14')
+    with pytest.raises(ValueError, match=r'images must be \(56, 56\) \(h, w\), got \(64, 56\)'):
+        explicit.predict(torch.zeros(1, 3, 64, 56))
+    ours.head = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match='the head is Linear; explicit forms are there for TSCAMHead'):
+        explicit_form(ours)
+
+
+def test_dropout_is_refused(build_localizer):
+    with pytest.raises(ValueError, match='dropout rates'):
+        explicit_form(build_localizer(backbone=dict(drop_rate=0.1)))
+
+
+def test_hybrid_backbones_have_none(build_localizer):
+    assert explicit_form(build_localizer(hybrid=True)) is None

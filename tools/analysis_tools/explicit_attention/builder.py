@@ -1,0 +1,92 @@
+"""The explicit form of a model of wsol_mm."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wsol_mm.models.backbones import TokenVisionTransformer
+from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.localizers import ImageLocalizer
+
+from .lctr import ExplicitLCTR
+from .sat import ExplicitSAT
+from .scm import ExplicitSCM
+from .ts_cam import ExplicitTSCAM
+from .vit import ExplicitViT
+
+
+class Method(NamedTuple):
+    """Explicit form of one method.
+
+    Attributes:
+        name (str): Of the method, as the converter of published checkpoints calls it.
+        form (type[ExplicitViT]): Its explicit form.
+        settings (Callable): From a built localizer to the further arguments of the form.
+    """
+
+    name: str
+    form: type[ExplicitViT]
+    settings: Callable[[ImageLocalizer], dict]
+
+
+def _no_settings(localizer: ImageLocalizer) -> dict:
+    return {}
+
+
+def _scm_settings(localizer: ImageLocalizer) -> dict:
+    return {'iterations': [layer.iterations for layer in localizer.head.calibration.layers]}
+
+
+#: By the type of the head.
+METHODS: dict[str, Method] = {
+    'TSCAMHead': Method('ts-cam', ExplicitTSCAM, _no_settings),
+    'SCMHead': Method('scm', ExplicitSCM, _scm_settings),
+}
+
+
+def method_of(head: LocalizationHead) -> Method:
+    """Return the method of a head.
+
+    Raises:
+        ValueError: If it has no explicit form.
+    """
+    name = type(head).__name__
+    if name not in METHODS:
+        raise ValueError(f'the head is {name}; explicit forms are there for {", ".join(METHODS)}')
+    return METHODS[name]
+
+
+def explicit_form(localizer: ImageLocalizer) -> ExplicitViT | None:
+    """Build the explicit form of a model, with weights of its own.
+
+    Args:
+        localizer (ImageLocalizer): A built model; its sizes and settings are read.
+
+    Returns:
+        ExplicitViT | None: The form; None for a hybrid backbone, which has none.
+
+    Raises:
+        ValueError: If there is none of the head's method, or the backbone drops activations.
+    """
+    method = method_of(localizer.head)
+    backbone = localizer.backbone
+    if not isinstance(backbone, TokenVisionTransformer):
+        return None
+    attention = [layer.attn for layer in backbone.layers]
+    drops = {backbone.drop_after_pos.p, *(layer.attn_drop for layer in attention)}
+    drops |= {layer.proj_drop.p for layer in attention}
+    if drops != {0.0}:
+        raise ValueError(f'dropout rates {sorted(drops)} in the backbone; explicit forms have none')
+    return method.form(
+        num_classes=localizer.head.num_classes,
+        img_size=backbone.img_size,
+        patch_size=backbone.patch_embed.projection.kernel_size[0],
+        embed_dims=backbone.embed_dims,
+        depth=backbone.num_layers,
+        num_heads=attention[0].num_heads,
+        hidden_dims=backbone.arch_settings['feedforward_channels'],
+        norm_eps=backbone.ln1.eps,
+        qk_scale=attention[0].scale,
+        qkv_bias=attention[0].qkv.bias is not None,
+        drop_path_rate=getattr(attention[-1].out_drop, 'drop_prob', 0.0),
+        **method.settings(localizer),
+    )
