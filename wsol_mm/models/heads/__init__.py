@@ -1,7 +1,8 @@
 """Localization heads, one file per method."""
 
 from .localization_head import LocalizationHead
+from .sat_head import SATHead
 from .scm_head import SCMHead
 from .ts_cam_head import TSCAMHead
 
-__all__ = ['LocalizationHead', 'SCMHead', 'TSCAMHead']
+__all__ = ['LocalizationHead', 'SATHead', 'SCMHead', 'TSCAMHead']

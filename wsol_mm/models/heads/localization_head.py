@@ -52,6 +52,8 @@ class LocalizationHead(ClsHead):
     predict_attention: str = 'class'
     #: Whether one map serves all classes; its label is then -1.
     class_agnostic: bool = False
+    #: Whether a training may start with the bias of a plain classifier, where its shape fits.
+    inherits_classifier: bool = True
 
     def __init__(
         self,

@@ -2,22 +2,33 @@
 
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
 from .class_attention import class_token_attention
+from .gaussian_filter import GaussianFilter, gaussian_kernel
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
 from .semantic_conv import SemanticConv
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
+from .spatial_query_attention import (
+    SpatialQueryAttention,
+    SpatialQueryEncoderLayer,
+    fused_spatial_mask,
+)
 from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
+    'GaussianFilter',
     'GridGraph',
     'SemanticConv',
     'SpatialCalibration',
     'SpatialCalibrationLayer',
+    'SpatialQueryAttention',
+    'SpatialQueryEncoderLayer',
     'TokenAttention',
     'TokenEncoderLayer',
     'attention_rollout',
     'class_token_attention',
+    'fused_spatial_mask',
+    'gaussian_kernel',
     'graph_diffusion',
     'grid_graph',
     'grid_laplacian',

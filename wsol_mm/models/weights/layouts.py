@@ -76,6 +76,18 @@ CONFORMER = Layout(
     ),
 )
 
+# SAT names its position `loc_embed` and keeps the kernel of its normalization loss as a weight.
+SAT_VIT = Layout(
+    name='SAT (blocks.0.attn.qkv.weight, ..., loc_token)',
+    markers=(*TIMM_VIT.markers, r'loc_token', r'loc_embed'),
+    rules=(
+        *TIMM_VIT.rules,
+        (r'loc_token', r'backbone.spatial_token'),
+        (r'loc_embed', r'backbone.spatial_pos_embed'),
+        (r'weight', r'head.normalization_loss.filter.kernel'),
+    ),
+)
+
 # SCM's two scalars per calibration layer; everything else is named as in TS-CAM.
 _SCM_RULES: tuple[Rule, ...] = (
     (r'layers\.(\d+)\.thred', r'head.calibration.layers.\1.threshold'),
@@ -107,7 +119,7 @@ MMENGINE = Layout(
 )
 
 #: All layouts that weights can be loaded from, most specific first.
-LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, CONFORMER, TIMM_VIT)
+LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, CONFORMER, TIMM_VIT)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from .layouts import LAYOUTS, describe_names, find_layout
+from .layouts import LAYOUTS, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
@@ -36,9 +36,10 @@ def load_pretrained(
 ) -> LoadReport:
     """Fill a localizer with pretrained weights.
 
-    The layout is recognised by its names. A classifier is left out only if its shape differs, as the
+    The layout is recognised by its names. A classifier is left out only if its shape differs, as most
     published methods do: with 1000 classes an ImageNet checkpoint gives the semantic convolution its
-    classifier's bias (TS-CAM, section 2.1). The position embedding is interpolated if the patch grid
+    classifier's bias (TS-CAM, section 2.1). A head with ``inherits_classifier=False`` takes nothing of a
+    plain classifier. The position embedding is interpolated if the patch grid
     differs. What was loaded, skipped and left fresh is logged, one line each.
 
     Args:
@@ -63,11 +64,12 @@ def load_pretrained(
     chosen: dict[str, Tensor] = {}
     skipped: list[str] = []
     misfits: list[str] = []
+    takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
     for name, value in theirs.items():
         target = layout.rename(name)
         if target == _POS_EMBED and target in own:
             value = _fit_pos_embed(value, model.backbone, 'dist_token' in _last_parts(theirs), checkpoint)
-        if target not in own:
+        if target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
             chosen[target] = value
@@ -88,6 +90,14 @@ def load_pretrained(
     logger.info(f'Skipped {len(report.skipped)} entries of the file: {_all_names(report.skipped)}')
     logger.info(f'Left fresh {len(report.fresh)} entries of the model: {_all_names(report.fresh)}')
     return report
+
+
+def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
+    """Return whether the head of a file is linear: no head of this package is."""
+    return any(
+        layout.rename(name) == 'head.semantic_conv.weight' and value.dim() == 2
+        for name, value in weights.items()
+    )
 
 
 def _all_names(names: Iterable[str]) -> str:

@@ -1,0 +1,82 @@
+"""Head of SAT: spatial-aware token (Wu et al., ICCV 2023)."""
+
+from collections.abc import Sequence
+
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import TokenFeatures
+from ..layers import SemanticConv, fused_spatial_mask
+from .localization_head import LocalizationHead
+
+
+@MODELS.register_module()
+class SATHead(LocalizationHead):
+    """Classifies the patch tokens, and reads the map from the masks of the spatial token.
+
+    The logits are the spatial means of a 3x3 convolution on the patch tokens. The localization map is
+    the mean of the backbone's spatial masks, one for all classes. Training adds two regularisers on
+    that map. The backbone is a :class:`SpatialTokenTransformer`; where its masks meet the features
+    is its matter.
+
+    Args:
+        num_classes (int): Number of classes C.
+        in_channels (int): Width D of the tokens.
+        area_loss (dict, optional): Area regulariser; :class:`BatchAreaLoss` with the area of CUB,
+            0.25, if None.
+        normalization_loss (dict, optional): Second regulariser; :class:`NormalizationLoss` if None.
+        **kwargs: Further arguments of :class:`LocalizationHead`.
+    """
+
+    loss_attention = 'none'
+    predict_attention = 'none'
+    class_agnostic = True
+    inherits_classifier = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        area_loss: dict | None = None,
+        normalization_loss: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        self.semantic_conv = SemanticConv(in_channels, num_classes)
+        self.area_loss = MODELS.build({'type': 'BatchAreaLoss', **(area_loss or {})})
+        self.normalization_loss = MODELS.build({'type': 'NormalizationLoss', **(normalization_loss or {})})
+
+    def forward(self, feats: TokenFeatures) -> Tensor:
+        """Return the logits, (B, C), in training and at test time alike."""
+        return self.semantic_conv.pooled(feats.patch_map)
+
+    def loss(self, feats: TokenFeatures, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+        """Return the losses of a batch.
+
+        Args:
+            feats (TokenFeatures): With ``spatial_mask``.
+            data_samples (Sequence[DataSample]): With ``gt_label``.
+            **kwargs: Passed to the classification loss.
+
+        Returns:
+            dict[str, Tensor]: ``loss`` (classification), ``loss_area``, ``loss_norm``, which training
+            adds up, and ``mean_area``, the mean area of the maps of the batch, for the log.
+
+        Raises:
+            ValueError: If the features carry no spatial mask.
+        """
+        maps = fused_spatial_mask(feats)
+        losses = super().loss(feats, data_samples, **kwargs)
+        losses['loss_area'] = self.area_loss(maps)
+        losses['loss_norm'] = self.normalization_loss(maps)
+        losses['mean_area'] = maps.detach().mean()
+        return losses
+
+    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return the mean of the spatial masks, (B, 1, h, w); ``labels`` are not used.
+
+        Raises:
+            ValueError: If the features carry no spatial mask.
+        """
+        return fused_spatial_mask(feats)[:, None]

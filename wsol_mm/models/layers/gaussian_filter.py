@@ -1,0 +1,54 @@
+"""The smoothing kernel of SAT's normalization loss."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .precision import at_least_float32, autocast_off
+
+
+def gaussian_kernel(size: int, sigmas: float) -> Tensor:
+    """Return a normalised Gaussian kernel, (size, size), float64.
+
+    The normal distribution is cut at ``sigmas`` standard deviations to each side, its mass is
+    collected in ``size`` bins, and the kernel is the square root of the outer product of the bins
+    (SAT, section 2.3). The square root makes it wider than the Gaussian of the bins.
+
+    Args:
+        size (int): Side of the kernel, odd.
+        sigmas (float): Where the distribution is cut.
+
+    Raises:
+        ValueError: If ``size`` is not odd and positive, or ``sigmas`` not positive.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f'size must be odd and positive, got {size}')
+    if sigmas <= 0:
+        raise ValueError(f'sigmas must be positive, got {sigmas}')
+    half_bin = (2 * sigmas + 1) / size / 2
+    edges = torch.linspace(-sigmas - half_bin, sigmas + half_bin, size + 1, dtype=torch.float64)
+    bins = (torch.erf(edges / math.sqrt(2)) / 2).diff()
+    kernel = torch.outer(bins, bins).sqrt()
+    return kernel / kernel.sum()
+
+
+class GaussianFilter(nn.Module):
+    """Convolution of single-channel maps with :func:`gaussian_kernel`, zeros beyond the border.
+
+    Args:
+        size (int): Side of the kernel, odd.
+        sigmas (float): See :func:`gaussian_kernel`.
+    """
+
+    def __init__(self, size: int = 3, sigmas: float = 6.0) -> None:
+        super().__init__()
+        self.register_buffer('kernel', gaussian_kernel(size, sigmas).float()[None, None])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Filter maps (B, h, w), in float32 or better; near the border they are damped."""
+        with autocast_off(maps):
+            maps = at_least_float32(maps)
+            padding = self.kernel.shape[-1] // 2
+            return F.conv2d(maps[:, None], self.kernel.to(maps.dtype), padding=padding).squeeze(1)

@@ -1,0 +1,97 @@
+"""Attention that the spatial token masks (SAT, Wu et al., ICCV 2023)."""
+
+import torch
+from torch import Tensor
+
+from ...structures import TokenFeatures
+from ...structures.token_features import LayerMaps
+from .precision import at_least_float32, autocast_off
+from .token_attention import TokenAttention
+from .token_encoder_layer import TokenEncoderLayer
+
+
+class SpatialQueryAttention(TokenAttention):
+    """Self-attention weighted by the foreground probability of every key.
+
+    The last token, the spatial token, gives each key a probability (:meth:`spatial_mask`). The
+    soft-max attention of all queries is multiplied by it, key by key, without re-normalising: rows no
+    longer sum to 1. As (P * m) V = P (m * V), the values are scaled instead and the attention stays
+    fused. Weights that are asked for with ``out_attention`` are those before the mask.
+
+    Args:
+        embed_dims (int): Embedding dimension.
+        num_heads (int): Number of heads.
+        masked (bool): Whether to mask; if not, this is :class:`TokenAttention`.
+        **kwargs: Further arguments of :class:`TokenAttention`.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, masked: bool = True, **kwargs) -> None:
+        super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
+        self.masked = masked
+
+    def spatial_mask(self, query: Tensor, key: Tensor) -> Tensor:
+        """Return the sigmoid of the spatial token's scaled q k^T, averaged over the heads before it.
+
+        The mean over the heads of their products is one product over the whole width.
+
+        Args:
+            query (Tensor): (B, H, N, d), the spatial token last.
+            key (Tensor): (B, H, N, d).
+
+        Returns:
+            Tensor: (B, N), in float32 or better, one probability for every key: class token, patches,
+            spatial token.
+        """
+        with autocast_off(query):
+            spatial = at_least_float32(query[:, :, -1]).flatten(1) * (self.scale / self.num_heads)
+            keys = at_least_float32(key).transpose(1, 2).flatten(2)
+            return torch.einsum('bnc,bc->bn', keys, spatial).sigmoid()
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, out_attention: str
+    ) -> tuple[Tensor, LayerMaps]:
+        """Return the attended values (B, H, N, d) and the maps, with ``'spatial_mask'`` (B, N)."""
+        if not self.masked:
+            return super().attend(query, key, value, out_attention)
+        mask = self.spatial_mask(query, key)
+        value = value * mask[:, None, :, None].to(value.dtype)
+        out, maps = super().attend(query, key, value, out_attention)
+        return out, {**maps, 'spatial_mask': mask}
+
+
+class SpatialQueryEncoderLayer(TokenEncoderLayer):
+    """Encoder layer on :class:`SpatialQueryAttention`.
+
+    Args:
+        *args: Arguments of :class:`TokenEncoderLayer`.
+        masked (bool): Whether the spatial token masks the attention.
+        **kwargs: Arguments of :class:`TokenEncoderLayer`.
+    """
+
+    attention_class = SpatialQueryAttention
+
+    def __init__(self, *args, masked: bool = True, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.attn.masked = masked
+
+
+def fused_spatial_mask(feats: TokenFeatures) -> Tensor:
+    """Return the mean over the masked layers of the spatial masks of the patches.
+
+    Args:
+        feats (TokenFeatures): Of a backbone with a spatial token.
+
+    Returns:
+        Tensor: (B, h, w), in (0, 1).
+
+    Raises:
+        ValueError: If the features carry no spatial mask.
+    """
+    if feats.spatial_mask is None:
+        raise ValueError(
+            'the features carry no spatial_mask: the backbone must have a spatial token '
+            '(SpatialTokenTransformer)'
+        )
+    height, width = feats.grid
+    patches = feats.spatial_mask[..., 1 : 1 + height * width]
+    return patches.mean(dim=1).unflatten(-1, (height, width))
