@@ -12,8 +12,8 @@ class TenCrop(BaseTransform):
     """Cut ten crops out of an image: the four corners and the centre, of the image and of its mirror image.
 
     The order is that of torchvision's ``TenCrop``: top left, top right, bottom left, bottom right, centre,
-    then the same five places of the mirror image. The crop of index 4 (``wsol_mm.structures.CENTER_CROP``) is the
-    one that ``CenterCrop`` makes. A test transform, to be put last before ``PackLocalizationInputs``;
+    then the same five places of the mirror image. The crop of index 4 (``wsol_mm.structures.CENTER_CROP``) is
+    the one that ``CenterCrop`` makes. A test transform, to be put last before ``PackLocalizationInputs``;
     ``ImageLocalizer`` takes the mean of the ten soft-max vectors for classification, and the maps from the
     centre crop alone, so that boxes are measured as with ``CenterCrop``.
 

@@ -10,6 +10,7 @@ from ...registry import MODELS
 from ...structures import CENTER_CROP, NUM_CROPS, TokenFeatures
 from ..weights import load_pretrained
 from .data_preprocessor import LocalizationDataPreprocessor
+from .freezing import freeze_parameters, frozen_batch_norms
 
 
 @MODELS.register_module()
@@ -25,6 +26,15 @@ class ImageLocalizer(ImageClassifier):
         train_cfg (dict, optional): Batch augmentations, as in mmpretrain.
         data_preprocessor (dict, optional): ``LocalizationDataPreprocessor`` if None or untyped.
         init_cfg (dict, optional): Initialisation config.
+        frozen (Sequence[str]): Shell patterns for the names of parameters that are not trained, e.g.
+            ``'backbone.layers.[0-8].*'`` (see :func:`freeze_parameters`). They keep their initial or
+            pretrained values, get no gradient and no weight decay. Batch normalisation whose parameters are
+            all frozen uses its running statistics in training, too, and keeps them; dropout and stochastic
+            depth of frozen layers stay active, because they regularise what is trained behind them (set
+            their rates to 0 to be without).
+
+    Raises:
+        ValueError: If a pattern of ``frozen`` matches no parameter, or they match all.
     """
 
     def __init__(
@@ -35,6 +45,7 @@ class ImageLocalizer(ImageClassifier):
         train_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        frozen: Sequence[str] = (),
     ) -> None:
         if data_preprocessor is None or isinstance(data_preprocessor, dict):
             data_preprocessor = {'type': 'wsol_mm.LocalizationDataPreprocessor', **(data_preprocessor or {})}
@@ -47,6 +58,7 @@ class ImageLocalizer(ImageClassifier):
             init_cfg=init_cfg,
         )
         self.pretrained = pretrained
+        self.frozen = freeze_parameters(self, frozen)
 
     def init_weights(self) -> None:
         """Initialise all weights, then load ``pretrained``."""
@@ -54,6 +66,14 @@ class ImageLocalizer(ImageClassifier):
         super().init_weights()
         if first_time and self.pretrained is not None:
             load_pretrained(self, self.pretrained)
+
+    def train(self, mode: bool = True) -> 'ImageLocalizer':
+        """Set the mode; frozen batch normalisations stay in evaluation mode."""
+        super().train(mode)
+        if mode and self.frozen:
+            for module in frozen_batch_norms(self):
+                module.eval()
+        return self
 
     def extract_feat(self, inputs: Tensor, out_attention: str | None = None) -> TokenFeatures:
         """Return the backbone's features of images (B, 3, H, W).

@@ -1,0 +1,60 @@
+"""Freezing of parameters by their names."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Switch off the gradients of the parameters whose names match a pattern.
+
+    Args:
+        model (nn.Module): The model.
+        patterns (Sequence[str]): Shell patterns for whole names: ``*`` stands for anything, dots too, ``?``
+            for one character, ``[0-8]`` for one of these, ``[!0-8]`` for none of these.
+
+    Returns:
+        list[str]: Names of the frozen parameters.
+
+    Raises:
+        ValueError: If a pattern matches no parameter, or no parameter is left to train.
+        TypeError: If ``patterns`` is a string, which would be taken for many patterns of one character.
+    """
+    if isinstance(patterns, str):
+        raise TypeError(f'frozen is the string {patterns!r}; accepted is a list of patterns')
+    parameters = dict(model.named_parameters())
+    frozen = set()
+    for pattern in patterns:
+        matched = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not matched:
+            raise ValueError(
+                f'frozen: {pattern!r} matches no parameter; accepted are patterns of names such as '
+                f'{list(parameters)[:3]} ... {list(parameters)[-2:]}'
+            )
+        frozen.update(matched)
+    if len(frozen) == len(parameters):
+        raise ValueError(
+            f'frozen: {list(patterns)!r} match all {len(parameters)} parameters; none is trained'
+        )
+    for name in frozen:
+        parameters[name].requires_grad_(False)
+    return [name for name in parameters if name in frozen]
+
+
+def frozen_batch_norms(model: nn.Module) -> list[nn.Module]:
+    """Find the batch normalisations whose own parameters are all frozen.
+
+    Args:
+        model (nn.Module): The model.
+
+    Returns:
+        list[nn.Module]: These layers; not those without parameters.
+    """
+    found = []
+    for module in model.modules():
+        own = list(module.parameters(recurse=False)) if isinstance(module, _BatchNorm) else []
+        if own and not any(parameter.requires_grad for parameter in own):
+            found.append(module)
+    return found
