@@ -2,9 +2,16 @@
 
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
 from .class_attention import class_token_attention
+from .cue_digging import CueDigging
 from .gaussian_filter import GaussianFilter, gaussian_kernel
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
+from .per_sample_conv import per_sample_conv
+from .relational_patch_attention import (
+    propagate_class_row,
+    relational_patch_attention,
+    relational_patch_maps,
+)
 from .semantic_conv import SemanticConv
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
 from .spatial_query_attention import (
@@ -16,6 +23,7 @@ from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
+    'CueDigging',
     'GaussianFilter',
     'GridGraph',
     'SemanticConv',
@@ -35,6 +43,10 @@ __all__ = [
     'init_transformer_weights',
     'min_max',
     'neighbour_similarity',
+    'per_sample_conv',
+    'propagate_class_row',
+    'relational_patch_attention',
+    'relational_patch_maps',
     'rollout_map',
     'rollout_row',
 ]

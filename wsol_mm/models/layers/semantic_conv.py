@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .per_sample_conv import per_sample_conv
 from .precision import at_least_float32, autocast_off
 
 
@@ -41,15 +42,9 @@ class SemanticConv(nn.Conv2d):
         Returns:
             Tensor: (B, K, h, w).
         """
-        batch, wanted = labels.shape
-        height, width = x.shape[-2:]
         with autocast_off(x):
-            x = at_least_float32(x).flatten(2)
-            # Every kernel offset is a 1x1 product (K*9 rows); `fold` shifts and adds them. It adds
-            # towards the offset, a convolution reads from it: hence the flipped kernel.
-            kernels = self.weight[labels].to(x.dtype).flip(3, 4).permute(0, 1, 3, 4, 2)
-            products = kernels.reshape(batch, wanted * 9, -1) @ x
-            maps = F.fold(products, (height, width), kernel_size=3, padding=1)
+            x = at_least_float32(x)
+            maps = per_sample_conv(x, self.weight[labels].to(x.dtype))
             if self.bias is None:
                 return maps
             return maps + self.bias[labels].to(x.dtype)[..., None, None]

@@ -6,15 +6,16 @@ from torch import Tensor
 
 from ...structures.token_features import LayerMaps, check_attention_request
 from .precision import at_least_float32, autocast_off
+from .relational_patch_attention import relational_patch_attention
 
 
 class TokenAttention(MultiheadAttention):
     """Multi-head self-attention with optional attention weights.
 
-    The output always comes from the fused attention, which never holds an N x N matrix. Attention
-    weights are computed beside it, only when asked for: one extra query row for ``'class'`` (linear
-    in the number of tokens), the whole matrix for ``'full'``. Both are differentiable and are taken
-    before attention dropout.
+    The output comes from the fused attention, which never holds an N x N matrix. Attention weights are
+    computed beside it, only when asked for: one extra query row for ``'class'`` (linear in the number
+    of tokens), the whole matrix for ``'full'``. For ``'propagated'`` the weights of a few images exist
+    at a time, and serve the output too. All are differentiable and are taken before attention dropout.
 
     Subclasses change :meth:`attention_weights` (other weights for the map) or :meth:`attend` (other
     features too).
@@ -62,9 +63,17 @@ class TokenAttention(MultiheadAttention):
     ) -> tuple[Tensor, LayerMaps]:
         """Return the attended values (B, H, N, d) and the maps that were asked for.
 
-        ``'attention'`` is (B, H, N) for the request ``'class'``, (B, H, N, N) for ``'full'``.
+        ``'attention'`` is (B, H, N) for the requests ``'class'`` and ``'propagated'``, (B, H, N, N) for
+        ``'full'``; ``'propagated'`` is (B, N), see :func:`propagate_class_row`.
         """
         dropout = self.attn_drop if self.training else 0.0
+        if out_attention == 'propagated':
+            out, row, propagated = relational_patch_attention(query, key, value, self.attention_weights)
+            maps = {'attention': row, 'propagated': propagated}
+            if not dropout:
+                return out, maps
+            out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
+            return out, maps
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
         if out_attention == 'class':
             return out, {'attention': self.attention_weights(query[:, :, :1], key).squeeze(2)}
@@ -77,13 +86,13 @@ class TokenAttention(MultiheadAttention):
 
         Args:
             x (Tensor): Tokens, (B, N, D), class token first.
-            out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
+            out_attention (str): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
 
         Returns:
             tuple[Tensor, LayerMaps]: Tokens (B, N, D), and the maps as :meth:`attend` gives them.
 
         Raises:
-            ValueError: If ``out_attention`` is not one of the three.
+            ValueError: If ``out_attention`` is not one of the four.
         """
         check_attention_request(out_attention)
         out, maps = self.attend(*self.project_qkv(x), out_attention)

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .layouts import CONFORMER, SAT_VIT, SCM_CONFORMER, SCM_VIT, TIMM_VIT, Layout, describe_names, find_layout
+from .layouts import (
+    CONFORMER,
+    LCTR_VIT,
+    SAT_VIT,
+    SCM_CONFORMER,
+    SCM_VIT,
+    TIMM_VIT,
+    Layout,
+    describe_names,
+    find_layout,
+)
 from .sources import unwrap_state_dict
 
 
@@ -28,6 +38,7 @@ class OfficialMethod:
 OFFICIAL_METHODS: dict[str, OfficialMethod] = {
     'ts-cam': OfficialMethod(layouts=(CONFORMER, TIMM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
     'scm': OfficialMethod(layouts=(SCM_CONFORMER, SCM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
+    'lctr': OfficialMethod(layouts=(LCTR_VIT,), dimensions=(('head.cdm.weight', 5),)),
     'sat': OfficialMethod(layouts=(SAT_VIT,), dimensions=(('head.semantic_conv.weight', 4),)),
 }
 

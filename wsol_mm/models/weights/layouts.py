@@ -107,6 +107,18 @@ SCM_CONFORMER = Layout(
     rules=(*CONFORMER.rules, *_SCM_RULES),
 )
 
+LCTR_VIT = Layout(
+    name='LCTR (blocks.0.attn.qkv.weight, ..., CDM.weight)',
+    markers=(*TIMM_VIT.markers, r'CDM\.weight', r'conv3x3\.weight'),
+    rules=(
+        *TIMM_VIT.rules[:-1],  # it has no linear classifier
+        (r'conv3x3\.(weight|bias)', r'head.cue_conv.\1'),
+        (r'CDM\.(weight|bias)', r'head.cdm.\1'),
+        (r'CDM\._routing_fn_two\.fc\.(weight|bias)', r'head.cdm.route_mean.\1'),
+        (r'CDM\._routing_fn_two\.fc2\.(weight|bias)', r'head.cdm.route_max.\1'),
+    ),
+)
+
 MMENGINE = Layout(
     name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
     markers=(r'backbone\..+',),
@@ -119,7 +131,7 @@ MMENGINE = Layout(
 )
 
 #: All layouts that weights can be loaded from, most specific first.
-LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, CONFORMER, TIMM_VIT)
+LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, LCTR_VIT, CONFORMER, TIMM_VIT)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:

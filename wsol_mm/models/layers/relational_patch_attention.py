@@ -1,0 +1,90 @@
+"""RPAM, the relational patch-attention module of LCTR (Chen et al., AAAI 2022)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...structures import TokenFeatures
+
+#: Entries of the attention weights held at a time on a CPU (two megabytes in float32: what its cache
+#: holds), and on an accelerator (a quarter of a gigabyte).
+CPU_ENTRIES = 2**19
+ACCELERATOR_ENTRIES = 2**26
+
+
+def propagate_class_row(weights: Tensor) -> Tensor:
+    """Return the class token's attention, passed once more through the attention of its layer.
+
+    r[j] = 1/N * sum_i Abar[0, i] * Abar[i, j], with Abar the mean of the heads. The mean is taken before
+    the product, and i runs over all N tokens, the class token included. As the product is linear in
+    either factor, one vector times the matrices of all heads gives it, and Abar is never formed.
+
+    Args:
+        weights (Tensor): Attention weights of one layer, (B, H, N, N).
+
+    Returns:
+        Tensor: (B, N), all tokens, class token first.
+    """
+    batch, heads, tokens, _ = weights.shape
+    row = weights[:, :, 0].mean(dim=1, keepdim=True) / (heads * tokens)
+    # (B, 1, H*N) @ (B, H*N, N): the sum over the heads is a part of the product.
+    return (row.expand(-1, heads, -1).reshape(batch, 1, -1) @ weights.flatten(1, 2)).squeeze(1)
+
+
+def relational_patch_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_weights: Callable[[Tensor, Tensor], Tensor],
+    max_entries: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attend with explicit weights, and propagate the class token's row through the same weights.
+
+    The weights of a few images exist at a time, so memory does not grow with the batch.
+
+    Args:
+        query (Tensor): (B, H, N, d), class token first.
+        key (Tensor): (B, H, N, d).
+        value (Tensor): (B, H, N, d).
+        attention_weights (Callable): From queries and keys of some images to weights (b, H, N, N).
+        max_entries (int, optional): Numbers that the weights of one step may have; at least one image is
+            taken. :data:`CPU_ENTRIES` or :data:`ACCELERATOR_ENTRIES` if None.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: The attended values (B, H, N, d), the class token's rows (B, H, N)
+        and the propagated row (B, N); the last two in the precision of the weights.
+    """
+    if max_entries is None:
+        max_entries = CPU_ENTRIES if query.device.type == 'cpu' else ACCELERATOR_ENTRIES
+    _, heads, tokens, _ = query.shape
+    step = max(1, max_entries // (heads * tokens * tokens))
+    attended, rows, propagated = [], [], []
+    for part in zip(query.split(step), key.split(step), value.split(step), strict=True):
+        weights = attention_weights(part[0], part[1])
+        attended.append(weights.to(value.dtype) @ part[2])
+        # A copy: a view would keep all the weights.
+        rows.append(weights[:, :, 0].clone())
+        with torch.autocast(device_type=weights.device.type, enabled=False):
+            propagated.append(propagate_class_row(weights))
+    return torch.cat(attended), torch.cat(rows), torch.cat(propagated)
+
+
+def relational_patch_maps(feats: TokenFeatures) -> Tensor:
+    """Return RPAM's maps on the patch grid.
+
+    Args:
+        feats (TokenFeatures): With attention ``'propagated'``.
+
+    Returns:
+        Tensor: (B, L, h, w), one map per layer.
+
+    Raises:
+        ValueError: If the features carry no propagated attention.
+    """
+    if feats.propagated is None:
+        raise ValueError(
+            "the features carry no propagated attention: ask the backbone for out_attention='propagated'"
+        )
+    height, width = feats.grid
+    return feats.propagated[..., 1 : 1 + height * width].unflatten(-1, (height, width))
