@@ -34,8 +34,8 @@ def graph_diffusion(
 
     Y_k itself is never formed. With D = alpha*X*X it is Y_0 times the sum of the powers j < 2^k of I - D,
     so k - 4 squarings of I - D and 15 products with a vector do the work of 2k matrix products. D is
-    squared in place of I - D, which keeps its small eigenvalues exact to rounding. The backward keeps
-    one matrix per squaring, in place of three per iteration.
+    squared in place of I - D, which keeps its small eigenvalues exact to rounding, and in double precision.
+    The backward keeps one matrix per squaring, in place of three per iteration.
 
     Args:
         edge_values (Tensor): (B, M), float32 or float64.
@@ -73,37 +73,41 @@ class _GraphDiffusion(torch.autograd.Function):
     ) -> Tensor:
         squarings = max(iterations - _VECTOR_LEVELS, 0)
         steps = 2 ** (iterations - squarings) - 1
+        dtype = values.dtype
         with _full_precision(values):
             matrix = symmetric_matrix(edge_values, diagonal, graph)
+            if squarings and values.device.type != 'mps':  # which has no double precision
+                # Every squaring doubles the rounding errors of the powers before it.
+                matrix, values = matrix.double(), values.double()
             current = torch.bmm(matrix, values).mul_(alpha)
             power = torch.bmm(matrix, matrix).mul_(alpha)
             keep = any(ctx.needs_input_grad)
-            powers, vectors, partial_sums = [power], [], []
+            powers, vectors, partial_sums = [], [], []
             for _ in range(squarings):
-                vectors.append(current)
+                if keep:
+                    powers.append(power.to(dtype))
+                    vectors.append(current.to(dtype))
                 current = _two_minus(power, current)
                 power = _two_minus(power, power)
-                powers = [*powers, power] if keep else [power]
             total = current
             for _ in range(steps):
                 if keep:
-                    partial_sums.append(total)
+                    partial_sums.append(total.to(dtype))
                 total = torch.baddbmm(current + total, power, total, alpha=-1)
         if keep:
-            ctx.save_for_backward(matrix, *powers, *vectors, *partial_sums)
+            ctx.save_for_backward(matrix.to(dtype), power.to(dtype), *powers, *vectors, *partial_sums)
         ctx.squarings, ctx.alpha, ctx.graph = squarings, alpha, graph
-        return total
+        return total.to(dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         squarings, alpha, graph = ctx.squarings, ctx.alpha, ctx.graph
-        matrix, *saved = ctx.saved_tensors
-        powers, saved = saved[: squarings + 1], saved[squarings + 1 :]
+        matrix, power, *saved = ctx.saved_tensors
+        powers, saved = saved[:squarings], saved[squarings:]
         vectors, partial_sums = saved[:squarings], saved[squarings:]
         with _full_precision(grad):
             # All matrices are symmetric, so none is transposed.
-            power = powers[-1]
             grad_current, grads = torch.zeros_like(grad), []
             for _ in partial_sums:
                 grads.append(grad)
@@ -115,7 +119,7 @@ class _GraphDiffusion(torch.autograd.Function):
                 grad_power = torch.bmm(outer[0], outer[1].mT).neg_()
             else:
                 grad_power = torch.zeros_like(power)
-            for power, vector in zip(powers[-2::-1], vectors[::-1], strict=True):
+            for power, vector in zip(powers[::-1], vectors[::-1], strict=True):
                 inner = torch.baddbmm(grad_power, grad_power, power, beta=2, alpha=-1)
                 inner.baddbmm_(power, grad_power, alpha=-1).baddbmm_(grad_current, vector.mT, alpha=-1)
                 grad_power = inner
