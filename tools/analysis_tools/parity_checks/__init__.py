@@ -38,12 +38,14 @@ class Case:
         name: File name without suffix.
         meta: The JSON file.
         arrays: The npz file, or an empty mapping if there is none.
+        folder: Where the files are.
     """
 
     system: str
     name: str
     meta: dict[str, Any]
     arrays: Mapping[str, NDArray]
+    folder: Path = Path()
 
     @classmethod
     def load(cls, path: Path) -> 'Case':
@@ -57,7 +59,7 @@ class Case:
             raise FileNotFoundError(f'{path} has no description {description.name} beside it')
         archive = path.with_suffix('.npz')
         arrays = np.load(archive) if archive.is_file() else {}
-        return cls(path.parent.name, path.stem, json.loads(description.read_text()), arrays)
+        return cls(path.parent.name, path.stem, json.loads(description.read_text()), arrays, path.parent)
 
 
 CheckFunction = Callable[[Case], list[Comparison]]
