@@ -1,4 +1,4 @@
-"""The models against the explicit-attention forms: logits, losses, maps and gradients, through the converters."""
+"""The models against their explicit-attention forms, through the converters."""
 
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
@@ -20,11 +20,13 @@ SHAPES = {
 HEADS = {
     'ts-cam': dict(type='TSCAMHead'),
     'scm': dict(type='SCMHead'),
+    'sat': dict(type='SATHead', area_loss=dict(target_area=0.3)),
+    'lctr': dict(type='LCTRHead'),
 }
 BATCH = 3
 
 
-def random_weights(model: nn.Module, head_width: int) -> None:
+def random_weights(model: nn.Module) -> None:
     """Give every parameter a random value, large enough for uneven attention."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -33,7 +35,7 @@ def random_weights(model: nn.Module, head_width: int) -> None:
             parameter.normal_(std=0.3)
             if 'norm' in name and name.endswith('weight'):
                 parameter.add_(1)
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.numel() == 1:
                 parameter.mul_(0.9 + 0.1 * torch.rand(1))
 
@@ -42,12 +44,17 @@ def build_pair(method: str, shape: str, **head):
     """Return our model and the explicit form of it in float64, with the same weights."""
     img_size, patch_size, depth, heads, head_width, num_classes = SHAPES[shape]
     dims = heads * head_width
-    backbone = 'TokenVisionTransformer'
+    if method == 'sat':
+        backbone = dict(type='SpatialTokenTransformer', masked_layers=min(3, depth))
+    else:
+        backbone = dict(type='TokenVisionTransformer')
+    if method == 'scm' and shape == '24x24':
+        head = {'iterations': (5, 2), **head}  # the explicit form takes seconds for 28
     ours = MODELS.build(
         dict(
             type='ImageLocalizer',
             backbone=dict(
-                type=backbone,
+                **backbone,
                 arch=dict(
                     embed_dims=dims, num_layers=depth, num_heads=heads, feedforward_channels=2 * dims + 4
                 ),
@@ -58,7 +65,7 @@ def build_pair(method: str, shape: str, **head):
         )
     ).double()
     explicit = explicit_form(ours).double()
-    random_weights(explicit, head_width)
+    random_weights(explicit)
     ours.load_state_dict(convert_state_dict(method, explicit.state_dict()), strict=True)
     images = torch.randn(BATCH, 3, *img_size, dtype=torch.float64)
     labels = torch.randint(num_classes, (BATCH,))
@@ -102,7 +109,6 @@ def test_losses_and_gradients(method, shape):
     total.backward()
     sum(expected.values()).backward()
     gradients = {name: value.grad for name, value in explicit.named_parameters() if value.requires_grad}
-    # The class token of the last block reaches nothing but the attention rows; every parameter has a gradient.
     assert all(gradient is not None for gradient in gradients.values())
     converted = convert_state_dict(method, gradients)
     parameters = {name: value for name, value in ours.named_parameters() if value.requires_grad}

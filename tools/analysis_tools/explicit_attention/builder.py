@@ -36,10 +36,21 @@ def _scm_settings(localizer: ImageLocalizer) -> dict:
     return {'iterations': [layer.iterations for layer in localizer.head.calibration.layers]}
 
 
+def _sat_settings(localizer: ImageLocalizer) -> dict:
+    masked = [layer.attn.masked for layer in localizer.backbone.layers]
+    return {'area_threshold': localizer.head.area_loss.target_area, 'num_masked': sum(masked)}
+
+
+def _lctr_settings(localizer: ImageLocalizer) -> dict:
+    return {'num_kernels': len(localizer.head.cdm.weight)}
+
+
 #: By the type of the head.
 METHODS: dict[str, Method] = {
     'TSCAMHead': Method('ts-cam', ExplicitTSCAM, _no_settings),
     'SCMHead': Method('scm', ExplicitSCM, _scm_settings),
+    'SATHead': Method('sat', ExplicitSAT, _sat_settings),
+    'LCTRHead': Method('lctr', ExplicitLCTR, _lctr_settings),
 }
 
 

@@ -1,4 +1,4 @@
-"""A vision transformer that multiplies out and keeps every attention map, under the names of timm and DeiT."""
+"""A vision transformer that multiplies out and keeps every attention map, with the names of timm and DeiT."""
 
 from collections.abc import Sequence
 from typing import Any

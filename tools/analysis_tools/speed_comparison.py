@@ -1,0 +1,328 @@
+"""Time and memory of a model, a plain classifier and an explicit form, taken in turns in one process.
+
+Shared by ``benchmark_train.py`` and ``benchmark_test.py``.
+"""
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
+from wsol_mm.version import __version__
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
+from speed_variants import VARIANTS
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+# The profiler announces its starts and stops otherwise.
+os.environ.setdefault('KINETO_LOG_LEVEL', '99')
+
+AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+COLUMNS = ('config', 'variant', 'images/s', 'ms/step', 'x plain', 'x explicit', 'MB', 'x explicit')
+
+
+class Contender(NamedTuple):
+    """One variant, ready to run.
+
+    Attributes:
+        model (nn.Module): On its device.
+        step (Callable): Runs one step.
+        resident_bytes (Callable): Returns the bytes that stay between steps.
+    """
+
+    model: nn.Module
+    step: Callable[[], None]
+    resident_bytes: Callable[[], int]
+
+
+def parse_arguments(description: str, arguments: list[str] | None, warmup: int) -> argparse.Namespace:
+    """Read the command line of a benchmark.
+
+    Args:
+        description (str): Of the tool.
+        arguments (list[str], optional): Arguments; those of the process if None.
+        warmup (int): Default number of steps that are not measured.
+    """
+    parser = RunnerArgumentParser(
+        description=description.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('configs', nargs='+', type=config_path, metavar='CONFIG', help='config files')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
+    parser.add_argument('--batch-size', type=int, default=16, help='images per step')
+    parser.add_argument('--img-size', type=int, help='side of the images, instead of that of the config')
+    parser.add_argument('--amp', choices=AMP_DTYPES, help='mixed precision; bf16 alone on a CPU')
+    parser.add_argument('--threads', type=int, default=1, help='threads of PyTorch on the CPU')
+    parser.add_argument('--iters', type=int, default=2, help='steps of a variant per round')
+    parser.add_argument('--warmup', type=int, default=warmup, help='steps of a variant before the first')
+    parser.add_argument('--repeats', type=int, default=5, help='rounds; medians over them are reported')
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'process'],
+        default='wall',
+        help='process: CPU time of this process, for one thread on a machine with other work',
+    )
+    parser.add_argument(
+        '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS), help='what to measure'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of weights and images')
+    parser.add_argument('--out', type=Path, help='JSON file for the results')
+    parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings to change'
+    )
+    args = parser.parse_args(arguments)
+    for name in ('batch_size', 'threads', 'iters', 'repeats', 'img_size'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'argument --{name.replace("_", "-")}: must be at least 1, found {value}')
+    if args.warmup < 0:
+        parser.error(f'argument --warmup: must be 0 or more, found {args.warmup}')
+    if 'ours' not in args.variants:
+        parser.error('argument --variants: must name ours')
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('argument --device: cuda, but this PyTorch sees no GPU; run with --device cpu')
+    if args.device == 'cpu' and args.amp == 'fp16':
+        parser.error('argument --amp: fp16 needs --device cuda; on a CPU there is bf16')
+    if args.clock == 'process' and (args.device == 'cuda' or args.threads > 1):
+        parser.error('argument --clock: process measures one thread on a CPU')
+    if args.out is not None and not args.out.parent.is_dir():
+        parser.error(f"argument --out: no folder '{args.out.parent}'")
+    return args
+
+
+def read_config(path: str, args: argparse.Namespace) -> Config:
+    """Read a config and apply ``--cfg-options``."""
+    config = Config.fromfile(path)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    return config
+
+
+def synthetic_batch(batch_size: int, img_size: tuple[int, int], num_classes: int, device: str) -> dict:
+    """Make noise images on the device, as a data loader collates them, with labels."""
+    inputs = torch.randint(256, (batch_size, 3, *img_size), dtype=torch.uint8).to(device)
+    labels = torch.randint(num_classes, (batch_size,)).tolist()
+    return {'inputs': inputs, 'data_samples': [DataSample().set_gt_label(label) for label in labels]}
+
+
+def image_size(model: nn.Module, img_size: int | None) -> tuple[int, int]:
+    """Return height and width of the images: ``img_size``, else the backbone's own, else 224."""
+    if img_size is not None:
+        return img_size, img_size
+    return tuple(getattr(model.backbone, 'img_size', (224, 224)))
+
+
+def chosen(variants: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
+    """Return the names of the variants that exist and are asked for, ours first."""
+    return [name for name in variants if name in args.variants]
+
+
+def tensor_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the bytes of all different storages."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def model_bytes(model: nn.Module) -> int:
+    """Return the bytes of parameters and buffers."""
+    return tensor_bytes([*model.parameters(), *model.buffers()])
+
+
+def step_peak_bytes(step: Callable[[], None], device: str) -> int:
+    """Return how many bytes one step holds at most, beyond what was there before it.
+
+    On a GPU from the allocator's own statistics. On a CPU from the profiler's record of every allocation
+    and release of PyTorch's allocator, temporaries inside operators included; work space that oneDNN and
+    MKL take from the system by themselves is not seen.
+    """
+    if device == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'trace.json'
+        profiler.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    records = [event['args'] for event in events if event['name'] == '[memory]']
+    if not records:
+        return 0
+    # The total of the allocator is in the order of its changes, whatever the time stamps say.
+    first = min(records, key=lambda record: record['Ev Idx'])
+    return max(record['Total Allocated'] for record in records) - first['Total Allocated'] + first['Bytes']
+
+
+def timed(step: Callable[[], None], iters: int, device: str, clock: str) -> float:
+    """Return the seconds of a step, the mean over ``iters``."""
+    now = time.process_time if clock == 'process' else time.perf_counter
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    start = now()
+    for _ in range(iters):
+        step()
+    if device == 'cuda':
+        torch.cuda.synchronize()
+    return (now() - start) / iters
+
+
+def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
+    """Time the variants in turns, and take their memory.
+
+    Every round runs each variant, beginning with another one each time, so that slow drifts of the machine
+    meet all alike; a ratio is the median of the ratios within the rounds.
+
+    Returns:
+        dict: ``variants``, by name ``seconds_per_step`` and ``images_per_second`` (medians),
+        ``rounds`` (seconds per step of each) and ``peak_bytes``; ``time_to`` and ``memory_to``, ours over
+        each other variant.
+    """
+    names = list(contenders)
+    for contender in contenders.values():
+        for _ in range(args.warmup):
+            contender.step()
+    peaks = {}
+    for name, contender in contenders.items():
+        peaks[name] = step_peak_bytes(contender.step, args.device) + contender.resident_bytes()
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(args.repeats):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            rounds[name].append(timed(contenders[name].step, args.iters, args.device, args.clock))
+    seconds = {name: statistics.median(values) for name, values in rounds.items()}
+    return {
+        'variants': {
+            name: {
+                'seconds_per_step': seconds[name],
+                'images_per_second': args.batch_size / seconds[name],
+                'rounds': rounds[name],
+                'peak_bytes': peaks[name],
+            }
+            for name in names
+        },
+        'time_to': {
+            name: statistics.median(a / b for a, b in zip(rounds['ours'], rounds[name], strict=True))
+            for name in names[1:]
+        },
+        'memory_to': {name: peaks['ours'] / peaks[name] for name in names[1:]},
+    }
+
+
+def environment(args: argparse.Namespace) -> dict:
+    """Describe where and how the benchmark ran."""
+    device = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or 'cpu'
+    settings = ('batch_size', 'amp', 'threads', 'iters', 'warmup', 'repeats', 'clock', 'seed')
+    return {
+        'device': args.device,
+        'device_name': device,
+        'torch': torch.__version__,
+        'wsol_mm': __version__,
+        **{name: getattr(args, name) for name in settings},
+    }
+
+
+def misses(result: dict, target: float | None) -> list[str]:
+    """Name what a result misses: the target of the time over a plain classifier, memory below explicit."""
+    found = []
+    ratio = result['time_to'].get('plain')
+    if target is not None and ratio is not None and ratio > target:
+        found.append(f'{ratio:.2f} x plain (target {target:.2f})')
+    ratio = result['memory_to'].get('explicit')
+    if ratio is not None and ratio > 1:
+        found.append(f'{ratio:.2f} x the memory of explicit')
+    return found
+
+
+def rows(result: dict) -> list[tuple[str, ...]]:
+    """Return the rows of the table of one config, in the order of :data:`COLUMNS`."""
+    lines = []
+    for name, values in result['variants'].items():
+        ours = name == 'ours'
+        times = [result['time_to'].get(other) if ours else None for other in ('plain', 'explicit')]
+        memory = result['memory_to'].get('explicit') if ours else None
+        ratios = ['-' if ratio is None else f'{ratio:.2f}' for ratio in (*times, memory)]
+        lines.append(
+            (
+                Path(result['config']).stem,
+                name,
+                f'{values["images_per_second"]:.1f}',
+                f'{values["seconds_per_step"] * 1e3:.1f}',
+                *ratios[:2],
+                f'{values["peak_bytes"] / 2**20:.0f}',
+                ratios[2],
+            )
+        )
+    return lines
+
+
+@contextmanager
+def quiet_logger() -> Iterator[None]:
+    """Hold back what MMEngine logs about the settings of every parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def run(
+    args: argparse.Namespace,
+    make_contenders: Callable[[Config, argparse.Namespace], dict[str, Contender]],
+    targets: dict[str, float],
+) -> int:
+    """Measure every config, print the table, write ``--out``.
+
+    Args:
+        args (argparse.Namespace): Of :func:`parse_arguments`.
+        make_contenders (Callable): Returns the variants of a config, by name, with ours first.
+        targets (dict[str, float]): Highest time over a plain classifier, by the type of the head.
+
+    Returns:
+        int: 1 if a target is missed and ``--check`` is given.
+    """
+    torch.set_num_threads(args.threads)
+    report = {**environment(args), 'results': []}
+    missed = 0
+    line = '| {:28} | {:8} | {:>9} | {:>9} | {:>8} | {:>10} | {:>7} | {:>10} |'
+    print(line.format(*COLUMNS))
+    print(line.format(*('-' * 3 for _ in COLUMNS)))
+    for path in args.configs:
+        torch.manual_seed(args.seed)
+        config = read_config(path, args)
+        try:
+            with quiet_logger(), DefaultScope.overwrite_default_scope('wsol_mm'):
+                contenders = make_contenders(config, args)
+        except ValueError as error:
+            raise SystemExit(f'{path}: {error}') from error
+        head = type(contenders['ours'].model.head).__name__
+        result = {'config': str(path), 'head': head, 'target': targets.get(head), **measure(contenders, args)}
+        result['missed'] = misses(result, result['target'])
+        report['results'].append(result)
+        for row in rows(result):
+            print(line.format(*row), flush=True)
+        missed += bool(result['missed'])
+    for result in report['results']:
+        for miss in result['missed']:
+            print(f'missed: {result["config"]}: {miss}')
+    if args.out is not None:
+        args.out.write_text(json.dumps(report, indent=1) + '\n')
+    return int(bool(args.check and missed))
