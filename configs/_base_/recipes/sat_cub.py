@@ -1,0 +1,26 @@
+# Everything of SAT on CUB but the model. The test classifies ten crops and localizes the centre crop.
+_base_ = [
+    '../datasets/cub-ten-crop.py',
+    '../schedules/sat_30e.py',
+    '../default_runtime.py',
+]
+
+# The reference trains with 256 images in all in one process (four GPUs of 64 images each); on N GPUs set
+# batch_size=256/N or pass --auto-scale-lr. The area loss is that of all 256, see model.head.area_loss.
+train_dataloader = dict(batch_size=256)
+val_dataloader = dict(batch_size=128)
+test_dataloader = dict(batch_size=16)
+auto_scale_lr = dict(base_batch_size=256)
+
+# Validation and test are the same images, as in the reference: checkpoint and, during training, threshold are
+# chosen on them.
+val_evaluator = dict(
+    type='LocalizationMetric',
+    protocols=[dict(name='sat', dataset='cub', thresholds=(0.3, 0.35, 0.4, 0.45))],
+)
+test_evaluator = dict(type='LocalizationMetric', protocols=['sat'], dataset='cub')
+default_hooks = dict(
+    checkpoint=dict(save_best=['sat/GT-known_Loc', 'sat/Top-1_Loc'], rule='greater'),
+    visualization=dict(protocol=dict(name='sat', dataset='cub')),
+)
+randomness = dict(seed=6, deterministic=True)
