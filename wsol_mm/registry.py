@@ -39,7 +39,7 @@ def _child(parent: Registry, location: str) -> Registry:
 
 
 DATASETS = _child(parents.DATASETS, 'wsol_mm.datasets')
-DATA_SAMPLERS = _child(parents.DATA_SAMPLERS, 'wsol_mm.datasets')
+DATA_SAMPLERS = _child(parents.DATA_SAMPLERS, 'wsol_mm.datasets.samplers')
 TRANSFORMS = _child(parents.TRANSFORMS, 'wsol_mm.datasets.transforms')
 
 MODELS = _child(parents.MODELS, 'wsol_mm.models')

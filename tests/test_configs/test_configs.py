@@ -51,9 +51,14 @@ def test_config(path):
     for metric in saved:
         assert metric.split('/')[0] in names or metric == 'Top-1_Cls', metric
     # One training and one test step on noise of the size that the pipeline makes.
-    size = cfg.test_dataloader.dataset.pipeline[1].scale
+    size = input_size(cfg.test_dataloader.dataset.pipeline)
     if model.backbone.embed_dims <= 192:
         run_steps(model, size)
+
+
+def input_size(pipeline):
+    crops = [transform.crop_size for transform in pipeline if transform.type == 'CenterCrop']
+    return (crops[-1],) * 2 if crops else pipeline[1].scale
 
 
 def run_steps(model, size):

@@ -1,0 +1,83 @@
+"""Cosine schedule whose warm-up is a part of it, stepped late."""
+
+import math
+
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
+from torch.optim import Optimizer
+
+from ...registry import PARAM_SCHEDULERS
+
+
+@PARAM_SCHEDULERS.register_module()
+class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
+    """Cosine decay per epoch, its first epochs replaced by a linear warm-up (LCTR, section 7).
+
+    With P the optimizer's learning rate and E the number of epochs, the rate after t epochs is::
+
+        f(t) = warmup_lr + t * (P - warmup_lr) / warmup_epochs           for t < warmup_epochs
+        f(t) = min_lr + (P - min_lr) * (1 + cos(pi * t / E)) / 2         for t >= warmup_epochs
+
+    so that the cosine has already fallen when the warm-up ends, unlike MMEngine's LinearLR followed by
+    CosineAnnealingLR. The reference steps its schedule with the number of the finished epoch: 0-based
+    epoch e trains with f(max(e - 1, 0)), the first two epochs with ``warmup_lr``.
+
+    Args:
+        optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.
+        epochs (int): Number of epochs E of the whole schedule; afterwards the rate is ``min_lr``.
+        warmup_epochs (int): Length of the warm-up, 0 for none.
+        warmup_lr (float): Rate at its start; not scaled with P.
+        min_lr (float): Rate at the end of the cosine; not scaled with P.
+        one_epoch_late (bool): Whether epoch e trains with f(max(e - 1, 0)), as in the reference, or
+            with f(e).
+        begin (int): Number of epochs before the scheduler starts.
+        end (int): Number of epochs after which it stops.
+        last_step (int): For resuming without a state dict; -1 to start.
+        by_epoch (bool): True, or False to count iterations instead of epochs throughout.
+        verbose (bool): Whether to print every new rate.
+
+    Raises:
+        ValueError: If ``epochs`` is not positive, ``warmup_epochs`` not within 0..``epochs``, or a rate
+            negative.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        epochs: int,
+        warmup_epochs: int = 5,
+        warmup_lr: float = 1e-6,
+        min_lr: float = 1e-5,
+        one_epoch_late: bool = True,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        if epochs < 1:
+            raise ValueError(f'epochs must be at least 1, got {epochs}')
+        if not 0 <= warmup_epochs <= epochs:
+            raise ValueError(f'warmup_epochs must lie in 0..{epochs} (epochs), got {warmup_epochs}')
+        for name, rate in (('warmup_lr', warmup_lr), ('min_lr', min_lr)):
+            if rate < 0:
+                raise ValueError(f'{name} must not be negative, got {rate}')
+        self.epochs = epochs
+        self.warmup_epochs = warmup_epochs
+        self.warmup_lr = warmup_lr
+        self.min_lr = min_lr
+        self.one_epoch_late = one_epoch_late
+        super().__init__(
+            optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose
+        )
+
+    def _get_value(self) -> list[float]:
+        finished = max(self.last_step - 1, 0) if self.one_epoch_late else self.last_step
+        return [self._rate(finished, peak) for peak in self.base_values]
+
+    def _rate(self, finished: int, peak: float) -> float:
+        if finished < self.warmup_epochs:
+            return self.warmup_lr + finished * (peak - self.warmup_lr) / self.warmup_epochs
+        phase = math.pi * min(finished, self.epochs) / self.epochs
+        return self.min_lr + 0.5 * (peak - self.min_lr) * (1 + math.cos(phase))
