@@ -277,7 +277,7 @@ def quiet_logger() -> Iterator[None]:
     """Hold back what MMEngine logs about the settings of every parameter."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -1,0 +1,95 @@
+"""The benchmark of inference."""
+
+import argparse
+import json
+
+import benchmark_test as tool
+import pytest
+import speed_comparison as speed
+import torch
+from mmengine.config import Config
+
+BACKBONE = 'TokenVisionTransformer'
+CONFIG = """
+model = dict(
+    type='ImageLocalizer',
+    backbone=dict(
+        type='{backbone}',
+        arch=dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32),
+        img_size=32,
+        patch_size=8,
+    ),
+    head=dict(type='{head}', num_classes=7, in_channels=16),
+)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+"""
+METHODS = {
+    'TSCAMHead': BACKBONE,
+    'SCMHead': BACKBONE,
+    'SATHead': 'SpatialTokenTransformer',
+    'LCTRHead': BACKBONE,
+}
+QUICK = ['--batch-size', '2', '--iters', '1', '--repeats', '1', '--warmup', '0']
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(params=METHODS)
+def config(request, tmp_path):
+    path = tmp_path / f'{request.param}.py'
+    path.write_text(CONFIG.format(head=request.param, backbone=METHODS[request.param]))
+    return path
+
+
+def test_every_method(config, tmp_path, capsys):
+    out = tmp_path / 'test.json'
+    assert tool.main([str(config), *QUICK, '--out', str(out)]) == 0
+    (result,) = json.loads(out.read_text())['results']
+    assert list(result['variants']) == ['ours', 'plain', 'explicit']
+    assert result['target'] == tool.TARGETS[config.stem]
+    assert all(values['peak_bytes'] > 0 for values in result['variants'].values())
+    assert capsys.readouterr().out.count(f'| {config.stem} ') == 3
+
+
+def test_predictions_agree(config):
+    """What is timed is the same work: equal scores, and maps of the same classes, on the CPU."""
+    args = argparse.Namespace(
+        batch_size=2, img_size=None, amp=None, device='cpu', variants=['ours', 'plain', 'explicit']
+    )
+    with speed.DefaultScope.overwrite_default_scope('wsol_mm'):
+        contenders = tool.make_contenders(Config.fromfile(config), args)
+    batch = speed.synthetic_batch(2, (32, 32), 7, 'cpu')
+    with torch.no_grad():
+        ours, plain, explicit = (
+            contenders[name].model.test_step(
+                {**batch, 'data_samples': [sample.new() for sample in batch['data_samples']]}
+            )
+            for name in ('ours', 'plain', 'explicit')
+        )
+    assert len(ours) == len(plain) == len(explicit) == 2
+    for found, expected in zip(ours, explicit, strict=True):
+        torch.testing.assert_close(found.pred_score, expected.pred_score)
+        torch.testing.assert_close(found.loc_maps, expected.loc_maps)
+        assert torch.equal(found.pred_label, expected.pred_label)
+    assert 'loc_maps' not in plain[0] and plain[0].pred_score.shape == (7,)
+    assert type(contenders['plain'].model.backbone).__name__ == 'TokenVisionTransformer'
+
+
+def test_mixed_precision(tmp_path, capsys):
+    path = tmp_path / 'sat.py'
+    path.write_text(CONFIG.format(head='SATHead', backbone='SpatialTokenTransformer'))
+    options = ['--amp', 'bf16', '--img-size', '40', '--variants', 'ours', 'plain']
+    assert tool.main([str(path), *QUICK, *options]) == 0
+    assert capsys.readouterr().out.count('| sat ') == 2
+
+
+def test_cfg_options(tmp_path):
+    path = tmp_path / 'small.py'
+    path.write_text(CONFIG.format(head='TSCAMHead', backbone=BACKBONE))
+    out = tmp_path / 'out.json'
+    options = ['--cfg-options', 'model.head.num_classes=2', '--out', str(out)]
+    assert tool.main([str(path), *QUICK, *options]) == 0
+    assert json.loads(out.read_text())['results'][0]['head'] == 'TSCAMHead'

@@ -1,0 +1,216 @@
+"""The benchmark of training steps, and what both benchmarks share."""
+
+import argparse
+import json
+
+import benchmark_train as tool
+import pytest
+import speed_comparison as speed
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+MICRO = """
+model = dict(
+    type='ImageLocalizer',
+    backbone=dict(
+        type='TokenVisionTransformer',
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32),
+        img_size=32,
+        patch_size=8,
+        drop_path_rate=0.1,
+    ),
+    head=dict(type='TSCAMHead', num_classes=3, in_channels=16),
+)
+data_preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+default_scope = 'wsol_mm'
+"""
+QUICK = ['--batch-size', '2', '--iters', '1', '--repeats', '2', '--warmup', '1']
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'micro.py'
+    path.write_text(MICRO)
+    return str(path)
+
+
+def refused(arguments, capsys) -> str:
+    """Return the message of a refused command line."""
+    with pytest.raises(SystemExit) as error:
+        tool.main(arguments)
+    assert error.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_table_and_json(config, tmp_path, capsys):
+    out = tmp_path / 'train.json'
+    assert tool.main([config, *QUICK, '--out', str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.split('|')[1:-1]] for line in lines if line.startswith('| micro')]
+    assert [row[:2] for row in cells] == [['micro', name] for name in ('ours', 'plain', 'explicit')]
+    assert cells[1][4:6] == ['-', '-']
+    report = json.loads(out.read_text())
+    assert report['device'] == 'cpu' and report['batch_size'] == 2 and report['threads'] == 1
+    (result,) = report['results']
+    assert result['config'] == config and result['head'] == 'TSCAMHead' and result['target'] == 1.15
+    assert set(result['time_to']) == set(result['memory_to']) == {'plain', 'explicit'}
+    for name, values in result['variants'].items():
+        assert len(values['rounds']) == 2, name
+        assert values['images_per_second'] == pytest.approx(2 / values['seconds_per_step'])
+    ours, plain = (result['variants'][name] for name in ('ours', 'plain'))
+    ratios = sorted(a / b for a, b in zip(ours['rounds'], plain['rounds'], strict=True))
+    assert result['time_to']['plain'] == pytest.approx(sum(ratios) / 2)
+    # At least weights, their gradients and the two moments of AdamW.
+    model = 4 * sum(parameter.numel() for parameter in build(config)['ours'].model.parameters())
+    assert ours['peak_bytes'] > 4 * model
+
+
+def build(config: str, device: str = 'cpu', **options) -> dict[str, speed.Contender]:
+    settings = dict(batch_size=2, img_size=None, amp=None, device=device, variants=speed.VARIANTS)
+    args = argparse.Namespace(**{**settings, **options})
+    with speed.quiet_logger(), speed.DefaultScope.overwrite_default_scope('wsol_mm'):
+        return tool.make_contenders(Config.fromfile(config), args)
+
+
+def test_steps_train(config):
+    contenders = build(config)
+    for name, contender in contenders.items():
+        before = [parameter.detach().clone() for parameter in contender.model.parameters()]
+        resident = contender.resident_bytes()
+        contender.step()
+        changed = [
+            not torch.equal(old, new) for old, new in zip(before, contender.model.parameters(), strict=True)
+        ]
+        assert all(changed), name
+        # AdamW has two moments, and a counter for each parameter.
+        moments = contender.resident_bytes() - resident
+        assert moments == 2 * resident - buffers(contender) + 4 * len(before), name
+
+
+def buffers(contender: speed.Contender) -> int:
+    return 2 * speed.tensor_bytes(contender.model.buffers())
+
+
+def test_models_start_with_equal_weights(config):
+    contenders = build(config)
+    images = torch.randn(2, 3, 32, 32)
+    ours, form = contenders['ours'].model.eval(), contenders['explicit'].model.form.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), form.predict(images)[0])
+
+
+def test_sizes_and_mixed_precision(config, capsys):
+    contenders = build(config, img_size=48, amp='bf16')
+    assert contenders['ours'].model.backbone.img_size == (48, 48)
+    assert contenders['explicit'].model.form.img_size == (48, 48)
+    assert tool.main([config, *QUICK, '--img-size', '16', '--amp', 'bf16', '--variants', 'ours']) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_hybrid_backbone_has_no_explicit_form(tmp_path, capsys):
+    path = tmp_path / 'hybrid.py'
+    path.write_text(
+        MICRO.replace("type='TokenVisionTransformer'", "type='TokenConformer'")
+        .replace('num_layers=2', 'depths=3, channel_ratio=0.25')
+        .replace(', feedforward_channels=32', '')
+        .replace('        img_size=32,\n        patch_size=8,\n', '')
+        .replace('in_channels=16', 'in_channels=16, conv_channels=64')
+    )
+    assert tool.main([str(path), *QUICK, '--img-size', '64']) == 0
+    names = [line.split('|')[2].strip() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert names == ['ours', 'plain']
+
+
+def test_check_fails_where_a_target_is_missed(config, monkeypatch, capsys):
+    monkeypatch.setitem(tool.TARGETS, 'TSCAMHead', 0.01)
+    assert tool.main([config, *QUICK]) == 0
+    assert tool.main([config, *QUICK, '--check']) == 1
+    assert 'x plain (target 0.01)' in capsys.readouterr().out
+
+
+def test_misses():
+    result = {'time_to': {'plain': 1.2}, 'memory_to': {'explicit': 1.01}}
+    assert speed.misses(result, 1.15) == ['1.20 x plain (target 1.15)', '1.01 x the memory of explicit']
+    assert speed.misses({'time_to': {'plain': 1.1}, 'memory_to': {'explicit': 1}}, 1.15) == []
+    assert speed.misses({'time_to': {}, 'memory_to': {}}, 1.15) == []
+
+
+def test_peak_memory_of_a_known_step():
+    megabyte = 2**18  # float32 numbers
+    kept = []
+
+    def step():
+        a = torch.ones(2 * megabyte)
+        b = a + 1  # 4 MB
+        del a
+        c = b.exp()  # 4 MB
+        del b
+        kept.append(c)
+
+    assert speed.step_peak_bytes(step, 'cpu') == pytest.approx(4 * 2**20, rel=0.01)
+    assert speed.step_peak_bytes(lambda: torch.ones(megabyte), 'cpu') == pytest.approx(2**20, rel=0.01)
+    assert speed.step_peak_bytes(lambda: None, 'cpu') == 0
+
+
+def test_bytes_of_shared_storages_count_once():
+    tensor = torch.zeros(10)
+    assert speed.tensor_bytes([tensor, tensor[:5], torch.zeros(2)]) == 48
+
+
+def test_the_turns_rotate(monkeypatch):
+    order = []
+    contenders = {
+        name: speed.Contender(None, lambda name=name: order.append(name), lambda: 0) for name in 'abc'
+    }
+    monkeypatch.setattr(speed, 'step_peak_bytes', lambda step, device: 1)
+    contenders = dict(zip(('ours', 'plain', 'explicit'), contenders.values(), strict=True))
+    args = argparse.Namespace(warmup=0, repeats=4, iters=1, device='cpu', clock='wall', batch_size=1)
+    speed.measure(contenders, args)
+    assert ''.join(order) == 'abcbcacababc'
+
+
+def test_logger_level_returns(config):
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    build(config)
+    assert logger.level == level
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_no_gpu(config, capsys):
+    message = refused([config, '--device', 'cuda'], capsys)
+    assert 'argument --device: cuda, but this PyTorch sees no GPU' in message
+
+
+def test_refused_options(config, tmp_path, capsys):
+    for option in ('--batch-size', '--threads', '--iters', '--repeats', '--img-size'):
+        assert f'argument {option}: must be at least 1, found 0' in refused([config, option, '0'], capsys)
+    assert '--warmup: must be 0 or more, found -1' in refused([config, '--warmup', '-1'], capsys)
+    assert 'fp16 needs --device cuda' in refused([config, '--amp', 'fp16'], capsys)
+    assert 'one thread' in refused([config, '--clock', 'process', '--threads', '2'], capsys)
+    assert 'must name ours' in refused([config, '--variants', 'plain'], capsys)
+    assert 'no folder' in refused([config, '--out', str(tmp_path / 'none' / 'a.json')], capsys)
+    assert 'no config file at' in refused([str(tmp_path / 'none.py')], capsys)
+
+
+def test_refused_configs(config, tmp_path):
+    path = tmp_path / 'other.py'
+    path.write_text('a = 1')
+    with pytest.raises(SystemExit, match='other.py: no model and optim_wrapper'):
+        tool.main([str(path), *QUICK])
+    path.write_text(MICRO.replace("dict(type='TSCAMHead'", "dict(type='LinearClsHead'"))
+    with pytest.raises(SystemExit, match='the model is ImageLocalizer without a localization head'):
+        tool.main([str(path), *QUICK])
+    path.write_text(MICRO.replace("type='OptimWrapper'", "type='AmpOptimWrapper'"))
+    with pytest.raises(SystemExit, match='--amp replaces the optimizer wrapper OptimWrapper'):
+        tool.main([str(path), *QUICK, '--amp', 'bf16'])
+    path.write_text(MICRO.replace('drop_path_rate=0.1', 'drop_rate=0.1'))
+    with pytest.raises(SystemExit, match='dropout rates'):
+        tool.main([str(path), *QUICK])
