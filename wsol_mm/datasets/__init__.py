@@ -2,9 +2,13 @@
 
 from .cub import CUB
 from .dataset_problems import DatasetError, DatasetProblems
+from .fgvc_aircraft import FGVCAircraft
 from .folder_dataset import FolderDataset
 from .ilsvrc import ILSVRC
 from .localization_dataset import LocalizationDataset
+from .openimages import OpenImages
+from .stanford_cars import StanfordCars
+from .stanford_dogs import StanfordDogs
 from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs, TenCrop
 from .wsol_metadata import WSOLMetadataDataset
 
@@ -13,11 +17,15 @@ __all__ = [
     'ILSVRC',
     'DatasetError',
     'DatasetProblems',
+    'FGVCAircraft',
     'FolderDataset',
     'LoadImageWithPillow',
     'LoadLocalizationMask',
     'LocalizationDataset',
+    'OpenImages',
     'PackLocalizationInputs',
+    'StanfordCars',
+    'StanfordDogs',
     'TenCrop',
     'WSOLMetadataDataset',
 ]

@@ -10,6 +10,7 @@ import numpy as np
 from .dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, keyed_lines, split_fields
 from .localization_dataset import LocalizationDataset
+from .sat_lists import class_folder_entries
 
 _LAYOUT = (
     'the layout of CUB-200-2011: images/, images.txt, image_class_labels.txt, train_test_split.txt, '
@@ -37,7 +38,12 @@ class CUB(LocalizationDataset):
         split (str): ``'train'`` or ``'test'``.
         with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split
             or in test mode.
-        data_prefix (str | dict): Image folder relative to ``data_root``.
+        list_dir (str, optional): Folder with the lists of SAT instead of those of the data set, relative to
+            ``data_root`` unless absolute: ``test_list.txt`` (``<class>/<file>;<index>``), ``test_gt.txt`` or
+            ``test_bounding_box.txt`` (line by line ``x0 y0 x1 y1 h w``) and optionally ``train_list.txt``,
+            without which the training images are those in the class folders.
+        data_prefix (str | dict, optional): Image folder relative to ``data_root``; None for ``images``, or
+            with ``list_dir`` for ``train`` or ``test``.
         **kwargs: See :class:`LocalizationDataset`.
 
     Raises:
@@ -52,7 +58,8 @@ class CUB(LocalizationDataset):
         data_root: str,
         split: str = 'train',
         with_boxes: bool | None = None,
-        data_prefix: str | dict = 'images',
+        list_dir: str | None = None,
+        data_prefix: str | dict | None = None,
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'test'):
@@ -61,11 +68,19 @@ class CUB(LocalizationDataset):
         self.with_boxes = (
             (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
         )
+        self.list_dir = list_dir
+        if data_prefix is None:
+            data_prefix = 'images' if list_dir is None else split
         super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
 
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """Read the lists; see :meth:`LocalizationDataset.load_entries`."""
         root = Path(self.data_root)
+        if self.list_dir is not None:
+            list_dir = root / Path(self.list_dir).expanduser()
+            return class_folder_entries(
+                list_dir, Path(self.img_prefix), self.split, self.with_boxes, problems
+            )
         if not (root / 'images.txt').is_file():
             raise FileNotFoundError(f'{self.source}: no file {root / "images.txt"}; accepted is {_LAYOUT}')
         paths = keyed_lines(root / 'images.txt', _id_and_text, '<id> <path>', problems)

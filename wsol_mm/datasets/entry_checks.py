@@ -6,9 +6,8 @@ and returns the entries that are left.
 
 from collections.abc import Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-
-import numpy as np
 
 from .boxes import check_boxes
 from .dataset_problems import DatasetProblems
@@ -231,8 +230,9 @@ def draw_shots(
 ) -> list[dict]:
     """Draw so many entries of each class, without replacement.
 
-    The draw of a class depends on the seed, its name and the image ids alone: not on the order of the entries
-    nor on the other classes.
+    Entries are ranked by a hash (SHA-256) of seed, class name and image id, and the first of each class are
+    taken. So the draw of a class depends on these alone: not on the order of the entries, the other classes
+    or the versions of libraries; and what is drawn with fewer shots is part of what is drawn with more.
 
     Args:
         entries (list[dict]): The entries.
@@ -256,9 +256,9 @@ def draw_shots(
             )
             chosen.extend(members)
             continue
-        members.sort(key=lambda position: entries[position]['img_id'])
-        generator = np.random.default_rng([seed, *class_names[label].encode()])
-        chosen.extend(members[i] for i in generator.choice(len(members), shots, replace=False))
+        prefix = f'{seed}/{class_names[label]}/'
+        members.sort(key=lambda position: sha256((prefix + entries[position]['img_id']).encode()).digest())
+        chosen.extend(members[:shots])
     return [entries[position] for position in sorted(chosen)]
 
 

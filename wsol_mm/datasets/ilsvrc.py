@@ -11,8 +11,9 @@ import numpy as np
 from .box_annotations import read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
 from .image_files import list_images
-from .list_files import finite_floats, keyed_lines, read_lines
+from .list_files import finite_floats, keyed_lines, read_lines, split_fields
 from .localization_dataset import LocalizationDataset
+from .sat_lists import parse_boxes_and_size, slashes
 from .wsol_metadata import read_class_labels, read_localization
 
 #: Number of classes of the whole data set, for which the label column of list files is checked.
@@ -36,10 +37,12 @@ class ILSVRC(LocalizationDataset):
 
     - a text file like TS-CAM's ``val_folder_new.txt``: ``<wnid>/<image>.JPEG <label> <x0> <y0> <x1> <y1>
       [...]``;
+    - SAT's ``val_gt.txt``, the same with sizes: ``<wnid>\\<image>.JPEG <width> <height> <count> ; <x0> <y0>
+      <x1> <y1> [...]``;
     - a folder with wsolevaluation's ``localization.txt`` (and ``class_labels.txt``, for flat images);
     - the folder of the XML files of the development kit (``Annotations/CLS-LOC/val``).
 
-    All three hold the same numbers: pixels counted from 0, and x1, y1 name the last pixel inside (at most
+    All hold the same numbers: pixels counted from 0, and x1, y1 name the last pixel inside (at most
     width - 1). They are taken as they are; in particular nothing is subtracted from the XML files, although
     their format is that of Pascal VOC. Images are matched by file name without extension, so each source
     serves both layouts. Lines for images of classes that are not there are left out; an image that is listed
@@ -199,7 +202,10 @@ class ILSVRC(LocalizationDataset):
     def _annotations(self, images: dict, problems: DatasetProblems) -> dict[str, _Annotation]:
         source = Path(self.data_root, Path(self.box_source).expanduser())
         if source.is_file():
-            accepted = '<wnid>/<image> <label> <x0> <y0> <x1> <y1> [4 more numbers for every further box]'
+            accepted = (
+                '<wnid>/<image> <label> <x0> <y0> <x1> <y1> [4 more numbers for every further box], or '
+                '<wnid>/<image> <width> <height> <count> ; <x0> <y0> <x1> <y1> [...]'
+            )
             return keyed_lines(source, _parse_list_line, accepted, problems)
         if (source / 'localization.txt').is_file():
             found, holds_masks = read_localization(source / 'localization.txt', problems)
@@ -254,8 +260,18 @@ def _parent(image_id: str) -> str | None:
 
 
 def _parse_list_line(line: str) -> tuple[str, _Annotation]:
+    if ';' in line:
+        return _parse_sized_line(line)
     path, label, *numbers = line.split()
     if not numbers or len(numbers) % 4:
         raise ValueError(f'{len(numbers)} coordinates, no multiple of 4')
     boxes = np.array(finite_floats(numbers), dtype=np.float64).reshape(-1, 4)
     return Path(path).stem, _Annotation(boxes, _parent(path), int(label))
+
+
+def _parse_sized_line(line: str) -> tuple[str, _Annotation]:
+    head, located = split_fields(line, 2, ';')
+    path, width, height, _ = split_fields(head, 4)
+    boxes, size = parse_boxes_and_size(f'{located} {height} {width}')
+    path = slashes(path)
+    return Path(path).stem, _Annotation(boxes, _parent(path), None, size)

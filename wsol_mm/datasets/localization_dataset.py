@@ -66,7 +66,7 @@ class LocalizationDataset(BaseDataset):
             their names, or the path of a text file with one name a line. None for all.
         shots_per_class (int, optional): Use only so many images of each class, drawn without replacement. The
             draw of a class depends on ``shots_seed``, the class name and the image ids alone, not on the
-            order of files nor on the other classes.
+            order of files nor on the other classes; the images of fewer shots are among those of more.
         shots_seed (int): Seed of that draw.
         on_error (str): ``'raise'`` stops at start-up with all problems counted and the first few named;
             ``'skip'`` leaves out what is affected, counts it in :attr:`skipped` and logs one line.

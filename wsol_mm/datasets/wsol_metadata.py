@@ -189,12 +189,10 @@ class WSOLMetadataDataset(LocalizationDataset):
             )
         ids = read_image_ids(folder / 'image_ids.txt', problems)
         labels = read_class_labels(folder / 'class_labels.txt', problems)
-        sizes, localization = {}, None
+        sizes = {}
         if (folder / 'image_sizes.txt').is_file():  # empty for OpenImages
             sizes = read_image_sizes(folder / 'image_sizes.txt', problems)
-        file = folder / 'localization.txt'
-        if self.with_localization or (self.with_localization is None and file.is_file()):
-            localization, _ = read_localization(file, problems)
+        localization = self._localization(problems)
         entries = []
         for image_id in ids:
             if image_id not in labels:
@@ -203,10 +201,16 @@ class WSOLMetadataDataset(LocalizationDataset):
             entry = {'img_id': image_id, 'gt_label': labels[image_id]}
             if image_id in sizes:
                 entry['width'], entry['height'] = sizes[image_id]
-            if localization:
-                entry.update(localization.get(image_id, {}))
+            entry.update(localization.get(image_id, {}))
             entries.append(entry)
         return entries, self._class_names(entries)
+
+    def _localization(self, problems: DatasetProblems) -> dict[str, dict]:
+        """Boxes or masks by image id; nothing if there are none or they are not wanted."""
+        file = Path(self.data_root, Path(self.metadata_dir).expanduser(), 'localization.txt')
+        if self.with_localization or (self.with_localization is None and file.is_file()):
+            return read_localization(file, problems)[0]
+        return {}
 
     def _class_names(self, entries: Sequence[dict]) -> list[str]:
         if self.class_file is not None:

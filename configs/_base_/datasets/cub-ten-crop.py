@@ -1,6 +1,6 @@
-# As cub-center-crop.py, but the test averages the class scores of ten crops of each image (corners and centre,
-# and those of the mirror image); maps and boxes are those of the centre crop. A batch then holds ten times as
-# many images. Validation during training keeps to the centre crop.
+# As cub-center-crop.py, but the test averages the class scores of ten crops of each image (corners and
+# centre, and those of the mirror image); maps and boxes are those of the centre crop. A batch then holds ten
+# times as many images. Validation during training keeps to the centre crop.
 _base_ = './cub-center-crop.py'
 
 load_image = dict(type='LoadImageWithPillow')

@@ -1,0 +1,105 @@
+"""Stanford Dogs (Khosla et al., FGVC workshop at CVPR 2011)."""
+
+from pathlib import Path
+from typing import Any
+
+from wsol_mm.registry import DATASETS
+
+from .box_annotations import read_voc_xml
+from .dataset_problems import DatasetError, DatasetProblems
+from .localization_dataset import LocalizationDataset
+from .matlab_files import columns, read_mat
+from .sat_lists import class_folder_entries
+
+_LAYOUTS = (
+    'test_list.txt and test_gt.txt (with images in train/ and test/), or the data set as published: '
+    'Images/, Annotation/ and train_list.mat, test_list.mat'
+)
+
+
+@DATASETS.register_module()
+class StanfordDogs(LocalizationDataset):
+    """Stanford Dogs: 120 classes, 12,000 images for training and 8,580 for testing, 1 to 5 boxes each.
+
+    Two layouts of ``data_root`` are read:
+
+    - the data set as it is published: ``Images/<class>/*.jpg``, ``Annotation/<class>/<image>`` (XML) and the
+      lists ``train_list.mat`` and ``test_list.mat``, in the root or in ``lists/``;
+    - images in ``train/<class>/`` and ``test/<class>/`` with the text lists of SAT: ``test_list.txt``
+      (``<class>/<file>;<index>``), ``test_gt.txt`` (line by line ``x0 y0 x1 y1 [...] h w``) and optionally
+      ``train_list.txt``, without which the training images are those in the folders.
+
+    Boxes are taken as written and cut at the image border.
+
+    Args:
+        data_root (str): Root folder.
+        split (str): ``'train'`` or ``'test'``.
+        with_boxes (bool, optional): Read the boxes. None for the test split and test mode.
+        list_dir (str, optional): Folder of the text lists, relative to ``data_root`` unless absolute. None
+            for the root if they are there, or else the published layout.
+        data_prefix (str | dict, optional): Image folder relative to ``data_root``. None for that of the
+            layout.
+        **kwargs: See :class:`LocalizationDataset`.
+
+    Raises:
+        FileNotFoundError: If neither layout is found.
+        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+    """
+
+    METAINFO = {'dataset_type': 'stanford_dogs'}
+    CLIP_BOXES = True
+
+    def __init__(
+        self,
+        data_root: str,
+        split: str = 'train',
+        with_boxes: bool | None = None,
+        list_dir: str | None = None,
+        data_prefix: str | dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"split is {split!r}; accepted are 'train' and 'test'")
+        self.split = split
+        self.with_boxes = (
+            (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
+        )
+        root = Path(data_root).expanduser()
+        self.list_dir = None
+        if list_dir is not None or (root / 'test_list.txt').is_file() or (root / 'train_list.txt').is_file():
+            self.list_dir = root / Path(list_dir or '').expanduser()
+        if data_prefix is None:
+            data_prefix = 'Images' if self.list_dir is None else split
+        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+
+    def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
+        """Read the lists; see :meth:`LocalizationDataset.load_entries`."""
+        if self.list_dir is not None:
+            return class_folder_entries(
+                self.list_dir, Path(self.img_prefix), self.split, self.with_boxes, problems
+            )
+        root = Path(self.data_root)
+        name = f'{self.split}_list.mat'
+        list_file = next((path for path in (root / name, root / 'lists' / name) if path.is_file()), None)
+        if list_file is None:
+            raise FileNotFoundError(f'{self.source}: no {name} and no lists; accepted is {_LAYOUTS}')
+        paths, labels = columns(list_file, read_mat(list_file), ['file_list', 'labels'])
+        entries, folders = [], {}
+        for path, label in zip(paths, labels, strict=True):
+            entry = {'img_id': path, 'gt_label': int(label) - 1}
+            folders[entry['gt_label']] = path.partition('/')[0]
+            if self.with_boxes:
+                file = root / 'Annotation' / Path(path).with_suffix('')
+                try:
+                    found = read_voc_xml(file, one_based=False)
+                except FileNotFoundError:
+                    problems.add('image without box', f'{path}: no file {file}')
+                    continue
+                except DatasetError as error:
+                    problems.add('file that does not parse', str(error))
+                    continue
+                entry['gt_bboxes'] = found.array()
+                if found.size is not None:
+                    entry['width'], entry['height'] = found.size
+            entries.append(entry)
+        return entries, [folders.get(label, str(label)) for label in range(max(folders, default=-1) + 1)]
