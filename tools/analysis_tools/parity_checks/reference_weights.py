@@ -48,6 +48,8 @@ def reference_state(
     parameters = case.meta.get('parameters') or case.meta.get('state_dict') or parameters
     if parameters is None:
         raise ValueError(f'{case.system}/{case.name} does not list the parameters of its recipe')
+    if not isinstance(parameters, Mapping):  # triples of name, shape and type
+        parameters = {name: shape for name, shape, _ in parameters}
     listed = next((case.meta[key] for key in _NORM_KEYS if key in case.meta), None)
     ones = {name for name in parameters if _NORM_WEIGHT.fullmatch(name)} if listed is None else set(listed)
     state = {}
@@ -57,13 +59,14 @@ def reference_state(
         if name.endswith('num_batches_tracked'):
             state[name] = torch.zeros((), dtype=torch.int64)
             continue
-        value = 0.02 * draw(name, tuple(shape))
+        # Cast before anything is added, as the recipe says.
+        value = (0.02 * draw(name, tuple(shape))).astype(np.float32)
         if name.endswith('.running_var'):
             value = 1 + np.abs(value)
         elif name in ones:
             value = 1 + value
-        value = value + _OFFSETS.get(name.rpartition('.')[2], 0.0)
-        state[name] = torch.from_numpy(value.astype(np.float32))
+        value = value + np.float32(_OFFSETS.get(name.rpartition('.')[2], 0.0))
+        state[name] = torch.from_numpy(value)
     return state
 
 
@@ -71,11 +74,17 @@ def reference_images(case: Case) -> torch.Tensor:
     """Return the input batch, (B, 3, H, W) float32."""
     if 'in/image' in case.arrays:
         return torch.from_numpy(case.arrays['in/image'])
-    size = case.meta.get('input')
-    if size is None:
-        shape = tuple(
-            next(case.meta[key] for key in ('image', 'input_size', 'input_shape') if key in case.meta)
-        )
-    else:
-        shape = (size['batch'], 3, size['height'], size['width'])
-    return torch.from_numpy(draw('in/image', shape).astype(np.float32))
+    return torch.from_numpy(draw('in/image', _image_shape(case)).astype(np.float32))
+
+
+def _image_shape(case: Case) -> tuple[int, ...]:
+    meta = case.meta
+    if 'input' in meta:
+        return meta['input']['batch'], 3, meta['input']['height'], meta['input']['width']
+    for key in ('image', 'input_size', 'input_shape'):
+        if key in meta:
+            return tuple(meta[key])
+    written = re.search(r'standard_normal\(\(([\d, ]+)\)\)', meta.get('input_recipe', ''))
+    if written is None:
+        raise ValueError(f'{case.system}/{case.name} has neither in/image nor a shape for its images')
+    return tuple(int(side) for side in written[1].split(','))

@@ -242,10 +242,18 @@ def named_officially(named: Iterator[tuple[str, Tensor]], case: Case) -> dict[st
 def compare_groups(model: nn.Module, case: Case) -> Comparison:
     """Compare which parameters decay, and how much."""
     wrapper = build_optimizer(model, case.meta['optimizer_groups'][0]['lr'])
-    return group_comparison(model, wrapper, case.meta['optimizer_groups'])
+    groups = case.meta['optimizer_groups']
+    return group_comparison(model, wrapper, groups, names_of_groups(groups))
 
 
-def group_comparison(model: nn.Module, wrapper: OptimWrapper, groups: list[Mapping]) -> Comparison:
+def names_of_groups(groups: list[Mapping]) -> dict[str, str]:
+    """Return official names of the parameters in some groups to names here."""
+    return our_names([name for group in groups for name in group['params']])
+
+
+def group_comparison(
+    model: nn.Module, wrapper: OptimWrapper, groups: list[Mapping], renamed: Mapping[str, str]
+) -> Comparison:
     """Count the parameters whose settings differ from the reference's groups."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     keys = ('weight_decay', 'lr', 'betas', 'eps')
@@ -258,7 +266,6 @@ def group_comparison(model: nn.Module, wrapper: OptimWrapper, groups: list[Mappi
         for group in wrapper.optimizer.param_groups
         for parameter in group['params']
     }
-    renamed = our_names([name for group in groups for name in group['params']])
     expected = {renamed[name]: settings(group) for group in groups for name in group['params']}
     wrong = {name for name in {*found, *expected} if found.get(name) != expected.get(name)}
     return Comparison('optimizer groups', float(len(wrong)), 0.0)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from . import Case, Comparison, close, register
-from .ts_cam_models import build_optimizer, group_comparison, quiet
+from .ts_cam_models import build_optimizer, group_comparison, names_of_groups, quiet
 
 # The registered names of the reference: architecture, width, channels of the convolutional branch.
 _DEIT = {'tiny': 192, 'small': 384, 'base': 768}
@@ -89,7 +89,7 @@ def check_groups(name: str, model: nn.Module, groups: list[Mapping]) -> list[Com
     """Compare members and sizes of the optimizer's groups."""
     with quiet():
         wrapper = build_optimizer(model, groups[0]['lr'])
-    results = [group_comparison(model, wrapper, groups)]
+    results = [group_comparison(model, wrapper, groups, names_of_groups(groups))]
     for group in groups:
         members = [
             parameter
