@@ -1,6 +1,6 @@
 # CUB-200-2011 with the pipelines of LCTR. Training as DeiT's: random resized crop, flip, RandAugment
-# (rand-m9-mstd0.5-inc1) and random erasing, every image up to three times in an epoch. Test images are resized to
-# a shorter side of 256, and their central 224x224 pixels are used.
+# (rand-m9-mstd0.5-inc1) and random erasing, every image up to three times in an epoch. Test images are
+# resized to a shorter side of 256, and their central 224x224 pixels are used.
 _base_ = './cub.py'
 
 load_image = dict(type='LoadImageWithPillow')
@@ -47,8 +47,8 @@ test_pipeline = [
 
 train_dataloader = dict(
     drop_last=True,
-    # seed=0: epoch e has the permutation of seed e, whatever the seed of the run. A single process keeps that of
-    # epoch 0, as in the reference; reshuffle_single_process=True corrects that.
+    # seed=0: epoch e has the permutation of seed e, whatever the seed of the run. A single process keeps that
+    # of epoch 0, as in the reference; reshuffle_single_process=True corrects that.
     sampler=dict(
         _delete_=True,
         type='RepeatedAugSampler',

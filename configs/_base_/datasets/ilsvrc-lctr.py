@@ -1,5 +1,5 @@
-# ILSVRC 2012 with the pipelines and the sampler of LCTR (those of cub-lctr.py). Every image has one ground-truth
-# box for the lctr protocol, the first.
+# ILSVRC 2012 with the pipelines and the sampler of LCTR (those of cub-lctr.py). The lctr protocol takes the
+# first ground-truth box of an image alone.
 _base_ = './cub-lctr.py'
 
 dataset_type = 'ILSVRC'

@@ -1,5 +1,5 @@
-# AdamW as LCTR uses it on ILSVRC: as lctr_80e.py (one epoch late, too), 14 epochs from 1e-3, so that the highest
-# rate reached is 8e-4, in epoch 7.
+# AdamW as LCTR uses it on ILSVRC: as lctr_80e.py (one epoch late, too), 14 epochs from 1e-3. The highest rate
+# reached is 8.0e-4, in the sixth epoch.
 _base_ = './lctr_80e.py'
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
