@@ -7,11 +7,15 @@ MODULES = (
     'mask_evaluation',
     'published_evaluators',
     'ground_truth_boxes',
+    'sat_models',
     'lctr_models',
     'lctr_layers',
     'lctr_training',
     'ts_cam_models',
     'ts_cam_optimization',
+    'scm_models',
+    'scm_optimization',
+    'scm_data',
 )
 
 
