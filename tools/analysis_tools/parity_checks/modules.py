@@ -8,6 +8,7 @@ MODULES = (
     'published_evaluators',
     'ground_truth_boxes',
     'sat_models',
+    'sat_data',
     'lctr_models',
     'lctr_layers',
     'lctr_training',

@@ -6,6 +6,7 @@ from wsol_mm.evaluation.map_boxes import empty_map_iou, localization_map_iou, sc
 from wsol_mm.evaluation.metrics.protocol_record import MapsByClass, make_record, rank_of_label
 from wsol_mm.evaluation.metrics.protocol_summary import ProtocolCounts, summarize
 from wsol_mm.evaluation.protocols import LocalizationProtocol
+from wsol_mm.models.heads.localization_head import mean_scores
 
 import numpy as np
 import torch
@@ -199,7 +200,7 @@ def check_sat(case: Case) -> list[Comparison]:
     gt_boxes = [arrays['in/gt_boxes'][a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
     scores = arrays['in/logits']
     if 'in/tencrop_logits' in arrays:
-        scores = torch.from_numpy(arrays['in/tencrop_logits']).softmax(dim=2).mean(dim=1).numpy()
+        scores = mean_scores(torch.from_numpy(arrays['in/tencrop_logits'])).numpy()
     ranked = _top_classes(scores)
     thresholds = arrays['in/thresholds']
     protocol = get_protocol('sat', thresholds=thresholds)
