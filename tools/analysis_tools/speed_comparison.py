@@ -228,7 +228,18 @@ def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
 def environment(args: argparse.Namespace) -> dict:
     """Describe where and how the benchmark ran."""
     device = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or 'cpu'
-    settings = ('batch_size', 'amp', 'threads', 'iters', 'warmup', 'repeats', 'clock', 'seed')
+    settings = (
+        'batch_size',
+        'img_size',
+        'amp',
+        'threads',
+        'iters',
+        'warmup',
+        'repeats',
+        'clock',
+        'seed',
+        'cfg_options',
+    )
     return {
         'device': args.device,
         'device_name': device,
@@ -236,6 +247,16 @@ def environment(args: argparse.Namespace) -> dict:
         'wsol_mm': __version__,
         **{name: getattr(args, name) for name in settings},
     }
+
+
+def describe(args: argparse.Namespace) -> str:
+    """Say in a line how the benchmark runs."""
+    where = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, threads: {args.threads}'
+    size = f'{args.img_size}x{args.img_size}' if args.img_size else 'as in the config'
+    return (
+        f'{where}; {args.amp or "float32"}; batch {args.batch_size}, images {size}; {args.clock} time, '
+        f'medians of {args.repeats} rounds of {args.iters} steps\n'
+    )
 
 
 def misses(result: dict, target: float | None) -> list[str]:
@@ -302,6 +323,7 @@ def run(
     torch.set_num_threads(args.threads)
     report = {**environment(args), 'results': []}
     missed = 0
+    print(describe(args))
     line = '| {:28} | {:8} | {:>9} | {:>9} | {:>8} | {:>10} | {:>7} | {:>10} |'
     print(line.format(*COLUMNS))
     print(line.format(*('-' * 3 for _ in COLUMNS)))
