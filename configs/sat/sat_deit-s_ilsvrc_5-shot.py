@@ -1,0 +1,6 @@
+# Five images of each class of ILSVRC, those of fewer shots among them; as many steps as with one.
+_base_ = './sat_deit-s_ilsvrc_1-shot.py'
+
+train_dataloader = dict(dataset=dict(shots_per_class=5))
+train_cfg = dict(max_epochs=250, val_begin=50, val_interval=50)
+default_hooks = dict(checkpoint=dict(interval=50))

@@ -1,0 +1,19 @@
+_base_ = [
+    '../_base_/models/deit-s.py',
+    '../_base_/datasets/openimages.py',
+    '../_base_/recipes/sat_fine-grained.py',
+]
+
+model = dict(
+    backbone=dict(type='SpatialTokenTransformer'),
+    head=dict(
+        type='SATHead', num_classes=100, in_channels=384, cal_acc=True, area_loss=dict(across_ranks=True)
+    ),
+)
+train_dataloader = dict(batch_size=256)
+
+# The reference names a pixel metric and publishes none; this is wsolevaluation's, on SAT's normalised maps.
+# The checkpoint is chosen on the validation split.
+val_evaluator = dict(_delete_=True, type='PixelAveragePrecision', protocol='sat')
+test_evaluator = val_evaluator
+default_hooks = dict(checkpoint=dict(save_best='pixel/PxAP'))
