@@ -31,7 +31,9 @@ def pooled_window_weights(grid: tuple[int, int], kernel_size: int, like: Tensor)
         place = F.avg_pool1d(ones, 3, stride=1, padding=1).flatten() / side
         padded = F.pad(place, (kernel_size // 2, kernel_size // 2))
         axes.append(padded.unfold(0, side, 1).flip(0))
-    return torch.kron(*axes).T
+    rows, columns = axes
+    both = rows[:, None, :, None] * columns[None, :, None, :]
+    return both.reshape(kernel_size**2, -1).T
 
 
 class CueDigging(nn.Module):
