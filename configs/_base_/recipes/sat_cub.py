@@ -20,7 +20,7 @@ val_evaluator = dict(
 )
 test_evaluator = dict(type='LocalizationMetric', protocols=['sat'], dataset='cub')
 default_hooks = dict(
-    checkpoint=dict(save_best=['sat/GT-known_Loc', 'sat/Top-1_Loc'], rule='greater'),
+    checkpoint=dict(save_best=['sat/GT-known_Loc_agnostic', 'sat/Top-1_Loc'], rule='greater'),
     visualization=dict(protocol=dict(name='sat', dataset='cub')),
 )
 randomness = dict(seed=6, deterministic=True)

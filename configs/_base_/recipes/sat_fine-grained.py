@@ -1,4 +1,4 @@
-# Everything of SAT but the model and the data, for Stanford Dogs, Stanford Cars, FGVC Aircraft, OpenImages: the
+# Everything of SAT but model and data, for Stanford Dogs, Stanford Cars, FGVC Aircraft and OpenImages: the
 # recipe of CUB, whose options the reference gives for all of them, with one crop at test time. To be
 # inherited beside a data set base; a config then sets train_dataloader.batch_size to 256 in all.
 _base_ = [
@@ -16,7 +16,7 @@ val_evaluator = dict(
 )
 test_evaluator = dict(type='LocalizationMetric', protocols=['sat'], dataset='cub')
 default_hooks = dict(
-    checkpoint=dict(save_best=['sat/GT-known_Loc', 'sat/Top-1_Loc'], rule='greater'),
+    checkpoint=dict(save_best=['sat/GT-known_Loc_agnostic', 'sat/Top-1_Loc'], rule='greater'),
     visualization=dict(protocol=dict(name='sat', dataset='cub')),
 )
 randomness = dict(seed=6, deterministic=True)
