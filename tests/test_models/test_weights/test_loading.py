@@ -72,6 +72,27 @@ def test_classifier_of_other_classes_is_left_out(timm_vit, build_localizer, tmp_
     assert torch.equal(model.head.semantic_conv.bias, before)
 
 
+def test_head_that_takes_no_classifier_keeps_its_bias(timm_vit, build_localizer, tmp_path):
+    """SAT drops a plain classifier whatever its shape, but not the head of its own checkpoints."""
+    torch.save(timm_vit.state_dict(), tmp_path / 'vit.pth')
+    model = build_localizer(backbone=dict(type='SpatialTokenTransformer'), head=dict(type='SATHead'))
+    before = model.head.semantic_conv.bias.clone()
+    report = load_pretrained(model, tmp_path / 'vit.pth')
+    assert report.skipped == ['head.weight', 'head.bias']
+    assert set(report.fresh) == {
+        'backbone.spatial_token',
+        'backbone.spatial_pos_embed',
+        'head.semantic_conv.weight',
+        'head.semantic_conv.bias',
+        'head.normalization_loss.filter.kernel',
+    }
+    assert torch.equal(model.head.semantic_conv.bias, before)
+    torch.save(model.state_dict(), tmp_path / 'sat.pth')
+    model.head.semantic_conv.bias.data.zero_()
+    assert load_pretrained(model, tmp_path / 'sat.pth').fresh == []
+    assert torch.equal(model.head.semantic_conv.bias, before)
+
+
 def test_one_log_line_each(timm_vit, build_localizer, tmp_path, caplog):
     torch.save(timm_vit.state_dict(), tmp_path / 'vit.pth')
     logger = logging.getLogger('test_one_log_line_each')
