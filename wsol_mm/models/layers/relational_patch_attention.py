@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ...structures import TokenFeatures
 
-#: Entries of the attention weights held at a time on a CPU (two megabytes in float32: what its cache
+#: Entries of the attention weights held at a time on a CPU (one megabyte in float32: what its cache
 #: holds), and on an accelerator (a quarter of a gigabyte).
-CPU_ENTRIES = 2**19
+CPU_ENTRIES = 2**18
 ACCELERATOR_ENTRIES = 2**26
 
 
