@@ -153,11 +153,13 @@ class SpatialCalibration(nn.Module):
 
     def forward(self, maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
         """Return calibrated class maps (B, C, h, w) and attention (B, h, w); see :meth:`gate`."""
+        maps = at_least_float32(maps)
         gate, attention = self.gate(maps, attention)
         return maps.to(gate.dtype) * gate[:, None], attention
 
     def mean_scores(self, maps: Tensor, attention: Tensor) -> Tensor:
         """Return the spatial means of the calibrated class maps, (B, C), without forming the maps."""
+        maps = at_least_float32(maps)  # once, so that gradients are summed in this precision
         gate, _ = self.gate(maps, attention)
         with autocast_off(maps):
             maps = maps.to(gate.dtype).flatten(2)

@@ -15,6 +15,7 @@ from .layouts import LAYOUTS, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
+_PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
 
 
 class LoadReport(NamedTuple):
@@ -98,6 +99,11 @@ def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
         layout.rename(name) == 'head.semantic_conv.weight' and value.dim() == 2
         for name, value in weights.items()
     )
+
+
+def _as_convolution(value: Tensor, own: Tensor) -> Tensor:
+    """Return a patch embedding that was stored as a linear layer, as the first timm releases did."""
+    return value.reshape(own.shape) if value.numel() == own.numel() else value
 
 
 def _all_names(names: Iterable[str]) -> str:
