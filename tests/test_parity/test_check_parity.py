@@ -35,7 +35,7 @@ def test_committed_case(tool, case):
 
 # The systems whose every case has a check; of the others only the evaluators are implemented.
 COMPLETE_SYSTEMS = ('ts_cam', 'scm', 'lctr', 'evaluation', 'sat')
-EVALUATOR_SYSTEMS = ('cdtr')
+EVALUATOR_SYSTEMS = ('cdtr',)
 
 
 @pytest.mark.parametrize('system', [*COMPLETE_SYSTEMS, *EVALUATOR_SYSTEMS])
