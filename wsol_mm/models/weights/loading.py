@@ -70,6 +70,8 @@ def load_pretrained(
         target = layout.rename(name)
         if target == _POS_EMBED and target in own:
             value = _fit_pos_embed(value, model.backbone, 'dist_token' in _last_parts(theirs), checkpoint)
+        if target == _PATCH_WEIGHT and target in own and value.dim() == 2:
+            value = _as_convolution(value, own[target])
         if target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
