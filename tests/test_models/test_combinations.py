@@ -1,0 +1,81 @@
+"""Every head on every backbone of the table in docs/methods.md: a training and a test step at several sizes."""
+
+from wsol_mm.registry import MODELS
+
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+HEADS = ('TSCAMHead', 'SCMHead', 'LCTRHead', 'SATHead')
+# Depth, heads, width, patch and image: a square grid, one that is not, patch 8, another position embedding.
+SIZES = [
+    dict(layers=3, heads=2, width=24, patch=16, trained=64, size=(64, 64)),
+    dict(layers=4, heads=3, width=24, patch=16, trained=64, size=(48, 80)),
+    dict(layers=2, heads=4, width=32, patch=8, trained=64, size=(64, 64)),
+    dict(layers=5, heads=1, width=16, patch=16, trained=64, size=(96, 96)),
+]
+
+
+def vit(kind: str, size: dict, **kwargs) -> dict:
+    arch = dict(
+        embed_dims=size['width'],
+        num_layers=size['layers'],
+        num_heads=size['heads'],
+        feedforward_channels=2 * size['width'],
+    )
+    return dict(type=kind, arch=arch, img_size=size['trained'], patch_size=size['patch'], **kwargs)
+
+
+def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
+    model.backbone.init_weights()
+    images = torch.randn(3, 3, *size)
+    labels = [1, 4, 0]
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    losses = model.train()(images, samples, mode='loss')
+    total = sum(value for name, value in losses.items() if 'loss' in name)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f'{name} has no gradient'
+        assert parameter.grad.isfinite().all(), f'{name} has a gradient that is not finite'
+    with torch.no_grad():
+        results = model.eval()(images, samples, mode='predict')
+        logits = model.head(model.extract_feat(images))
+    for result, label, scores in zip(results, labels, logits, strict=True):
+        agnostic = model.head.class_agnostic
+        assert result.loc_maps.shape == (1 if agnostic else 6, *grid)
+        assert result.loc_maps.isfinite().all()
+        assert result.loc_maps[0].std() > 0, 'the map is constant'
+        assert result.loc_labels[0] == (-1 if agnostic else label)
+        torch.testing.assert_close(result.pred_score, scores.softmax(dim=0))
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('kind', ['TokenVisionTransformer', 'SpatialTokenTransformer'])
+@pytest.mark.parametrize('head', HEADS)
+def test_on_transformers(head, kind, size):
+    backbone = vit(kind, size, **(dict(masked_layers=2) if kind == 'SpatialTokenTransformer' else {}))
+    grid = tuple(side // size['patch'] for side in size['size'])
+    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    if head['type'] == 'SATHead' and kind == 'TokenVisionTransformer':
+        with pytest.raises(ValueError, match='must have a spatial token'):
+            check_steps(backbone, head, size['size'], grid)
+    else:
+        check_steps(backbone, head, size['size'], grid)
+
+
+@pytest.mark.parametrize('head', [head for head in HEADS if head != 'SATHead'])
+def test_on_conformer(head):
+    arch = dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25)
+    # LCTR has no classifier of convolutional features.
+    hybrid = dict(conv_channels=64, conv_init='kaiming') if head != 'LCTRHead' else {}
+    backbone = dict(type='TokenConformer', arch=arch)
+    head = dict(type=head, num_classes=7, in_channels=24, **hybrid)
+    if hybrid:
+        check_steps(backbone, head, (64, 80), (4, 5))
+    else:
+        model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
+        with torch.no_grad():
+            results = model(torch.randn(2, 3, 64, 80), mode='predict')
+        assert results[0].loc_maps.shape == (5, 4, 5)
