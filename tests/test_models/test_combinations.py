@@ -1,4 +1,4 @@
-"""Every head on every backbone of the table in docs/methods.md: a training and a test step at several sizes."""
+"""Every head on every backbone of the table in docs/methods.md, at several grids, depths and head counts."""
 
 from wsol_mm.registry import MODELS
 
@@ -41,8 +41,12 @@ def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[i
         assert parameter.grad.isfinite().all(), f'{name} has a gradient that is not finite'
     with torch.no_grad():
         results = model.eval()(images, samples, mode='predict')
+        crops = model(images[:, None].expand(-1, 10, -1, -1, -1), samples, mode='predict')
         logits = model.head(model.extract_feat(images))
-    for result, label, scores in zip(results, labels, logits, strict=True):
+    for result, same, label, scores in zip(results, crops, labels, logits, strict=True):
+        # Ten times the same crop.
+        torch.testing.assert_close(same.pred_score, result.pred_score)
+        torch.testing.assert_close(same.loc_maps, result.loc_maps)
         agnostic = model.head.class_agnostic
         assert result.loc_maps.shape == (1 if agnostic else 6, *grid)
         assert result.loc_maps.isfinite().all()

@@ -73,12 +73,15 @@ class LCTRHead(LocalizationHead):
         return self.cdm.pooled(feats.patch_map, self.routing(feats))
 
     def predict(
-        self, feats: TokenFeatures, data_samples: Sequence[DataSample | None] | None = None
+        self,
+        feats: TokenFeatures,
+        data_samples: Sequence[DataSample | None] | None = None,
+        other_crops: Tensor | None = None,
     ) -> list[DataSample]:
         """Predict as :class:`LocalizationHead` does, with the kernels weighted once."""
         routed = RoutedFeatures(*feats)
         routed.routing = self.routing(feats)
-        return super().predict(routed, data_samples)
+        return super().predict(routed, data_samples, other_crops)
 
     def attention_map(self, feats: TokenFeatures) -> Tensor:
         """Return RPAM's map, averaged over the layers, (B, h, w)."""
