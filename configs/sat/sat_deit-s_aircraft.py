@@ -10,4 +10,4 @@ model = dict(
         type='SATHead', num_classes=100, in_channels=384, cal_acc=True, area_loss=dict(across_ranks=True)
     ),
 )
-train_dataloader = dict(batch_size=256)
+train_dataloader = dict(batch_size=64)

@@ -10,7 +10,7 @@ model = dict(
         type='SATHead', num_classes=100, in_channels=384, cal_acc=True, area_loss=dict(across_ranks=True)
     ),
 )
-train_dataloader = dict(batch_size=256)
+train_dataloader = dict(batch_size=64)
 
 # The reference names a pixel metric and publishes none; this is wsolevaluation's, on SAT's normalised maps.
 # The checkpoint is chosen on the validation split.

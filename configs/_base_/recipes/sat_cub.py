@@ -5,9 +5,9 @@ _base_ = [
     '../default_runtime.py',
 ]
 
-# The reference trains with 256 images in all in one process (four GPUs of 64 images each); on N GPUs set
-# batch_size=256/N or pass --auto-scale-lr. The area loss is that of all 256, see model.head.area_loss.
-train_dataloader = dict(batch_size=256)
+# The reference trains with 64 images on each of 4 GPUs; on other numbers of GPUs set batch_size=256/N or pass
+# --auto-scale-lr. It does so in one process: the area loss is that of all 256 images, see model.head.area_loss.
+train_dataloader = dict(batch_size=64)
 val_dataloader = dict(batch_size=128)
 test_dataloader = dict(batch_size=16)
 auto_scale_lr = dict(base_batch_size=256)

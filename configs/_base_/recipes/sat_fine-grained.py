@@ -1,6 +1,6 @@
 # Everything of SAT but model and data, for Stanford Dogs, Stanford Cars, FGVC Aircraft and OpenImages: the
 # recipe of CUB, whose options the reference gives for all of them, with one crop at test time. To be
-# inherited beside a data set base; a config then sets train_dataloader.batch_size to 256 in all.
+# inherited beside a data set base; a config then sets train_dataloader.batch_size=64, for 4 GPUs.
 _base_ = [
     '../schedules/sat_30e.py',
     '../default_runtime.py',

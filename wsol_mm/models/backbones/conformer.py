@@ -123,15 +123,15 @@ class TokenConformer(Conformer):
 
         Args:
             x (Tensor): Normalised images, (B, 3, H, W).
-            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work) or ``'full'``.
-                The constructor's value if None.
+            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work), ``'propagated'`` or
+                ``'full'``. The constructor's value if None.
 
         Returns:
             TokenFeatures: Patch map, class token, the attention asked for, and the last feature map of
             the convolutional branch.
 
         Raises:
-            ValueError: If ``out_attention`` is not one of the three.
+            ValueError: If ``out_attention`` is not one of the four.
         """
         out_attention = check_attention_request(
             self.out_attention if out_attention is None else out_attention

@@ -164,14 +164,14 @@ class TokenVisionTransformer(VisionTransformer):
 
         Args:
             x (Tensor): Normalised images, (B, 3, H, W).
-            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work) or ``'full'``.
-                The constructor's value if None.
+            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work), ``'propagated'`` or
+                ``'full'``. The constructor's value if None.
 
         Returns:
             TokenFeatures: Patch map, class token and the attention asked for.
 
         Raises:
-            ValueError: If ``out_attention`` is not one of the three.
+            ValueError: If ``out_attention`` is not one of the four.
         """
         out_attention = check_attention_request(
             self.out_attention if out_attention is None else out_attention

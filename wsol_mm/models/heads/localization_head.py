@@ -46,7 +46,7 @@ class LocalizationHead(ClsHead):
         ValueError: If ``num_classes`` is not positive or ``map_topk`` is negative.
     """
 
-    #: Attention asked of the backbone in training, ``'none'``, ``'class'`` or ``'full'``.
+    #: Attention asked of the backbone in training, ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
     loss_attention: str = 'none'
     #: Attention asked of the backbone at test time.
     predict_attention: str = 'class'

@@ -91,7 +91,7 @@ class TokenEncoderLayer(TransformerEncoderLayer):
 
         Args:
             x (Tensor): Tokens, (B, N, D).
-            out_attention (str): ``'none'``, ``'class'`` or ``'full'``.
+            out_attention (str): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
 
         Returns:
             tuple[Tensor, LayerMaps]: Tokens (B, N, D) and the maps of the attention.

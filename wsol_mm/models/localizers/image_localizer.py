@@ -80,8 +80,8 @@ class ImageLocalizer(ImageClassifier):
 
         Args:
             inputs (Tensor): Normalised images.
-            out_attention (str, optional): ``'none'``, ``'class'`` or ``'full'``; what the head needs for
-                its logits if None.
+            out_attention (str, optional): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``; what
+                the head needs for its logits if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape.
