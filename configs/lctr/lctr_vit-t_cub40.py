@@ -6,4 +6,6 @@ model = dict(head=dict(type='LCTRHead', num_classes=40, in_channels=192, cal_acc
 val_evaluator = dict(type='LocalizationMetric', protocols=['lctr', 'maxboxacc', 'maxboxacc_v2', 'ts_cam'])
 test_evaluator = val_evaluator
 # LCTR counts the map of the predicted class.
-default_hooks = dict(checkpoint=dict(save_best='lctr/GT-known_Loc_predicted'))
+default_hooks = dict(
+    checkpoint=dict(save_best='lctr/GT-known_Loc_predicted'), visualization=dict(protocol='lctr')
+)

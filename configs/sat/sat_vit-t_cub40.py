@@ -17,4 +17,6 @@ test_dataloader = dict(dataset=dict(pipeline=crop_pipeline))
 
 val_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
 test_evaluator = dict(type='LocalizationMetric', protocols=['sat'])
-default_hooks = dict(checkpoint=dict(save_best='maxboxacc/MaxBoxAcc_agnostic'))
+default_hooks = dict(
+    checkpoint=dict(save_best='maxboxacc/MaxBoxAcc_agnostic'), visualization=dict(protocol='sat')
+)

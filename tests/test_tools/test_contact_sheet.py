@@ -101,12 +101,29 @@ def test_tiles_of_turned_and_damaged_images(sheet_tool, tmp_path):
     sample = DataSample(metainfo=dict(metainfo, scale_factor=(0.5, 0.25)))
     sample.loc_maps = torch.eye(4)[None]
     tiles, iou = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
-    assert len(tiles) == 4 and iou is None
+    assert len(tiles) == 3 and iou is None, 'a method without attention map has no tile of it'
     assert tiles[0].getpixel((16, 2)) == (255, 255, 255)  # upright, so that it fills the tile's height
     (tmp_path / 'a.png').write_bytes(b'no image')
     sample.set_metainfo(dict(load_error='truncated'))
+    sample.attn_map = torch.eye(4)
     tiles, _ = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
-    assert tiles[0].getpixel((16, 2)) == (0, 0, 0)
+    assert len(tiles) == 4 and tiles[0].getpixel((16, 2)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize('attention', [True, False])
+def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
+    Image.new('RGB', (32, 32), 'white').save(tmp_path / 'a.png')
+    sample = DataSample(
+        metainfo=dict(
+            img_path=str(tmp_path / 'a.png'), ori_shape=(32, 32), img_shape=(8, 8), scale_factor=(0.25, 0.25)
+        )
+    )
+    sample.loc_maps, sample.loc_labels = torch.eye(4)[None], torch.tensor([-1])
+    sample.set_pred_score(torch.ones(2) / 2).set_pred_label(1)
+    if attention:
+        sample.attn_map = torch.eye(4)
+    sheet = sheet_tool.make_sheet([sample], None, get_protocol('sat'), None, 'title', 100)
+    assert sheet.width // 100 == (4 if attention else 3)
 
 
 def test_tile_keeps_the_aspect_ratio_and_boxes_follow(sheet_tool):

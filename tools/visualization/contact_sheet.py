@@ -1,7 +1,7 @@
 """Write a sheet of test images with attention, localization map and boxes, for a config and its checkpoint.
 
-The images are chosen evenly over the test set. Beside each stand the class token's attention summed over all
-layers and the localization map of the image's label, both laid over the image, and the ground-truth and
+The images are chosen evenly over the test set. Beside each stand the method's attention map, if
+it has one, and the localization map of the image's label, both laid over the image, and the ground-truth and
 predicted boxes.
 """
 
@@ -112,8 +112,8 @@ def sample_tiles(
         side (int): Side of a tile in pixels.
 
     Returns:
-        tuple[list[Image.Image], float | None]: Image, attention (blank for a method without), map and boxes;
-        and the IoU of the boxes, None without ground truth.
+        tuple[list[Image.Image], float | None]: Image, attention (not of a method without), map and boxes; and
+        the IoU of the boxes, None without ground truth.
 
     Raises:
         ValueError: The file does not decode, or its size is not the one that the pipeline saw.
@@ -121,14 +121,10 @@ def sample_tiles(
     image = read_image(sample)
     geometry = TestGeometry.from_metainfo(sample.metainfo)
     loc_map = sample.loc_maps[0].float().numpy()
-    attention = sample.get('attn_map')
-    pictures = [image]
-    for heat in (attention if attention is None else attention.float().numpy(), loc_map):
-        pictures.append(
-            np.full_like(image, 235)
-            if heat is None
-            else overlay(image, heat_on_image(heat, geometry, protocol))
-        )
+    heats = [loc_map]
+    if 'attn_map' in sample:
+        heats.insert(0, sample.attn_map.float().numpy())
+    pictures = [image, *(overlay(image, heat_on_image(heat, geometry, protocol)) for heat in heats)]
     tiles = [fit_tile(picture, side)[0] for picture in pictures]
     tile, scale, corner = fit_tile(image, side)
     found = predict_boxes(loc_map, geometry, protocol, threshold)
@@ -178,7 +174,8 @@ def make_sheet(
     Returns:
         Image.Image: The sheet.
     """
-    heads = ('image', 'class attention', 'localization map', 'boxes')
+    attention = ['attention'] if 'attn_map' in samples[0] else []
+    heads = ['image', *attention, 'localization map', 'boxes']
     block_width, block_height = len(heads) * (side + _GAP) + 2 * _GAP, side + _TEXT_HEIGHT + _GAP
     across = max(1, min(len(samples), _SHEET_WIDTH // block_width))
     down = -(-len(samples) // across)
@@ -199,12 +196,13 @@ def make_sheet(
 
     draw.text((2 * _GAP, _GAP), shorten(title, bold, sheet.width - 4 * _GAP), _INK, bold)
     used = protocol.thresholds[0] if threshold is None else threshold
+    whose = 'one map for all classes' if int(samples[0].loc_labels[0]) < 0 else 'map of the label'
     x = 2 * _GAP
     for colour, text in (
         (GT_COLOR, 'ground-truth box'),
         (
             PREDICTION_COLOR,
-            f'predicted box: map of the label, protocol {protocol.name}, threshold {used:.3g}',
+            f'predicted box: {whose}, protocol {protocol.name}, threshold {used:.3g}',
         ),
     ):
         draw.rectangle(

@@ -5,8 +5,8 @@ _base_ = [
     '../default_runtime.py',
 ]
 
-# The reference trains with 64 images on each of 4 GPUs; on other numbers of GPUs set batch_size=256/N or pass
-# --auto-scale-lr. It does so in one process: the area loss is that of all 256 images, see model.head.area_loss.
+# The reference trains with 64 images on each of 4 GPUs, in one process, so that its area loss is that of all
+# 256 images (see model.head.area_loss). On N other GPUs set batch_size=256/N or pass --auto-scale-lr.
 train_dataloader = dict(batch_size=64)
 val_dataloader = dict(batch_size=128)
 test_dataloader = dict(batch_size=16)
