@@ -82,6 +82,7 @@ def test_class_agnostic_map_serves_every_protocol():
     assert values['sat/GT-known_Loc_agnostic'] == pytest.approx(200 / 3)
     assert values['sat/Top-1_Loc'] == pytest.approx(100 / 3)
     assert values['sat/Top-5_Loc'] == pytest.approx(200 / 3)
+    assert values['sat/GT-known+Top-1_Loc'] == pytest.approx(100)
     assert values['scm/GT-Known_top-5'] == pytest.approx(200 / 3)
     assert values['cdtr/GT-known_Loc_agnostic'] == pytest.approx(200 / 3)
     assert values['maxboxacc/MaxBoxAcc_agnostic'] == pytest.approx(200 / 3)

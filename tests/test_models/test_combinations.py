@@ -83,3 +83,51 @@ def test_on_conformer(head):
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
         assert results[0].loc_maps.shape == (5, 4, 5)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('head', HEADS)
+def test_weights_in_half_precision(head, dtype):
+    """Not autocast: the weights themselves, as for inference on a small device."""
+    size = SIZES[0]
+    kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
+    backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
+    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
+    images = torch.randn(2, 3, *size['size'])
+    samples = [DataSample().set_gt_label(label) for label in (1, 4)]
+    with torch.no_grad():
+        expected = model(images, mode='predict')
+        model.to(dtype)
+        found = model(images.to(dtype), mode='predict')
+        losses = model.train()(images.to(dtype), samples, mode='loss')
+    assert all(value.isfinite() for value in losses.values())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.pred_score.float(), other.pred_score, atol=3e-2, rtol=0)
+        assert one.loc_maps.dtype == torch.float32 and one.loc_maps.isfinite().all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@pytest.mark.parametrize('head', HEADS)
+def test_on_a_gpu_under_autocast(head):
+    size = SIZES[0]
+    kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
+    backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
+    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    torch.manual_seed(0)
+    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
+    images = torch.randn(2, 3, *size['size'])
+    with torch.no_grad():
+        expected = model(images, mode='predict')
+    model.cuda()
+    samples = [DataSample().set_gt_label(label).to('cuda') for label in (1, 4)]
+    with torch.no_grad():
+        found = model(images.cuda(), mode='predict')
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.pred_score, other.pred_score, atol=1e-4, rtol=1e-3)
+    scaler = torch.amp.GradScaler('cuda')
+    with torch.autocast('cuda', dtype=torch.float16):
+        losses = model.train()(images.cuda(), samples, mode='loss')
+    scaler.scale(sum(value for name, value in losses.items() if 'loss' in name)).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())

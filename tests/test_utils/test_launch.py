@@ -152,3 +152,16 @@ def test_no_gloo_thread_is_left_at_the_end(repo_dir):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ['True', '0']
+
+
+@pytest.mark.parametrize(('deterministic', 'expected'), [(True, ':4096:8'), (False, None)])
+def test_deterministic_runs_set_up_cublas(monkeypatch, deterministic, expected):
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    prepare_launch(Config(dict(randomness=dict(deterministic=deterministic))), 'none')
+    found = launch.os.environ.get('CUBLAS_WORKSPACE_CONFIG')
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    assert found == expected
+    if deterministic:
+        monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':16:8')
+        prepare_launch(Config(dict(randomness=dict(deterministic=True))), 'none')
+        assert launch.os.environ['CUBLAS_WORKSPACE_CONFIG'] == ':16:8'

@@ -34,6 +34,8 @@ class TokenFeatures(NamedTuple):
         spatial_mask (Tensor | None): Foreground probability of every token, (B, M, N), one row for
             each of the M layers that spatial-query attention masks (SAT); the last key is the spatial
             token.
+        kernel_weights (Tensor | None): Weights of the kernels that a head mixes for every image (LCTR),
+            (B, E); put here by the head itself.
     """
 
     patch_map: Tensor
@@ -42,6 +44,7 @@ class TokenFeatures(NamedTuple):
     conv_map: Tensor | None = None
     propagated: Tensor | None = None
     spatial_mask: Tensor | None = None
+    kernel_weights: Tensor | None = None
 
     @classmethod
     def from_tokens(

@@ -41,6 +41,9 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, found '{launcher}'")
     cfg.launcher = launcher
+    if cfg.get('randomness', {}).get('deterministic'):
+        # What deterministic matrix products need of cuBLAS, before it is first used.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     if torch.cuda.is_available():
         return
     env_cfg = cfg.setdefault('env_cfg', {})

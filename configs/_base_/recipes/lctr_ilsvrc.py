@@ -19,3 +19,5 @@ default_hooks = dict(
     checkpoint=dict(save_best='lctr/GT-known_Loc_predicted', rule='greater'),
     visualization=dict(protocol=dict(name='lctr', dataset='ilsvrc')),
 )
+# Drop-path draws differently on every GPU.
+randomness = dict(seed=0, diff_rank_seed=True)

@@ -1,5 +1,8 @@
 """Tests of SCM's layers against its formulas, written out with dense matrices and autograd."""
 
+import subprocess
+import sys
+
 from wsol_mm.models.layers import (
     SpatialCalibration,
     SpatialCalibrationLayer,
@@ -155,15 +158,39 @@ def test_autocast_and_half_precision_are_computed_in_float32():
     assert torch.equal(found, expected) and torch.equal(inside, plain)
 
 
-def test_precision_of_matrix_products_is_restored():
-    previous = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision('high')
-        maps, attention = inputs(dtype=torch.float32)
-        SpatialCalibrationLayer()(maps, attention)[0].sum().backward()
-        assert torch.get_float32_matmul_precision() == 'high'
-    finally:
-        torch.set_float32_matmul_precision(previous)
+_PRECISION_SCRIPT = """
+import wsol_mm, torch
+from wsol_mm.models.layers import SpatialCalibrationLayer
+from wsol_mm.models.layers.precision import full_precision
+
+matmul = torch.backends.cuda.matmul
+{switch}
+before = matmul.allow_tf32 if {legacy} else matmul.fp32_precision
+maps, attention = torch.rand(2, 3, 4, 4, requires_grad=True), torch.rand(2, 4, 4)
+SpatialCalibrationLayer()(maps, attention)[0].sum().backward()
+with full_precision(maps):
+    assert not matmul.allow_tf32 if {legacy} else matmul.fp32_precision == 'ieee'
+assert (matmul.allow_tf32 if {legacy} else matmul.fp32_precision) == before
+assert before not in (False, 'none', 'ieee'), before
+"""
+
+
+@pytest.mark.parametrize(
+    ('switch', 'legacy'),
+    [
+        ("torch.set_float32_matmul_precision('high')", True),
+        ('matmul.allow_tf32 = True', True),
+        ("matmul.fp32_precision = 'tf32'", False),
+        ("torch.backends.fp32_precision = 'tf32'", False),
+    ],
+)
+def test_tf32_is_kept_out_and_switched_on_again(switch, legacy):
+    """By either of PyTorch's ways to switch it on, which must not be mixed: hence one process for each."""
+    if not legacy and not hasattr(torch.backends.cuda.matmul, 'fp32_precision'):
+        pytest.skip('this PyTorch has the common setting alone')
+    script = _PRECISION_SCRIPT.format(switch=switch, legacy=legacy)
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_memory_of_the_backward():
@@ -194,6 +221,15 @@ def test_constant_map():
     zeros = torch.zeros_like(constant)
     assert SpatialCalibration()(maps, zeros)[0].isnan().all()
     assert SpatialCalibration(eps=1e-6)(maps, zeros)[0].isfinite().all()
+
+
+def test_eps_keeps_the_gradient_finite_at_a_position_without_scores():
+    maps, attention = inputs()
+    maps = maps.detach().clone()
+    maps[:, :, 2, 3] = 0
+    maps.requires_grad_()
+    SpatialCalibration(eps=1e-6)(maps, attention)[0].square().sum().backward()
+    assert maps.grad.isfinite().all() and maps.grad.any()
 
 
 def test_nothing_of_the_graph_is_saved():

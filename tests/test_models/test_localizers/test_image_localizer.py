@@ -73,10 +73,10 @@ def test_asks_for_the_attention_that_the_head_needs(build_localizer, monkeypatch
     )
     torch.testing.assert_close(predicted[1].pred_score, logits[1].softmax(dim=0))
     assert predicted[0].loc_labels[0] == 1
-    model.head.loss_attention = 'class'
+    model.head.loss_attention, model.head.logits_attention = 'class', 'full'
     model(images, samples, mode='loss')
     model(images)
-    assert asked[3:] == ['class', 'class']
+    assert asked[3:] == ['class', 'full']
 
 
 @pytest.mark.parametrize('hybrid', [False, True])

@@ -53,8 +53,20 @@ def test_the_mean_can_overrule_the_centre_crop(build_localizer):
     assert found.loc_maps.flatten().tolist() == [0, 2, 1, 0]
 
 
-def test_every_crop_passes_once_and_the_centre_alone_with_attention(build_localizer, monkeypatch):
-    model = build_localizer()
+@pytest.mark.parametrize(
+    ('head', 'centre', 'others'),
+    [
+        (dict(type='TSCAMHead'), 'class', 'none'),
+        (dict(type='SCMHead'), 'class', 'none'),
+        (dict(type='SCMHead', calibrate_test_logits=True), 'class', 'class'),
+        (dict(type='LCTRHead'), 'propagated', 'class'),
+    ],
+    ids=str,
+)
+def test_every_crop_passes_once_with_the_attention_it_needs(
+    build_localizer, monkeypatch, head, centre, others
+):
+    model = build_localizer(head=head)
     calls = []
     original = type(model.backbone).forward
 
@@ -64,7 +76,7 @@ def test_every_crop_passes_once_and_the_centre_alone_with_attention(build_locali
 
     monkeypatch.setattr(type(model.backbone), 'forward', record)
     model(torch.randn(2, 10, 3, 32, 32), mode='predict')
-    assert sorted(calls) == [(2, 'class'), (18, 'none')]
+    assert sorted(calls) == [(2, centre), (18, others)]
 
 
 def test_colours_and_order_through_the_test_step(build_localizer):

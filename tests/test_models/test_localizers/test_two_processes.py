@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import distributed, nn
 
 SIDE, CLASSES, TARGET_AREA = 56, 5, 0.472
-HEADS = dict(ts_cam='TSCAMHead', scm='SCMHead', sat='SATHead', lctr='LCTRHead')
+HEADS = dict(ts_cam='TSCAMHead', scm='SCMHead', sat='SATHead', sat_global='SATHead', lctr='LCTRHead')
 PROTOCOLS = ['maxboxacc', 'maxboxacc_v2', 'ts_cam', 'scm', 'sat', 'lctr']
 
 
@@ -22,9 +22,10 @@ def build(method: str) -> nn.Module:
     """The same small model in every process, in double precision."""
     torch.manual_seed(1)
     arch = dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48)
-    kind = 'SpatialTokenTransformer' if method == 'sat' else 'TokenVisionTransformer'
-    masked = dict(masked_layers=2) if method == 'sat' else {}
-    options = dict(area_loss=dict(target_area=TARGET_AREA)) if method == 'sat' else {}
+    kind, masked, options = 'TokenVisionTransformer', {}, {}
+    if HEADS[method] == 'SATHead':
+        kind, masked = 'SpatialTokenTransformer', dict(masked_layers=2)
+        options = dict(area_loss=dict(target_area=TARGET_AREA, across_ranks=method == 'sat_global'))
     model = MODELS.build(
         dict(
             type='ImageLocalizer',
@@ -105,7 +106,20 @@ def in_two(tmp_path_factory) -> list[dict]:
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 
-@pytest.mark.parametrize('method', HEADS)
+def test_area_loss_across_processes_is_that_of_the_whole_batch(in_two):
+    model = build('sat_global').train()
+    images, data = samples(6)
+    total(model(images, data, mode='loss')).backward()
+    for name, parameter in model.named_parameters():
+        for rank in range(2):
+            torch.testing.assert_close(
+                in_two[rank]['sat_global'][0][name],
+                parameter.grad,
+                msg=lambda message, name=name: f'{name}: {message}',
+            )
+
+
+@pytest.mark.parametrize('method', [method for method in HEADS if method != 'sat_global'])
 def test_gradients_are_those_of_the_mean_over_processes(in_two, method):
     """SAT's area loss too is reduced per process: the mean of two distances, not the distance of the mean."""
     model = build(method).train()
@@ -114,7 +128,11 @@ def test_gradients_are_those_of_the_mean_over_processes(in_two, method):
     (sum(map(total, halves)) / 2).backward()
     for name, parameter in model.named_parameters():
         for rank in range(2):
-            torch.testing.assert_close(in_two[rank][method][0][name], parameter.grad, msg=name)
+            torch.testing.assert_close(
+                in_two[rank][method][0][name],
+                parameter.grad,
+                msg=lambda message, name=name: f'{name}: {message}',
+            )
 
 
 def test_target_area_lies_between_the_halves():

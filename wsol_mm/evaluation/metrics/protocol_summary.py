@@ -181,6 +181,8 @@ def _localization(
         values[f'Top-{k}_Loc'] = float(_percent(count[index], counts.images))
     if protocol.threshold_choice != 'fixed':
         values['threshold'] = choose.value(index)
+    if protocol.threshold_choice == 'joint':
+        values['GT-known+Top-1_Loc'] = float(_percent((known + located[0])[index], counts.images))
     if len(protocol.iou_levels) > 1:
         accuracies = [
             float(_percent(counts.known[0, i, index], counts.images)) for i in range(len(protocol.iou_levels))

@@ -1,20 +1,11 @@
 """Head of LCTR: local continuity transformer (Chen et al., AAAI 2022)."""
 
-from collections.abc import Sequence
-
-from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...registry import MODELS
 from ...structures import TokenFeatures
 from ..layers import CueDigging, class_token_attention, relational_patch_maps
 from .localization_head import LocalizationHead
-
-
-class RoutedFeatures(TokenFeatures):
-    """Token features that remember the weights of the CDM's kernels, (B, E), computed once."""
-
-    routing: Tensor
 
 
 @MODELS.register_module()
@@ -40,6 +31,7 @@ class LCTRHead(LocalizationHead):
     """
 
     loss_attention = 'class'
+    logits_attention = 'class'
     predict_attention = 'propagated'
 
     def __init__(
@@ -60,28 +52,20 @@ class LCTRHead(LocalizationHead):
 
     def cues(self, feats: TokenFeatures) -> Tensor:
         """Return the convolved, damped patch features, (B, D, h, w)."""
-        return self.cue_conv(feats.patch_map * self.reverse_attention(feats))
+        reverse = self.reverse_attention(feats).to(feats.patch_map.dtype)
+        return self.cue_conv(feats.patch_map * reverse)
 
     def routing(self, feats: TokenFeatures) -> Tensor:
         """Return the weights of the CDM's kernels, (B, E)."""
-        if isinstance(feats, RoutedFeatures):
-            return feats.routing
-        return self.cdm.routing(self.cues(feats))
+        return self.cdm.routing(self.cues(feats)) if feats.kernel_weights is None else feats.kernel_weights
+
+    def prepare(self, feats: TokenFeatures) -> TokenFeatures:
+        """Return the features with the weights of the CDM's kernels."""
+        return feats._replace(kernel_weights=self.routing(feats))
 
     def forward(self, feats: TokenFeatures) -> Tensor:
         """Return the logits, (B, C), in training and at test time alike."""
         return self.cdm.pooled(feats.patch_map, self.routing(feats))
-
-    def predict(
-        self,
-        feats: TokenFeatures,
-        data_samples: Sequence[DataSample | None] | None = None,
-        other_crops: Tensor | None = None,
-    ) -> list[DataSample]:
-        """Predict as :class:`LocalizationHead` does, with the kernels weighted once."""
-        routed = RoutedFeatures(*feats)
-        routed.routing = self.routing(feats)
-        return super().predict(routed, data_samples, other_crops)
 
     def attention_map(self, feats: TokenFeatures) -> Tensor:
         """Return RPAM's map, averaged over the layers, (B, h, w)."""

@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ...structures import TokenFeatures
+from ..layers.precision import at_least_float32
 
 #: How many of the best classes are kept in ``pred_topk``.
 PRED_TOPK = 5
@@ -23,7 +24,7 @@ def mean_scores(logits: Tensor) -> Tensor:
     Returns:
         Tensor: (B, C), in float32 or better.
     """
-    return logits.float().softmax(dim=2).mean(dim=1)
+    return at_least_float32(logits).softmax(dim=2).mean(dim=1)
 
 
 class LocalizationHead(ClsHead):
@@ -48,6 +49,8 @@ class LocalizationHead(ClsHead):
 
     #: Attention asked of the backbone in training, ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
     loss_attention: str = 'none'
+    #: Attention that :meth:`forward` needs, the logits at test time.
+    logits_attention: str = 'none'
     #: Attention asked of the backbone at test time.
     predict_attention: str = 'class'
     #: Whether one map serves all classes; its label is then -1.
@@ -92,6 +95,10 @@ class LocalizationHead(ClsHead):
             Tensor: (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
 
+    def prepare(self, feats: TokenFeatures) -> TokenFeatures:
+        """Return the features with what logits and maps both need: :meth:`predict` computes it once."""
+        return feats
+
     def attention_map(self, feats: TokenFeatures) -> Tensor | None:
         """Return the method's class-agnostic attention map, (B, h, w), or None if it has none."""
         return None
@@ -121,15 +128,16 @@ class LocalizationHead(ClsHead):
               then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
             - ``attn_map`` (h, w): float32, if the method has such a map.
         """
+        feats = self.prepare(feats)
         logits = self(feats)
         batch = logits.shape[0]
         data_samples = [None] * batch if data_samples is None else data_samples
         data_samples = [DataSample() if sample is None else sample for sample in data_samples]
         if other_crops is None:
-            scores = logits.float().softmax(dim=1)
+            ranked, scores = logits, logits.float().softmax(dim=1)
         else:
-            logits = scores = mean_scores(torch.cat((logits[:, None], other_crops), dim=1))
-        best = logits.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
+            ranked = scores = mean_scores(torch.cat((logits[:, None], other_crops), dim=1))
+        best = ranked.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], data_samples)
         maps = self.localization_maps(feats, labels).float().cpu()
         attention = self.attention_map(feats)

@@ -63,6 +63,11 @@ class SCMHead(TSCAMHead):
         self.calibrate_test_logits = hybrid if calibrate_test_logits is None else calibrate_test_logits
         self.calibration = SpatialCalibration(iterations, alpha, eps)
 
+    @property
+    def logits_attention(self) -> str:
+        """Attention that the test logits need: none, unless they are calibrated."""
+        return 'class' if self.calibrate_test_logits else 'none'
+
     def forward(self, feats: TokenFeatures) -> Tensor:
         """Return the test logits, (B, C).
 

@@ -36,6 +36,11 @@ def pooled_window_weights(grid: tuple[int, int], kernel_size: int, like: Tensor)
     return both.reshape(kernel_size**2, -1).T
 
 
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a layer in the precision of its input, whatever that of its weights."""
+    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+
+
 class CueDigging(nn.Module):
     """Convolution to class maps with a kernel that is mixed for every image.
 
@@ -103,8 +108,9 @@ class CueDigging(nn.Module):
         """
         with autocast_off(cues):
             mean = at_least_float32(cues).mean(dim=(2, 3))
-            largest = at_least_float32(cues.amax(dim=(2, 3)))
-            return (self.route_mean(mean) + self.route_max(largest)).sigmoid()
+            # The gradient goes to the first of equal maxima (half precision has many); `amax` would share it.
+            largest = at_least_float32(cues.flatten(2).max(dim=2).values)
+            return (_linear(self.route_mean, mean) + _linear(self.route_max, largest)).sigmoid()
 
     def forward(self, x: Tensor, routing: Tensor) -> Tensor:
         """Return all class maps.

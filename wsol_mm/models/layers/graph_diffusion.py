@@ -1,7 +1,5 @@
 """Diffusion on a grid graph by a truncated Newton-Schulz inverse (SCM, section 2.3)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .grid_graph import GridGraph, symmetric_matrix
-from .precision import autocast_off
+from .precision import full_precision
 
 # So many of the iterations are done as 2^levels - 1 products with a vector, the others as matrix products.
 _VECTOR_LEVELS = 4
@@ -74,7 +72,7 @@ class _GraphDiffusion(torch.autograd.Function):
         squarings = max(iterations - _VECTOR_LEVELS, 0)
         steps = 2 ** (iterations - squarings) - 1
         dtype = values.dtype
-        with _full_precision(values):
+        with full_precision(values):
             matrix = symmetric_matrix(edge_values, diagonal, graph)
             if squarings and values.device.type != 'mps':  # which has no double precision
                 # Every squaring doubles the rounding errors of the powers before it.
@@ -106,7 +104,7 @@ class _GraphDiffusion(torch.autograd.Function):
         matrix, power, *saved = ctx.saved_tensors
         powers, saved = saved[:squarings], saved[squarings:]
         vectors, partial_sums = saved[:squarings], saved[squarings:]
-        with _full_precision(grad):
+        with full_precision(grad):
             # All matrices are symmetric, so none is transposed.
             grad_current, grads = torch.zeros_like(grad), []
             for _ in partial_sums:
@@ -134,15 +132,3 @@ class _GraphDiffusion(torch.autograd.Function):
 def _two_minus(power: Tensor, right: Tensor) -> Tensor:
     """Return 2 * right - power @ right, (B, N, R)."""
     return torch.baddbmm(right, power, right, beta=2, alpha=-1)
-
-
-@contextmanager
-def _full_precision(tensor: Tensor) -> Iterator[None]:
-    """Keep matrix products out of autocast and of TF32: 2^16 powers magnify every rounding."""
-    previous = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('highest')
-    try:
-        with autocast_off(tensor):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(previous)

@@ -129,7 +129,8 @@ def neighbour_similarity(features: Tensor, graph: GridGraph, eps: float = 0.0) -
             f'features lie on a grid of {tuple(features.shape[-2:])}, '
             f'the graph on one of {(graph.height, graph.width)}'
         )
-    norms = features.square().sum(dim=1).sqrt()
+    # Its gradient at a vector of zeros is 0, where that of a square root of squares is NaN.
+    norms = torch.linalg.vector_norm(features, dim=1)
     similarities = []
     for offset in graph.offsets:
         (first, second), (norm, other) = edge_ends(features, offset), edge_ends(norms, offset)

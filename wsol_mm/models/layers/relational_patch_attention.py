@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...structures import TokenFeatures
+from .precision import autocast_off
 
 #: Entries of the attention weights held at a time on a CPU (one megabyte in float32: what its cache
 #: holds), and on an accelerator (a quarter of a gigabyte).
@@ -41,7 +42,7 @@ def relational_patch_attention(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Attend with explicit weights, and propagate the class token's row through the same weights.
 
-    The weights of a few images exist at a time, so memory does not grow with the batch.
+    Without gradients, the weights of a few images exist at a time, so memory does not grow with the batch.
 
     Args:
         query (Tensor): (B, H, N, d), class token first.
@@ -65,7 +66,7 @@ def relational_patch_attention(
         attended.append(weights.to(value.dtype) @ part[2])
         # A copy: a view would keep all the weights.
         rows.append(weights[:, :, 0].clone())
-        with torch.autocast(device_type=weights.device.type, enabled=False):
+        with autocast_off(weights):
             propagated.append(propagate_class_row(weights))
     return torch.cat(attended), torch.cat(rows), torch.cat(propagated)
 

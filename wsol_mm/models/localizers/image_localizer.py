@@ -91,7 +91,7 @@ class ImageLocalizer(ImageClassifier):
                 f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
                 'crops (B, 10, 3, H, W) at test time alone'
             )
-        out_attention = self.head.loss_attention if out_attention is None else out_attention
+        out_attention = self.head.logits_attention if out_attention is None else out_attention
         return self.backbone(inputs, out_attention=out_attention)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class ImageLocalizer(ImageClassifier):
             inputs (Tensor): Normalised images (B, 3, H, W), or ten crops of each (B, 10, 3, H, W) from
                 ``TenCrop``. Of crops, the mean of the soft-max scores ranks the classes, and the centre crop
                 alone gives the maps. Every crop passes the backbone once; only the centre crops pay for the
-                attention that maps need.
+                attention that maps need beyond that of the logits.
             data_samples (Sequence[DataSample], optional): One per image; new ones if None.
 
         Raises:
