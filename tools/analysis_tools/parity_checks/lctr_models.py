@@ -20,8 +20,8 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
 
 from . import Case, Comparison, equal, register
+from .model_runs import quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
-from .ts_cam_models import quiet, recorded, samples_of
 
 SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'lctr_80e.py'
 FRAME = (224, 224)

@@ -19,8 +19,8 @@ from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
 from . import Case, Comparison, close, register
+from .model_runs import group_comparison, quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
-from .ts_cam_models import group_comparison, quiet, recorded, samples_of
 
 SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'sat_30e.py'
 

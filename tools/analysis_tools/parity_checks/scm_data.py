@@ -16,7 +16,7 @@ from PIL import Image
 
 from . import Case, Comparison, close, equal, register
 from .ground_truth_boxes import _test_transform
-from .ts_cam_models import quiet
+from .model_runs import quiet
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs' / 'scm'
 

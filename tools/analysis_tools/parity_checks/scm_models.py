@@ -24,8 +24,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from . import Case, Comparison, register
+from .model_runs import quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
-from .ts_cam_models import quiet, recorded, samples_of
 
 VIT_SMALL = Path(__file__).resolve().parents[3] / 'configs' / 'scm' / 'scm_vit-s_cub.py'
 

@@ -14,9 +14,9 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
 from . import Case, Comparison, close, register
+from .model_runs import quiet, samples_of
 from .reference_weights import reference_images, reference_state
 from .scm_models import build_model, load_model, official_names
-from .ts_cam_models import quiet, samples_of
 
 CONFIGS = Path(__file__).resolve().parents[3] / 'configs' / 'scm'
 # The config whose learning rates a list of the reference describes, by its first words.

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from . import Case, Comparison, close, register
-from .ts_cam_models import build_optimizer, group_comparison, names_of_groups, quiet
+from .model_runs import group_comparison, quiet
+from .ts_cam_models import build_optimizer, names_of_groups
 
 # The registered names of the reference: architecture, width, channels of the convolutional branch.
 _DEIT = {'tiny': 192, 'small': 384, 'base': 768}
