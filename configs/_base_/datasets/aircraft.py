@@ -5,23 +5,6 @@ _base_ = './cub-center-crop.py'
 dataset_type = 'FGVCAircraft'
 data_root = 'data/fgvc-aircraft-2013b'
 
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='trainval',
-        pipeline={{_base_.train_pipeline}},
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='test',
-        test_mode=True,
-        pipeline={{_base_.test_pipeline}},
-    ),
-)
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root, split='trainval'))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader

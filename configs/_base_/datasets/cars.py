@@ -5,23 +5,6 @@ _base_ = './cub-center-crop.py'
 dataset_type = 'StanfordCars'
 data_root = 'data/stanford_cars'
 
-train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        pipeline={{_base_.train_pipeline}},
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='test',
-        test_mode=True,
-        pipeline={{_base_.test_pipeline}},
-    ),
-)
+train_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
+val_dataloader = dict(dataset=dict(type=dataset_type, data_root=data_root))
 test_dataloader = val_dataloader
