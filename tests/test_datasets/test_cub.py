@@ -162,7 +162,8 @@ def test_empty_class(cub_root, edit_lines):
 
 def test_wrong_place_and_arguments(cub_root, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r'no file .*nowhere/images.txt; accepted is the layout of CUB'
+        FileNotFoundError,
+        match=r'no file .*nowhere/images.txt and no lists; accepted is the layout of CUB.*`list_dir`',
     ):
         CUB(str(tmp_path / 'nowhere'))
     (cub_root / 'train_test_split.txt').unlink()

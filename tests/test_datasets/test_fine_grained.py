@@ -160,6 +160,8 @@ def test_aircraft(aircraft_root, inside):
     assert test.get_data_info(0)['img_id'] == '0000003.jpg' and test.get_data_info(0)['gt_label'] == 1
     np.testing.assert_array_equal(test.get_data_info(0)['gt_bboxes'], [[4, 2, 40, 25]])
     assert len(FGVCAircraft(root, split='val', on_error='skip')) == 1
+    other = FGVCAircraft(root, split='test', test_mode=True, data_prefix=str(aircraft_root / 'data/images'))
+    assert other.get_data_info(0)['img_path'] == test.get_data_info(0)['img_path']
 
 
 def test_errors_of_aircraft(aircraft_root, tmp_path):
@@ -180,7 +182,9 @@ def test_errors_of_aircraft(aircraft_root, tmp_path):
     (data / 'variants.txt').unlink()
     with pytest.raises(FileNotFoundError, match=r'no .*data/variants.txt and no lists; accepted is images/'):
         FGVCAircraft(str(aircraft_root))
-    with pytest.raises(ValueError, match="split is 'all'; accepted are 'train', 'val', 'trainval', 'test'"):
+    with pytest.raises(
+        ValueError, match="split is 'all'; accepted are 'train', 'val', 'trainval' and 'test'"
+    ):
         FGVCAircraft(str(aircraft_root), split='all')
 
 

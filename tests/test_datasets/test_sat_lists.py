@@ -2,7 +2,7 @@
 
 import wsol_mm  # noqa: F401
 from wsol_mm.datasets import CUB, ILSVRC, DatasetError, FGVCAircraft, StanfordCars, StanfordDogs
-from wsol_mm.datasets.sat_lists import parse_boxes_and_size, parse_indexed_path, slashes
+from wsol_mm.datasets.sat_lists import find_list_dir, parse_boxes_and_size, parse_indexed_path, slashes
 
 import numpy as np
 import pytest
@@ -43,6 +43,16 @@ def test_parsing():
     assert slashes('a\\\\b\\c/d') == 'a/b/c/d' and slashes('/a//b') == '/a//b'
 
 
+def test_folder_of_the_lists(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', '/home/somebody')
+    assert find_list_dir(tmp_path, None, ['a.txt', 'b.txt']) is None
+    assert find_list_dir(tmp_path, 'lists', ['a.txt']) == tmp_path / 'lists'
+    assert str(find_list_dir(tmp_path, '~/lists', ['a.txt'])) == '/home/somebody/lists'
+    (tmp_path / 'b.txt').touch()
+    assert find_list_dir(tmp_path, None, ['a.txt', 'b.txt']) == find_list_dir(tmp_path, '', []) == tmp_path
+    assert find_list_dir(tmp_path, None, []) is None
+
+
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
@@ -70,8 +80,7 @@ def test_lines_that_are_no_paths(text):
 
 @pytest.mark.parametrize('kind', [StanfordDogs, CUB])
 def test_folder_lists(folders_root, kind):
-    options = dict(list_dir='') if kind is CUB else {}
-    dataset = kind(str(folders_root), split='test', test_mode=True, **options)
+    dataset = kind(str(folders_root), split='test', test_mode=True)
     found = items(dataset)
     assert [info['img_id'] for info in found] == [f'{name}/{i}.jpg' for name in FOLDERS for i in range(2)]
     assert [info['gt_label'] for info in found] == [0, 0, 1, 1]
@@ -80,7 +89,7 @@ def test_folder_lists(folders_root, kind):
     np.testing.assert_array_equal(found[3]['gt_bboxes'], [[2, 1.5, 20, 10], [0, 0, 40, 30]])
     assert (found[0]['width'], found[0]['height']) == (40, 30)
     assert dataset.metainfo['classes'] == tuple(FOLDERS)
-    train = kind(str(folders_root), **options)
+    train = kind(str(folders_root))
     assert [info['img_id'] for info in items(train)] == [f'{name}/a.jpg' for name in FOLDERS]
     assert 'gt_bboxes' not in train.get_data_info(0) and train.metainfo['classes'] == tuple(FOLDERS)
 

@@ -1,25 +1,25 @@
 """CUB-200-2011 (Wah et al., Caltech-UCSD Birds-200-2011) in its original layout."""
 
 from pathlib import Path
-from typing import Any
 
 from wsol_mm.registry import DATASETS
 
 import numpy as np
 
 from .dataset_problems import DatasetError, DatasetProblems
+from .fine_grained import FineGrainedDataset
 from .list_files import finite_floats, keyed_lines, split_fields
-from .localization_dataset import LocalizationDataset
 from .sat_lists import class_folder_entries
 
-_LAYOUT = (
+_LAYOUTS = (
     'the layout of CUB-200-2011: images/, images.txt, image_class_labels.txt, train_test_split.txt, '
-    'bounding_boxes.txt and optionally classes.txt'
+    'bounding_boxes.txt and optionally classes.txt; or test_list.txt and test_gt.txt, in the root or in '
+    '`list_dir`, with images in train/ and test/'
 )
 
 
 @DATASETS.register_module()
-class CUB(LocalizationDataset):
+class CUB(FineGrainedDataset):
     """CUB-200-2011, or any data in its layout.
 
     ``data_root`` holds ``images/``, ``images.txt`` (``<id> <path>``), ``image_class_labels.txt`` (``<id>
@@ -33,56 +33,38 @@ class CUB(LocalizationDataset):
     so, too, and clamp boxes themselves: cutting boxes of whole numbers, as the data set has, changes no
     result.
 
+    The lists of SAT are read as well: ``test_list.txt`` (``<class>/<file>;<index>``), ``test_gt.txt`` or
+    ``test_bounding_box.txt`` (line by line ``x0 y0 x1 y1 h w``) and optionally ``train_list.txt``, without
+    which the training images are those in the class folders. Images lie in ``train/`` and ``test/`` then.
+
     Args:
         data_root (str): Root folder.
         split (str): ``'train'`` or ``'test'``.
-        with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split
-            or in test mode.
-        list_dir (str, optional): Folder with the lists of SAT instead of those of the data set, relative to
-            ``data_root`` unless absolute: ``test_list.txt`` (``<class>/<file>;<index>``), ``test_gt.txt`` or
-            ``test_bounding_box.txt`` (line by line ``x0 y0 x1 y1 h w``) and optionally ``train_list.txt``,
-            without which the training images are those in the class folders.
-        data_prefix (str | dict, optional): Image folder relative to ``data_root``; None for ``images``, or
-            with ``list_dir`` for ``train`` or ``test``.
-        **kwargs: See :class:`LocalizationDataset`.
+        **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:
-        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+        FileNotFoundError: If no layout is found.
+        ValueError: As :class:`FineGrainedDataset` does.
     """
 
     METAINFO = {'dataset_type': 'cub'}
-    CLIP_BOXES = True
+    LIST_MARKERS = ('test_list.txt', 'train_list.txt')
 
-    def __init__(
-        self,
-        data_root: str,
-        split: str = 'train',
-        with_boxes: bool | None = None,
-        list_dir: str | None = None,
-        data_prefix: str | dict | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if split not in ('train', 'test'):
-            raise ValueError(f"split is {split!r}; accepted are 'train' and 'test'")
-        self.split = split
-        self.with_boxes = (
-            (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
-        )
-        self.list_dir = list_dir
-        if data_prefix is None:
-            data_prefix = 'images' if list_dir is None else split
-        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+    def image_folder(self, root: Path) -> str:
+        """See :meth:`FineGrainedDataset.image_folder`."""
+        return 'images' if self.list_dir is None else self.split
 
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """Read the lists; see :meth:`LocalizationDataset.load_entries`."""
         root = Path(self.data_root)
         if self.list_dir is not None:
-            list_dir = root / Path(self.list_dir).expanduser()
             return class_folder_entries(
-                list_dir, Path(self.img_prefix), self.split, self.with_boxes, problems
+                self.list_dir, Path(self.img_prefix), self.split, self.with_boxes, problems
             )
         if not (root / 'images.txt').is_file():
-            raise FileNotFoundError(f'{self.source}: no file {root / "images.txt"}; accepted is {_LAYOUT}')
+            raise FileNotFoundError(
+                f'{self.source}: no file {root / "images.txt"} and no lists; accepted is {_LAYOUTS}'
+            )
         paths = keyed_lines(root / 'images.txt', _id_and_text, '<id> <path>', problems)
         labels = keyed_lines(
             root / 'image_class_labels.txt', _id_and_label, '<id> <class, an integer from 1>', problems

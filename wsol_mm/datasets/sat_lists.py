@@ -3,7 +3,7 @@
 Their lines end as on Windows or Unix, and paths may be written with backslashes; see :func:`read_lines`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,23 @@ Parsed = TypeVar('Parsed')
 _INDEXED_PATH = '<class folder>/<file>;<class, an integer from 0>'
 #: Boxes, then the image size, height first.
 _BOXES_AND_SIZE = '<x0> <y0> <x1> <y1> [4 more for every further box] <height> <width>'
+
+
+def find_list_dir(root: Path, list_dir: str | None, markers: Sequence[str]) -> Path | None:
+    """Find the folder of the lists.
+
+    Args:
+        root (Path): Root folder of the data set.
+        list_dir (str, optional): The folder, relative to ``root`` unless absolute; it is not looked at. None
+            for ``root`` if it has lists.
+        markers (Sequence[str]): File names of which one says that ``root`` has lists.
+
+    Returns:
+        Path | None: The folder, or None if ``list_dir`` is None and ``root`` has no lists.
+    """
+    if list_dir is not None:
+        return root / Path(list_dir).expanduser()
+    return root if any((root / marker).is_file() for marker in markers) else None
 
 
 def parse_indexed_path(line: str, separator: str = ';') -> tuple[str, int]:

@@ -1,7 +1,6 @@
 """Stanford Cars (Krause et al., 3D Representation and Recognition workshop at ICCV 2013)."""
 
 from pathlib import Path
-from typing import Any
 
 from wsol_mm.registry import DATASETS
 
@@ -9,13 +8,13 @@ import numpy as np
 from mmpretrain.datasets.categories import STANFORDCARS_CATEGORIES
 
 from .dataset_problems import DatasetError, DatasetProblems
-from .localization_dataset import LocalizationDataset
+from .fine_grained import FineGrainedDataset
 from .matlab_files import columns, flatten, read_mat
 from .sat_lists import table_entries
 
 _LAYOUTS = (
-    'images/, images_box.txt and classes.txt; or cars_annos.mat; or cars_train/, cars_test/ and devkit/ with '
-    'cars_train_annos.mat and cars_test_annos_withlabels.mat'
+    'images/ with images_box.txt and classes.txt, in the root or in `list_dir`; or cars_annos.mat; or '
+    'cars_train/, cars_test/ and devkit/ with cars_train_annos.mat and cars_test_annos_withlabels.mat'
 )
 _BOX_FIELDS = ['bbox_x1', 'bbox_y1', 'bbox_x2', 'bbox_y2']
 #: Third field of ``images_box.txt``.
@@ -23,7 +22,7 @@ _SPLIT_CODES = {'train': {'0'}, 'test': {'1'}}
 
 
 @DATASETS.register_module()
-class StanfordCars(LocalizationDataset):
+class StanfordCars(FineGrainedDataset):
     """Stanford Cars: 196 classes, 8,144 images for training and 8,041 for testing, one box each.
 
     Three layouts of ``data_root`` are read:
@@ -41,46 +40,22 @@ class StanfordCars(LocalizationDataset):
     Args:
         data_root (str): Root folder.
         split (str): ``'train'`` or ``'test'``.
-        with_boxes (bool, optional): Read the boxes. None for the test split and test mode.
-        list_dir (str, optional): Folder of the text lists, relative to ``data_root`` unless absolute. None
-            for the root if they are there, or else the published layouts.
-        data_prefix (str | dict, optional): Image folder relative to ``data_root``. None for that of the
-            layout.
-        **kwargs: See :class:`LocalizationDataset`.
+        **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:
         FileNotFoundError: If no layout is found.
-        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+        ValueError: As :class:`FineGrainedDataset` does.
     """
 
     METAINFO = {'dataset_type': 'stanford_cars'}
-    CLIP_BOXES = True
+    SPLITS = _SPLIT_CODES
+    LIST_MARKERS = ('images_box.txt',)
 
-    def __init__(
-        self,
-        data_root: str,
-        split: str = 'train',
-        with_boxes: bool | None = None,
-        list_dir: str | None = None,
-        data_prefix: str | dict | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if split not in _SPLIT_CODES:
-            raise ValueError(f"split is {split!r}; accepted are 'train' and 'test'")
-        self.split = split
-        self.with_boxes = (
-            (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
-        )
-        root = Path(data_root).expanduser()
-        self.list_dir = None
-        if list_dir is not None or (root / 'images_box.txt').is_file():
-            self.list_dir = root / Path(list_dir or '').expanduser()
-        if data_prefix is None:
-            if self.list_dir is not None:
-                data_prefix = 'images'
-            else:
-                data_prefix = '' if (root / 'cars_annos.mat').is_file() else f'cars_{split}'
-        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+    def image_folder(self, root: Path) -> str:
+        """See :meth:`FineGrainedDataset.image_folder`."""
+        if self.list_dir is not None:
+            return 'images'
+        return '' if (root / 'cars_annos.mat').is_file() else f'cars_{self.split}'
 
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """Read the lists; see :meth:`LocalizationDataset.load_entries`."""

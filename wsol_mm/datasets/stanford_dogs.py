@@ -1,24 +1,23 @@
 """Stanford Dogs (Khosla et al., FGVC workshop at CVPR 2011)."""
 
 from pathlib import Path
-from typing import Any
 
 from wsol_mm.registry import DATASETS
 
 from .box_annotations import read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
-from .localization_dataset import LocalizationDataset
+from .fine_grained import FineGrainedDataset
 from .matlab_files import columns, read_mat
 from .sat_lists import class_folder_entries
 
 _LAYOUTS = (
-    'test_list.txt and test_gt.txt (with images in train/ and test/), or the data set as published: '
-    'Images/, Annotation/ and train_list.mat, test_list.mat'
+    'test_list.txt and test_gt.txt, in the root or in `list_dir`, with images in train/ and test/; or the '
+    'data set as published: Images/, Annotation/ and train_list.mat, test_list.mat'
 )
 
 
 @DATASETS.register_module()
-class StanfordDogs(LocalizationDataset):
+class StanfordDogs(FineGrainedDataset):
     """Stanford Dogs: 120 classes, 12,000 images for training and 8,580 for testing, 1 to 5 boxes each.
 
     Two layouts of ``data_root`` are read:
@@ -34,43 +33,19 @@ class StanfordDogs(LocalizationDataset):
     Args:
         data_root (str): Root folder.
         split (str): ``'train'`` or ``'test'``.
-        with_boxes (bool, optional): Read the boxes. None for the test split and test mode.
-        list_dir (str, optional): Folder of the text lists, relative to ``data_root`` unless absolute. None
-            for the root if they are there, or else the published layout.
-        data_prefix (str | dict, optional): Image folder relative to ``data_root``. None for that of the
-            layout.
-        **kwargs: See :class:`LocalizationDataset`.
+        **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:
-        FileNotFoundError: If neither layout is found.
-        ValueError: If ``split`` is something else, or as :class:`LocalizationDataset` does.
+        FileNotFoundError: If no layout is found.
+        ValueError: As :class:`FineGrainedDataset` does.
     """
 
     METAINFO = {'dataset_type': 'stanford_dogs'}
-    CLIP_BOXES = True
+    LIST_MARKERS = ('test_list.txt', 'train_list.txt')
 
-    def __init__(
-        self,
-        data_root: str,
-        split: str = 'train',
-        with_boxes: bool | None = None,
-        list_dir: str | None = None,
-        data_prefix: str | dict | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if split not in ('train', 'test'):
-            raise ValueError(f"split is {split!r}; accepted are 'train' and 'test'")
-        self.split = split
-        self.with_boxes = (
-            (split == 'test' or kwargs.get('test_mode', False)) if with_boxes is None else with_boxes
-        )
-        root = Path(data_root).expanduser()
-        self.list_dir = None
-        if list_dir is not None or (root / 'test_list.txt').is_file() or (root / 'train_list.txt').is_file():
-            self.list_dir = root / Path(list_dir or '').expanduser()
-        if data_prefix is None:
-            data_prefix = 'Images' if self.list_dir is None else split
-        super().__init__(data_root=data_root, data_prefix=data_prefix, **kwargs)
+    def image_folder(self, root: Path) -> str:
+        """See :meth:`FineGrainedDataset.image_folder`."""
+        return 'Images' if self.list_dir is None else self.split
 
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """Read the lists; see :meth:`LocalizationDataset.load_entries`."""
