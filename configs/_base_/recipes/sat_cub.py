@@ -6,7 +6,8 @@ _base_ = [
 ]
 
 # The reference trains with 64 images on each of 4 GPUs, in one process, so that its area loss is that of all
-# 256 images (see model.head.area_loss). On N other GPUs set batch_size=256/N or pass --auto-scale-lr.
+# 256 images (see model.head.area_loss). On N other GPUs set batch_size=256/N. With another
+# total, --auto-scale-lr scales the learning rate, which the reference never does.
 train_dataloader = dict(batch_size=64)
 val_dataloader = dict(batch_size=128)
 test_dataloader = dict(batch_size=16)

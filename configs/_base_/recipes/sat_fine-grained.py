@@ -1,6 +1,7 @@
 # Everything of SAT but model and data, for Stanford Dogs, Stanford Cars, FGVC Aircraft and OpenImages: the
 # recipe of CUB, whose options the reference gives for all of them, with one crop at test time. To be
-# inherited beside a data set base; a config then sets train_dataloader.batch_size=64, for 4 GPUs.
+# inherited beside a data set base; a config then sets train_dataloader.batch_size=64, for 4 GPUs (256/N on N
+# others, because the reference does not scale its learning rate with the batch).
 _base_ = [
     '../schedules/sat_30e.py',
     '../default_runtime.py',

@@ -5,8 +5,9 @@ _base_ = [
     '../default_runtime.py',
 ]
 
-# The reference trains with 128 images on each of 4 GPUs and drops the last partial batch. On other numbers of
-# GPUs set batch_size=512/N or pass --auto-scale-lr; the area loss is that of each GPU's images.
+# The reference trains with 128 images on each of 4 GPUs and drops the last partial batch; the area loss is
+# that of each GPU's images. On N other GPUs set batch_size=512/N. With another total, --auto-scale-lr scales
+# the learning rate, which the reference never does.
 train_dataloader = dict(batch_size=128, drop_last=True)
 val_dataloader = dict(batch_size=128)
 test_dataloader = dict(batch_size=128)
