@@ -47,7 +47,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, help='random seed, instead of randomness.seed of the config')
     parser.add_argument(
-        '--deterministic', action='store_true', help='ask cuDNN for deterministic algorithms (slower)'
+        '--deterministic',
+        action='store_true',
+        help='use deterministic algorithms of cuDNN and PyTorch (slower); operations without one fail',
     )
     args = parser.parse_args(arguments)
     if args.seed is not None and args.seed < 0:

@@ -28,5 +28,7 @@ visualizer = dict(type='LocalizationVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
 load_from = None
 resume = False
-# The same numbers for the same seed on the same machine; deterministic=True asks cuDNN for it as well.
+# The same numbers for the same seed on the same machine, on a GPU only with deterministic=True (slower):
+# MMEngine then takes cuDNN's deterministic algorithms and calls torch.use_deterministic_algorithms(True), so
+# that an operation without deterministic form raises an error.
 randomness = dict(seed=0, deterministic=False)
