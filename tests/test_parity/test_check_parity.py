@@ -98,8 +98,8 @@ def test_exit_status_and_lines(tool, capsys, monkeypatch):
     assert tool.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(':')[0] for line in lines[:2]] == [
-        'ok   sat/postprocess_cub',
-        'ok   sat/postprocess_tencrop',
+        'ok   sat/attention_module',
+        'ok   sat/full_tiny_ilsvrc',
     ]
 
 

@@ -26,6 +26,7 @@ MAINTAINED = {
     'pillow': '13.0.0',
     'numba': '0.68.1',
     'safetensors': '0.8.0',
+    'mat4py': '0.6.0',
 }
 ORIGINAL = {name: version for name, version in MAINTAINED.items() if not name.startswith('onedl')} | {
     'mmengine': '0.10.7',
