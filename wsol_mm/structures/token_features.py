@@ -36,6 +36,8 @@ class TokenFeatures(NamedTuple):
             token.
         kernel_weights (Tensor | None): Weights of the kernels that a head mixes for every image (LCTR),
             (B, E); put here by the head itself.
+        images (Tensor | None): The network's input, (B, 3, H, W), in training, for heads that look at it
+            (CDTR); put here by :class:`wsol_mm.models.localizers.ImageLocalizer`.
     """
 
     patch_map: Tensor
@@ -45,6 +47,7 @@ class TokenFeatures(NamedTuple):
     propagated: Tensor | None = None
     spatial_mask: Tensor | None = None
     kernel_weights: Tensor | None = None
+    images: Tensor | None = None
 
     @classmethod
     def from_tokens(

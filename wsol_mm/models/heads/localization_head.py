@@ -49,6 +49,8 @@ class LocalizationHead(ClsHead):
 
     #: Attention asked of the backbone in training, ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
     loss_attention: str = 'none'
+    #: Whether :meth:`loss` looks at the images, in ``TokenFeatures.images``.
+    loss_images: bool = False
     #: Attention that :meth:`forward` needs, the logits at test time.
     logits_attention: str = 'none'
     #: Attention asked of the backbone at test time.

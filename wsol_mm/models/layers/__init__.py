@@ -1,11 +1,14 @@
 """Pieces of which backbones and heads are made, each usable alone."""
 
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
+from .category_stimulation import CategoryStimulation
 from .class_attention import class_token_attention
 from .cue_digging import CueDigging
+from .deformable_conv import deform_conv2d
 from .gaussian_filter import GaussianFilter, gaussian_kernel
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
+from .object_constraint import ObjectConstraint
 from .per_sample_conv import per_sample_conv
 from .relational_patch_attention import (
     propagate_class_row,
@@ -13,6 +16,7 @@ from .relational_patch_attention import (
     relational_patch_maps,
 )
 from .semantic_conv import SemanticConv
+from .semantic_kernel_integrator import SemanticKernelIntegrator
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
 from .spatial_query_attention import (
     SpatialQueryAttention,
@@ -23,10 +27,13 @@ from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
+    'CategoryStimulation',
     'CueDigging',
     'GaussianFilter',
     'GridGraph',
+    'ObjectConstraint',
     'SemanticConv',
+    'SemanticKernelIntegrator',
     'SpatialCalibration',
     'SpatialCalibrationLayer',
     'SpatialQueryAttention',
@@ -35,6 +42,7 @@ __all__ = [
     'TokenEncoderLayer',
     'attention_rollout',
     'class_token_attention',
+    'deform_conv2d',
     'fused_spatial_mask',
     'gaussian_kernel',
     'graph_diffusion',

@@ -96,7 +96,10 @@ class ImageLocalizer(ImageClassifier):
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Return the losses of a batch: images (B, 3, H, W) and their labels."""
-        return self.head.loss(self.extract_feat(inputs, self.head.loss_attention), data_samples)
+        feats = self.extract_feat(inputs, self.head.loss_attention)
+        if self.head.loss_images:
+            feats = feats._replace(images=inputs)
+        return self.head.loss(feats, data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
         """Return data samples with scores and localization maps (see :class:`LocalizationHead`).

@@ -1,6 +1,15 @@
-"""Losses on localization maps."""
+"""Losses on localization maps, and how losses are weighed."""
 
+from .automatic_loss_weighting import AutomaticLossWeighting
 from .batch_area_loss import BatchAreaLoss
+from .low_attention_area_loss import LowAttentionAreaLoss
+from .map_alignment_loss import MapAlignmentLoss
 from .normalization_loss import NormalizationLoss
 
-__all__ = ['BatchAreaLoss', 'NormalizationLoss']
+__all__ = [
+    'AutomaticLossWeighting',
+    'BatchAreaLoss',
+    'LowAttentionAreaLoss',
+    'MapAlignmentLoss',
+    'NormalizationLoss',
+]
