@@ -2,9 +2,11 @@
 
 A ``.pth`` file is a pickle, which may name any function to be called. Everything here reads with
 PyTorch's restricted unpickler (``weights_only=True``) and allow-lists by name the few things beyond
-tensors that MMEngine's own checkpoints hold: numpy scalars and arrays, and ``HistoryBuffer``.
+tensors that MMEngine's own checkpoints hold: numpy scalars and arrays, and ``HistoryBuffer``; and the
+``argparse.Namespace`` with a command line's arguments, which many authors save beside their weights.
 """
 
+import argparse
 import os
 import pickle
 import re
@@ -52,7 +54,7 @@ def _under_name(function: Callable, full_name: str) -> Callable:
 
 
 def _allowed_globals() -> list:
-    """Return what MMEngine's checkpoints hold beyond tensors and plain containers."""
+    """Return what checkpoints hold beyond tensors and plain containers."""
     HistoryBuffer()  # registers its statistics methods
     core = getattr(np, '_core', None) or np.core
     functions = {'_reconstruct': core.multiarray._reconstruct, 'scalar': core.multiarray.scalar}
@@ -65,6 +67,7 @@ def _allowed_globals() -> list:
             for name, function in functions.items()
             for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
         ),
+        argparse.Namespace,
         np.ndarray,
         np.dtype,
         *{type(np.dtype(scalar)) for scalar in _SCALAR_TYPES},

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .layouts import (
+    CATR_VIT,
+    CDTR_VIT,
     CONFORMER,
     LCTR_VIT,
     SAT_VIT,
@@ -39,6 +41,14 @@ OFFICIAL_METHODS: dict[str, OfficialMethod] = {
     'ts-cam': OfficialMethod(layouts=(CONFORMER, TIMM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
     'scm': OfficialMethod(layouts=(SCM_CONFORMER, SCM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
     'lctr': OfficialMethod(layouts=(LCTR_VIT,), dimensions=(('head.cdm.weight', 5),)),
+    'catr': OfficialMethod(
+        layouts=(CATR_VIT,),
+        dimensions=(('head.semantic_conv.weight', 4), ('head.csm.classifier.weight', 4)),
+    ),
+    'cdtr': OfficialMethod(
+        layouts=(CDTR_VIT,),
+        dimensions=(('head.semantic_conv.weight', 4), ('head.ski.weight', 4)),
+    ),
     'sat': OfficialMethod(layouts=(SAT_VIT,), dimensions=(('head.semantic_conv.weight', 4),)),
 }
 
@@ -53,11 +63,13 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
         source (str): Where they come from, for messages.
 
     Returns:
-        dict[str, Tensor]: The same weights, to be loaded with ``strict=True``.
+        dict[str, Tensor]: The same weights, to be loaded with ``strict=True``. Entries that are stored
+        in numbered parts there and as one tensor here are joined.
 
     Raises:
         ValueError: If the method or the architecture is not known, if an entry has no counterpart
-            here (all such entries are named), or if an entry of the method is missing.
+            here (all such entries are named), if an entry of the method is missing, or if numbered
+            entries that are one here do not fit together.
     """
     if method not in OFFICIAL_METHODS:
         raise ValueError(f'method must be one of {sorted(OFFICIAL_METHODS)}, got {method!r}')
@@ -69,11 +81,14 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
             f'{source} is no checkpoint of {method}. Its first names: {describe_names(weights)}. '
             f'Accepted: {"; ".join(accepted.name for accepted in official.layouts)}'
         )
-    renamed = {name: layout.rename(name) for name in weights}
-    unknown = [name for name, target in renamed.items() if target is None]
+    try:
+        entries = layout.entries(weights)
+    except ValueError as error:
+        raise ValueError(f'{source} is no whole checkpoint of {method}: {error}') from error
+    unknown = [entry.name for entry in entries if entry.target is None]
     if unknown:
         raise ValueError(f'{source} has entries that {method} does not know: {", ".join(unknown)}')
-    converted = {renamed[name]: value for name, value in weights.items()}
+    converted = {entry.target: entry.value for entry in entries}
     for name, dimensions in official.dimensions:
         found = converted[name].dim() if name in converted else 'no such entry'
         if found != dimensions:

@@ -6,11 +6,30 @@ hybrid backbone's classifier is ``head.conv_fc``.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-#: A regular expression for a whole foreign name, and the name here.
+import torch
+from torch import Tensor
+
+#: A regular expression for a whole foreign name, and the name here. A name here that ends in a number in
+#: brackets, ``head.ocm.branch_conv.weight[3]``, is a part of the entry: see :func:`join_numbered_parts`.
 Rule = tuple[str, str]
+
+
+class Entry(NamedTuple):
+    """A weight of a foreign file.
+
+    Attributes:
+        name (str): What it is called there; of joined parts, the first and the last.
+        target (str | None): What it is called here, or None if no rule knows it.
+        value (Tensor): The weight.
+    """
+
+    name: str
+    target: str | None
+    value: Tensor
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,63 @@ class Layout:
             if match is not None:
                 return match.expand(replacement)
         return None
+
+    def entries(self, weights: Mapping[str, Tensor]) -> list[Entry]:
+        """Return the weights of a file with their names here, numbered parts joined.
+
+        Raises:
+            ValueError: See :func:`join_numbered_parts`.
+        """
+        return join_numbered_parts(Entry(name, self.rename(name), value) for name, value in weights.items())
+
+
+def join_numbered_parts(entries: Iterable[Entry]) -> list[Entry]:
+    """Join entries that are stored in parts elsewhere and as one tensor here.
+
+    The targets ``weight[0]``, ``weight[1]``, ... become ``weight``, along the first axis and in the order of
+    their numbers; parts without an axis (counters) must agree and are taken once. Joined entries come
+    last.
+
+    Args:
+        entries (Iterable[Entry]): Entries of one file; those without a number are returned as they are.
+
+    Raises:
+        ValueError: If numbers from 0 to the highest one are missing, if parts differ in more than the length
+            of their first axis, or if counters differ.
+    """
+    whole: list[Entry] = []
+    parts: dict[str, dict[int, Entry]] = {}
+    for entry in entries:
+        match = re.fullmatch(r'(.+)\[(\d+)\]', entry.target or '')
+        if match is None:
+            whole.append(entry)
+        else:
+            parts.setdefault(match[1], {})[int(match[2])] = entry
+    return whole + [_join(target, numbered) for target, numbered in parts.items()]
+
+
+def _join(target: str, parts: Mapping[int, Entry]) -> Entry:
+    """Return the entry ``target`` made of its parts by number."""
+    numbers = sorted(parts)
+    entries = [parts[number] for number in numbers]
+    missing = sorted(set(range(numbers[-1])) - set(numbers))
+    if missing:
+        raise ValueError(
+            f'{target} is joined from numbered entries, and those of the numbers {missing} are missing: '
+            f'found {", ".join(entry.name for entry in entries)}'
+        )
+    shapes = {tuple(entry.value.shape[1:]) for entry in entries}
+    dimensions = {entry.value.dim() for entry in entries}
+    name = entries[0].name if len(entries) == 1 else f'{entries[0].name} ... {entries[-1].name}'
+    if len(shapes) > 1 or len(dimensions) > 1:
+        found = ', '.join(f'{entry.name} {tuple(entry.value.shape)}' for entry in entries)
+        raise ValueError(f'{target} is joined along the first axis from entries that do not fit: {found}')
+    if dimensions != {0}:
+        return Entry(name, target, torch.cat([entry.value for entry in entries]))
+    if any(entry.value != entries[0].value for entry in entries):
+        found = ', '.join(f'{entry.name} {entry.value.item()}' for entry in entries)
+        raise ValueError(f'{target} is one number here, and must be the same in all entries: {found}')
+    return Entry(name, target, entries[0].value)
 
 
 def _encoder_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
@@ -119,6 +195,38 @@ LCTR_VIT = Layout(
     ),
 )
 
+# Both official repositories, which name the two halves of CSM differently. `block0.0.weight` belongs to OCM,
+# `blocks.0.` to the backbone; OCM's layers are stored apart there and as one grouped convolution here.
+_DOUBLE_CONV = r'([0134]\.\w+)'
+_CATR_RULES: tuple[Rule, ...] = (
+    *TIMM_VIT.rules,
+    (rf'att_layer\.down(?:_1)?\.1\.UConv\.{_DOUBLE_CONV}', r'head.csm.encoder.\1'),
+    (rf'att_layer\.up(?:_1)?\.conv\.UConv\.{_DOUBLE_CONV}', r'head.csm.decoder.\1'),
+    (r'att_cls\.weight', r'head.csm.classifier.weight'),
+    (r'block(\d+)\.0\.weight', r'head.ocm.branch_conv.weight[\1]'),
+    (r'block(\d+)\.1\.(\w+)', r'head.ocm.branch_norm.\2[\1]'),
+    (r'block_catconv\.weight', r'head.ocm.fuse_conv.weight'),
+    (r'block_catbn\.(\w+)', r'head.ocm.fuse_norm.\1'),
+    (r'AutomaticWeightedLoss\.params', r'head.loss_weighting.params'),
+)
+
+CATR_VIT = Layout(
+    name='CATR (blocks.0.attn.qkv.weight, ..., att_layer.down.1.UConv.0.weight)',
+    markers=(*TIMM_VIT.markers, r'att_layer\.down(?:_1)?\.1\.UConv\.0\.weight', r'att_cls\.weight'),
+    rules=_CATR_RULES,
+)
+
+# The module that its paper calls SKI is `dnc_att_layer` in the official code.
+CDTR_VIT = Layout(
+    name='CDTR (blocks.0.attn.qkv.weight, ..., att_layer.down_1.1.UConv.0.weight, ..., dnc_att_layer...)',
+    markers=(*CATR_VIT.markers, r'dnc_att_layer\.deform_conv\.weight'),
+    rules=(
+        *_CATR_RULES,
+        (r'dnc_att_layer\.conv_offset\.(weight|bias)', r'head.ski.offset_conv.\1'),
+        (r'dnc_att_layer\.deform_conv\.weight', r'head.ski.weight'),
+    ),
+)
+
 MMENGINE = Layout(
     name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
     markers=(r'backbone\..+',),
@@ -131,7 +239,10 @@ MMENGINE = Layout(
 )
 
 #: All layouts that weights can be loaded from, most specific first.
-LAYOUTS: tuple[Layout, ...] = (MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, LCTR_VIT, CONFORMER, TIMM_VIT)
+LAYOUTS: tuple[Layout, ...] = (
+    *(MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, LCTR_VIT, CDTR_VIT, CATR_VIT),
+    *(CONFORMER, TIMM_VIT),
+)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:

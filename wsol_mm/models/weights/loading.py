@@ -11,11 +11,12 @@ from mmengine.logging import MMLogger
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from .layouts import LAYOUTS, Layout, describe_names, find_layout
+from .layouts import LAYOUTS, Entry, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
 _PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
+_LOSS_WEIGHTS, _SKI_WEIGHT = 'head.loss_weighting.params', 'head.ski.weight'
 
 
 class LoadReport(NamedTuple):
@@ -41,7 +42,8 @@ def load_pretrained(
     published methods do: with 1000 classes an ImageNet checkpoint gives the semantic convolution its
     classifier's bias (TS-CAM, section 2.1). A head with ``inherits_classifier=False`` takes nothing of a
     plain classifier. The position embedding is interpolated if the patch grid
-    differs. What was loaded, skipped and left fresh is logged, one line each.
+    differs. CATR's learned loss weights fill those of CDTR, whose loss of SKI, the last, keeps a fresh one.
+    What was loaded, skipped and left fresh is logged, one line each.
 
     Args:
         model (nn.Module): With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
@@ -65,13 +67,18 @@ def load_pretrained(
     chosen: dict[str, Tensor] = {}
     skipped: list[str] = []
     misfits: list[str] = []
+    fresh_parts: list[str] = []
     takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
-    for name, value in theirs.items():
-        target = layout.rename(name)
+    entries = _entries(layout, theirs, checkpoint)
+    lacks_ski = _SKI_WEIGHT in own and not any(entry.target == _SKI_WEIGHT for entry in entries)
+    for name, target, value in entries:
         if target == _POS_EMBED and target in own:
             value = _fit_pos_embed(value, model.backbone, 'dist_token' in _last_parts(theirs), checkpoint)
         if target == _PATCH_WEIGHT and target in own and value.dim() == 2:
             value = _as_convolution(value, own[target])
+        if target == _LOSS_WEIGHTS and lacks_ski and len(value) == len(own[target]) - 1:
+            value = torch.cat((value, own[target][-1:]))
+            fresh_parts.append(f'{target}[{len(value) - 1}]')
         if target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
@@ -88,11 +95,19 @@ def load_pretrained(
             f'{describe_names(misfits)}'
         )
     model.load_state_dict(chosen, strict=False)
-    report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen])
+    report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen] + fresh_parts)
     logger.info(f'Loaded {len(report.loaded)} of {len(own)} entries from {checkpoint} ({layout.name})')
     logger.info(f'Skipped {len(report.skipped)} entries of the file: {_all_names(report.skipped)}')
     logger.info(f'Left fresh {len(report.fresh)} entries of the model: {_all_names(report.fresh)}')
     return report
+
+
+def _entries(layout: Layout, weights: Mapping[str, Tensor], checkpoint: str | Path) -> list[Entry]:
+    """Return the entries of a file; an error in them names it."""
+    try:
+        return layout.entries(weights)
+    except ValueError as error:
+        raise ValueError(f'{checkpoint}: {error}') from error
 
 
 def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
