@@ -167,7 +167,7 @@ class CATRHead(LocalizationHead):
         if self.loss_weighting is not None:
             losses = self.loss_weighting(losses)
         keys = ['loss' if name == 'cls' else f'loss_{name}' for name in self.weighted_losses]
-        return {key: value.detach() for key, value in raw.items()} | dict(zip(keys, losses, strict=True))
+        return {**raw, **dict(zip(keys, losses, strict=True))}
 
     def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
         """Return attention times the sum of both maps of the wanted classes, (B, K, h, w)."""
