@@ -100,6 +100,7 @@ setup(
     ],
     python_requires='>=3.10',
     packages=find_packages(include=['wsol_mm', 'wsol_mm.*']),
+    package_data={'wsol_mm.models.clip': ['name_lists/*.txt']},
     install_requires=read_requirements('runtime'),
     extras_require={
         'mim': mim,

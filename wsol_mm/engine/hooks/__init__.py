@@ -1,6 +1,7 @@
 """Hooks registered with MMEngine."""
 
 from .class_count_hook import ClassCountHook
+from .class_names_hook import ClassNamesHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
-__all__ = ['ClassCountHook', 'LocalizationVisualizationHook']
+__all__ = ['ClassCountHook', 'ClassNamesHook', 'LocalizationVisualizationHook']

@@ -1,5 +1,6 @@
 """Compare the number of classes of the data with that of the model before anything runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from wsol_mm.registry import HOOKS
@@ -60,7 +61,13 @@ class ClassCountHook(Hook):
 
 
 def count_classes(dataset: Any) -> int | None:
-    """Count the classes of a data set, looking through wrappers that have no ``metainfo`` of their own.
+    """Count the classes of a data set; None if it has no class names. See :func:`find_classes`."""
+    classes = find_classes(dataset)
+    return None if classes is None else len(classes)
+
+
+def find_classes(dataset: Any) -> Sequence[str] | None:
+    """Find the class names of a data set, looking through wrappers that have no ``metainfo`` of their own.
 
     Args:
         dataset: A data set, or a wrapper with the wrapped one as ``dataset`` (``torch.utils.data.Subset``)
@@ -68,12 +75,12 @@ def count_classes(dataset: Any) -> int | None:
             have ``metainfo`` themselves.
 
     Returns:
-        int | None: Length of ``metainfo['classes']``; None if there are no class names.
+        Sequence[str] | None: ``metainfo['classes']``; None if there are no class names.
     """
     while dataset is not None:
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
         if classes is not None:
-            return len(classes)
+            return classes
         several = getattr(dataset, 'datasets', None)
         dataset = several[0] if several else getattr(dataset, 'dataset', None)
     return None

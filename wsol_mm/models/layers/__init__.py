@@ -15,6 +15,7 @@ from .relational_patch_attention import (
     relational_patch_attention,
     relational_patch_maps,
 )
+from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_loss
 from .semantic_conv import SemanticConv
 from .semantic_kernel_integrator import SemanticKernelIntegrator
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
@@ -32,6 +33,7 @@ __all__ = [
     'GaussianFilter',
     'GridGraph',
     'ObjectConstraint',
+    'SemanticBoostAdapter',
     'SemanticConv',
     'SemanticKernelIntegrator',
     'SpatialCalibration',
@@ -43,6 +45,7 @@ __all__ = [
     'attention_rollout',
     'class_token_attention',
     'deform_conv2d',
+    'foreground_contrast_loss',
     'fused_spatial_mask',
     'gaussian_kernel',
     'graph_diffusion',

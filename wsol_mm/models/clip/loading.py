@@ -1,0 +1,215 @@
+"""Build CLIP models and load their weights with open_clip.
+
+open_clip is imported where it is used: it takes seconds, and only training needs it.
+"""
+
+import copy
+import difflib
+import logging
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ...utils.per_node import one_per_node_first
+
+#: Where a config describes CLIP.
+CLIP_KEY = 'model.head.sba.clip'
+
+# Entries of OpenAI's archives that are no weights.
+_ARCHIVE_FACTS = ('input_resolution', 'context_length', 'vocab_size')
+# Its tokenizer is that of all models without one of their own.
+_PLAIN_MODEL = 'ViT-B-32'
+
+
+class LoadedCLIP(NamedTuple):
+    """A CLIP model with what its inputs need.
+
+    Attributes:
+        network (nn.Module): ``open_clip.CLIP`` or ``open_clip.CustomTextCLIP``, float32, on the CPU.
+        tokenizer (Callable): Turns strings into token ids (number of strings, context length).
+        mean (tuple[float, ...]): Mean of RGB images in [0, 1] with which it was trained.
+        std (tuple[float, ...]): Standard deviation of these.
+    """
+
+    network: nn.Module
+    tokenizer: Callable[[Sequence[str]], Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class _Weights(NamedTuple):
+    path: Path
+    # open_clip's record of the tag; empty for a file of the user
+    tag: Mapping[str, Any]
+
+
+def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedCLIP:
+    """Build a CLIP model and load its weights. PyTorch's random numbers go on as if nothing had been built.
+
+    Args:
+        model (str | Mapping): Name in ``open_clip.list_models()``, or a config with ``embed_dim``,
+            ``vision_cfg``, ``text_cfg`` and maybe ``quick_gelu``, as in open_clip's ``model_configs``.
+        pretrained (str | None): Tag of open_clip for a named model, downloaded once per machine into its
+            cache; or a file: OpenAI's archive, ``.safetensors``, or a state dict saved by PyTorch. None for
+            random weights, the same in every process.
+
+    Returns:
+        LoadedCLIP: The model.
+
+    Raises:
+        FileNotFoundError: If there is no such tag or file, or the download fails; says what to download.
+        ValueError: If open_clip knows no such model, the config is none, or the weights are not those of the
+            model.
+    """
+    import open_clip
+
+    config = _model_config(model)
+    described = repr(model) if isinstance(model, str) else 'of the given config'
+    weights = None if pretrained is None else _find_weights(model, pretrained)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        network = _build(config)
+    tag = {}
+    if weights is None:
+        print_log(
+            f'{CLIP_KEY}.pretrained is None: CLIP has random weights, from which nothing can be learned. '
+            'This is for trials of the program alone.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    else:
+        tag = weights.tag
+        _load_weights(network, weights.path, described)
+        _compare_activation(config, weights, described)
+        print_log(f'Loaded CLIP model {described} from {weights.path}', logger='current')
+    return LoadedCLIP(
+        network,
+        _tokenizer(model, config),
+        tuple(tag.get('mean') or open_clip.OPENAI_DATASET_MEAN),
+        tuple(tag.get('std') or open_clip.OPENAI_DATASET_STD),
+    )
+
+
+def _model_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
+    import open_clip
+
+    if isinstance(model, str):
+        config = open_clip.get_model_config(model) if model in open_clip.list_models() else None
+        if config is None:
+            near = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
+            raise ValueError(
+                f'{CLIP_KEY}.model is {model!r}, which open_clip {open_clip.__version__} does not know; '
+                f'accepted are the names in open_clip.list_models(), such as {near or [_PLAIN_MODEL]}'
+            )
+    else:
+        config = copy.deepcopy(dict(model))
+        missing = [name for name in ('embed_dim', 'vision_cfg', 'text_cfg') if name not in config]
+        if missing or 'hf_model_name' in config['text_cfg']:
+            raise ValueError(
+                f'{CLIP_KEY}.model is a dict with {sorted(config)}; accepted is a config of open_clip with '
+                'embed_dim, vision_cfg and text_cfg (a text encoder of open_clip itself)'
+            )
+    if 'multimodal_cfg' in config:
+        raise ValueError(f'{CLIP_KEY}.model is {model!r}, a captioning model; accepted are CLIP models')
+    return config
+
+
+def _build(config: dict[str, Any]) -> nn.Module:
+    """Build the network of a config, without the towers' own pretrained weights."""
+    import open_clip
+
+    config = copy.deepcopy(config)
+    foreign_text = 'hf_model_name' in config['text_cfg']
+    if foreign_text:
+        config['text_cfg']['hf_model_pretrained'] = False
+    if 'timm_model_name' in config['vision_cfg']:
+        config['vision_cfg']['timm_model_pretrained'] = False
+    custom_text = config.pop('custom_text', False) or foreign_text
+    return (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
+
+
+def _tokenizer(model: str | Mapping[str, Any], config: dict[str, Any]) -> Callable[[Sequence[str]], Tensor]:
+    import open_clip
+
+    if isinstance(model, str):
+        return open_clip.get_tokenizer(model)
+    return open_clip.get_tokenizer(_PLAIN_MODEL, context_length=config['text_cfg'].get('context_length', 77))
+
+
+def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(model) if isinstance(model, str) else []
+    tag = open_clip.get_pretrained_cfg(model, pretrained) if tags else {}
+    path = Path(pretrained).expanduser()
+    if not tag and not path.is_file():
+        accepted = f'one of the tags {tags} of {model}' if tags else 'a tag (there are none for this model)'
+        raise FileNotFoundError(
+            f'{CLIP_KEY}.pretrained is {pretrained!r}, which is neither a file nor {accepted}. Give a local '
+            f'file with --cfg-options {CLIP_KEY}.pretrained=PATH'
+        )
+    if not tag:
+        return _Weights(path, {})
+    try:
+        with one_per_node_first():
+            return _Weights(Path(open_clip.download_pretrained(tag)), tag)
+    except (OSError, RuntimeError) as error:
+        sources = [tag['url']] if tag.get('url') else []
+        if tag.get('hf_hub'):
+            sources.append(f'https://huggingface.co/{tag["hf_hub"].rstrip("/")}')
+        raise FileNotFoundError(
+            f'the weights {pretrained!r} of the CLIP model {model!r} are not in the cache of open_clip and '
+            f'could not be downloaded ({error}). Where there is a network, download '
+            f'{" or the weights from ".join(sources)}, and give the file with '
+            f'--cfg-options {CLIP_KEY}.pretrained=PATH'
+        ) from error
+
+
+def _load_weights(network: nn.Module, path: Path, described: str) -> None:
+    import open_clip
+    from safetensors import SafetensorError
+
+    try:
+        if _is_archive(path):
+            # open_clip reads files without running code from them, which refuses TorchScript.
+            state = torch.jit.load(str(path), map_location='cpu').state_dict()
+            network.load_state_dict({name: v for name, v in state.items() if name not in _ARCHIVE_FACTS})
+        else:
+            open_clip.load_checkpoint(network, str(path), strict=True)
+    except (RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = ' '.join(str(error).split())[:500]
+        raise ValueError(
+            f'{path} does not hold the weights of the CLIP model {described} ({CLIP_KEY}.model): {reason}'
+        ) from error
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether a file is a TorchScript archive, as OpenAI publishes its models."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.rpartition('/')[2] == 'constants.pkl' for name in archive.namelist())
+
+
+def _compare_activation(config: Mapping[str, Any], weights: _Weights, described: str) -> None:
+    """Warn where the weights are known to have been trained with the other GELU."""
+    if weights.tag:
+        expected = bool(weights.tag.get('quick_gelu', False))
+    elif _is_archive(weights.path):
+        expected = True
+    else:
+        return
+    if bool(config.get('quick_gelu', False)) != expected:
+        print_log(
+            f'{CLIP_KEY}.model {described} has quick_gelu={not expected}, but its weights {weights.path} '
+            f'were trained with quick_gelu={expected}: its features are off. Use the model whose name '
+            f'{"ends" if expected else "does not end"} in -quickgelu.',
+            logger='current',
+            level=logging.WARNING,
+        )
