@@ -113,6 +113,29 @@ def test_max_box_acc_finds_the_first_best_threshold():
     assert values['maxboxacc/threshold'] == pytest.approx(0.4)
 
 
+def test_threshold_by_top_1_alone():
+    """CATR searches its threshold for Top-1 Loc, whatever it does to GT-known Loc."""
+    # The background of height 0.3 stays up to a threshold of 0.3, and the box is the frame; in the second and
+    # third image the frame is right, but their classes are wrong.
+    background = np.maximum(GOOD, 0.3)
+    background[0, -1] = 0
+    frame = [0, 0, SIDE, SIDE]
+    samples = [
+        make_sample({1: background}, [1, 2, 3, 4, 5], 1, [BOX]),
+        make_sample({1: background}, [1, 2, 3, 4, 5], 2, [frame]),
+        make_sample({1: background}, [1, 2, 3, 4, 5], 3, [frame]),
+    ]
+    settings = dict(name='cdtr', thresholds=[0.1, 0.5, 0.6])
+    values = evaluate(
+        samples,
+        [{**settings, 'threshold_choice': choice, 'alias': choice} for choice in ('top1', 'joint')],
+    )
+    assert values['top1/threshold'] == 0.5 and values['joint/threshold'] == 0.1
+    assert values['top1/Top-1_Loc'] == values['top1/GT-known_Loc_predicted'] == pytest.approx(100 / 3)
+    assert values['joint/Top-1_Loc'] == 0
+    assert 'top1/GT-known+Top-1_Loc' not in values
+
+
 def test_several_ground_truth_boxes():
     boxes = [[0, 0, 5, 5], BOX]
     for protocol, expected in (('ts_cam', 100), ('lctr', 0), ('cdtr', 100)):

@@ -54,7 +54,7 @@ def test_strict_criteria():
         (dict(name='sat', contours='all'), "contours 'all' goes with region 'polygon' only"),
         (dict(name='ts_cam', map_source='predicted'), 'error_breakdown needs'),
         (dict(name='maxboxacc', threshold_choice='joint'), "needs threshold_choice 'each'"),
-        (dict(name='sat', threshold_choice='each'), "needs threshold_choice 'fixed' or 'joint'"),
+        (dict(name='sat', threshold_choice='each'), "needs threshold_choice 'fixed', 'joint' or 'top1'"),
     ],
 )
 def test_errors(arguments, message):

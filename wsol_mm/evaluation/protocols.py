@@ -13,7 +13,7 @@ from .functional.boxes import GtConversion
 from .functional.score_maps import Interpolation, NormalizeOrder
 
 MapSource = Literal['label', 'predicted', 'ranked']
-ThresholdChoice = Literal['fixed', 'joint', 'each']
+ThresholdChoice = Literal['fixed', 'joint', 'top1', 'each']
 GeometryKind = Literal['squash', 'squash_crop', 'short_side_crop']
 Report = Literal['localization', 'max_box', 'scm']
 
@@ -22,7 +22,7 @@ _CHOICES = {
     'dtype': ('float32', 'float64'),
     'interpolation': ('bilinear', 'bicubic'),
     'normalize': ('after_resize', 'before_resize'),
-    'threshold_choice': ('fixed', 'joint', 'each'),
+    'threshold_choice': ('fixed', 'joint', 'top1', 'each'),
     'region': ('polygon', 'pixels'),
     'contours': ('largest', 'all'),
     'empty_box': ('zero', 'unit', 'frame'),
@@ -51,7 +51,8 @@ class LocalizationProtocol:
             compare ``score > tau``.
         thresholds: The thresholds tau in [0, 1), ascending.
         threshold_choice: 'fixed' (one threshold), 'joint' (the first that maximises GT-known + Top-1
-            Loc, for all metrics) or 'each' (every metric takes its own best one).
+            Loc, for all metrics), 'top1' (the first that maximises Top-1 Loc, for all metrics) or 'each'
+            (every metric takes its own best one).
         region: 'polygon' (largest ``contourArea``, OpenCV's order on ties) or 'pixels' (component with
             most pixels, raster order on ties).
         contours: 'largest' (one box) or 'all' (outer borders and holes, the best one counts).
@@ -116,7 +117,9 @@ class LocalizationProtocol:
                 f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}"
             )
         if self.report == 'localization' and self.threshold_choice == 'each':
-            raise ValueError("report 'localization' needs threshold_choice 'fixed' or 'joint', found 'each'")
+            raise ValueError(
+                "report 'localization' needs threshold_choice 'fixed', 'joint' or 'top1', found 'each'"
+            )
         if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
             raise ValueError("normalize 'before_resize' needs interpolation 'bilinear' (bicubic overshoots)")
         if self.contours == 'all' and self.region == 'pixels':

@@ -52,9 +52,10 @@ class LocalizationMetric(BaseMetric):
 
     The results are percentages under ``<protocol>/<metric>``:
 
-    - 'fixed' and 'joint' protocols: ``GT-known_Loc`` (with the suffix ``_predicted`` or ``_agnostic`` where
-      the map is not the ground-truth class's), ``Top-1_Loc``, ``Top-5_Loc``; 'joint' also ``threshold``,
-      ``IoU30``, ``IoU50``, ``IoU70``, ``IoU_mean``; with the error breakdown ``error/<outcome>``;
+    - 'fixed', 'joint' and 'top1' protocols: ``GT-known_Loc`` (with the suffix ``_predicted`` or
+      ``_agnostic`` where the map is not the ground-truth class's), ``Top-1_Loc``, ``Top-5_Loc``; 'joint' and
+      'top1' also ``threshold``; with several IoU levels ``IoU30``, ``IoU50``, ``IoU70``, ``IoU_mean``; with
+      the error breakdown ``error/<outcome>``;
     - ``maxboxacc``: ``MaxBoxAcc`` and ``threshold``, the first optimum;
     - ``maxboxacc_v2``: ``MaxBoxAccV2`` (the mean) and ``BoxAcc@0.3``, ``@0.5``, ``@0.7`` with a
       ``threshold@...`` each;

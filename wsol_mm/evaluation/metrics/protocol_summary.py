@@ -175,7 +175,7 @@ def _localization(
     half = protocol.iou_levels.index(0.5)
     known = counts.known[0, half]
     located = counts.located[:, -1 if protocol.strict_loc else half]
-    index = choose(known + located[0], 'threshold')
+    index = choose(located[0] if protocol.threshold_choice == 'top1' else known + located[0], 'threshold')
     values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': float(_percent(known[index], counts.images))}
     for k, count in zip(TOP_K, located, strict=True):
         values[f'Top-{k}_Loc'] = float(_percent(count[index], counts.images))
