@@ -1,0 +1,115 @@
+"""Head of CDTR: CLIP-driven transformer (Chen et al., TPAMI 2025)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ...registry import MODELS
+from ...structures import TokenFeatures
+from ..layers import SemanticBoostAdapter, SemanticKernelIntegrator
+from ..layers.precision import at_least_float32, autocast_off
+from ..losses import AutomaticLossWeighting
+from .catr_head import DEFAULT_PART, CATRHead
+
+
+@MODELS.register_module()
+class CDTRHead(CATRHead):
+    """CATR with a deformable convolution on the CSM's maps (SKI) and CLIP as the teacher (SBA).
+
+    Both serve training alone; logits and maps are those of :class:`CATRHead`. The SKI samples the CSM's maps
+    at offsets that come from the class maps times the attention M, and has a classification loss of its own.
+    The SBA multiplies the image by the localization map of its class: CLIP must find this foreground closer
+    to the name of the class than the background. Its gradient reaches the model through M alone.
+
+    Args:
+        *args: See :class:`CATRHead`.
+        ski (Mapping, optional): Options of :class:`SemanticKernelIntegrator`. None leaves the SKI out.
+        sba (Mapping, optional): Options of :class:`SemanticBoostAdapter`: class names, prompts, CLIP and
+            ``loss_weight``. None leaves the SBA out.
+        **kwargs: See :class:`CATRHead`.
+
+    Raises:
+        ValueError: If the SKI is to work without the CSM.
+    """
+
+    def __init__(
+        self,
+        *args,
+        ski: Mapping | None = DEFAULT_PART,
+        sba: Mapping | None = DEFAULT_PART,
+        **kwargs,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if ski is not None and self.csm is None:
+            raise ValueError("ski needs the CSM's maps: set ski=None too where csm is None")
+        self.ski = None if ski is None else SemanticKernelIntegrator(self.num_classes, **ski)
+        self.sba = None if sba is None else SemanticBoostAdapter(self.num_classes, **sba)
+        if ski is not None:
+            self.weighted_losses.append('ski')
+            if self.loss_weighting is not None:
+                self.loss_weighting = AutomaticLossWeighting(len(self.weighted_losses))
+
+    @property
+    def loss_images(self) -> bool:
+        """Whether the losses need the images, in ``TokenFeatures.images``."""
+        return self.sba is not None
+
+    def raw_losses(self, feats: TokenFeatures, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        """Return the losses of a batch without their weights, scalars.
+
+        Args:
+            feats (TokenFeatures): With attention ``'class'``, and ``images`` if the SBA is on.
+            data_samples (Sequence[DataSample]): With ``gt_label``.
+
+        Returns:
+            dict[str, Tensor]: Those of :class:`CATRHead`, ``ski`` and ``sba``.
+        """
+        head_maps = self.semantic_conv(feats.patch_map)
+        losses = self.classification_losses(head_maps.mean(dim=(2, 3)), data_samples)
+        rows = self.attention_rows(feats)
+        decoded = None if self.csm is None else self.csm(rows)
+        if decoded is not None:
+            losses['csm'] = self.cross_entropy(self.csm.pooled(decoded), data_samples)
+        losses |= self.constraint_losses(feats, rows)
+        if self.ski is not None:
+            losses['ski'] = self.cross_entropy(
+                self.integrated_logits(feats, head_maps, decoded), data_samples
+            )
+        if self.sba is not None:
+            labels = torch.cat([sample.gt_label for sample in data_samples])
+            maps = self.object_maps(feats, head_maps, decoded, labels)
+            losses['sba'] = self.sba(feats.images, maps, labels)
+        return losses
+
+    def integrated_logits(self, feats: TokenFeatures, head_maps: Tensor, decoded: Tensor) -> Tensor:
+        """Return the logits of the SKI, (B, C).
+
+        The spatial mean of the deformable convolution is linear in the CSM's maps, as those are in the
+        decoder's: it is taken before the CSM's classifier, of nine numbers per channel.
+        """
+        offsets = self.ski.offsets(head_maps, self.attention_map(feats))
+        with autocast_off(decoded):
+            decoded = at_least_float32(decoded)
+            means = decoded.flatten(2) @ self.ski.sampling_weights(offsets).to(decoded.dtype)
+        return self.ski.pooled_from(self.csm.classifier(means[..., None]).squeeze(-1))
+
+    def object_maps(
+        self, feats: TokenFeatures, head_maps: Tensor, decoded: Tensor | None, labels: Tensor
+    ) -> Tensor:
+        """Return the localization maps of the labels (B), (B, h, w), with the gradient of M alone."""
+        wanted = labels.reshape(-1, 1)
+        places = wanted[:, :, None, None].expand(-1, -1, *head_maps.shape[-2:])
+        maps = at_least_float32(head_maps.detach().gather(1, places))
+        if decoded is not None:
+            with torch.no_grad():
+                maps = maps + self.csm.class_maps(decoded, wanted)
+        return self.attention_map(feats) * maps.squeeze(1)
+
+    def weigh(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted losses under their names in training, beside the unweighted values."""
+        losses = super().weigh(raw)
+        if self.sba is not None:
+            losses['loss_sba'] = self.sba.loss_weight * raw['sba']
+        return losses
