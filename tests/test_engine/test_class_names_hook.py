@@ -1,0 +1,82 @@
+"""Class names of the training data become the prompts of CLIP."""
+
+from types import SimpleNamespace
+
+from wsol_mm.engine.hooks import ClassNamesHook
+from wsol_mm.models.layers import SemanticBoostAdapter
+from wsol_mm.registry import HOOKS, MODEL_WRAPPERS
+
+import pytest
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DefaultScope
+from torch.utils.data import Subset
+
+
+class Birds(BaseDataset):
+    """Two images, with class names or none."""
+
+    def __init__(self, classes):
+        super().__init__(metainfo={} if classes is None else {'classes': classes})
+
+    def load_data_list(self) -> list[dict]:
+        return [{'gt_label': 0}, {'gt_label': 1}]
+
+
+def make_runner(classes, **kwargs) -> SimpleNamespace:
+    """Stand for a Runner: the model and the training data are all that the hook looks at."""
+    model = torch.nn.Module()
+    model.head = torch.nn.Module()
+    model.head.sba = SemanticBoostAdapter(**kwargs)
+    return SimpleNamespace(model=model, train_dataloader=SimpleNamespace(dataset=Birds(classes)))
+
+
+@MODEL_WRAPPERS.register_module()
+class WrapperOfAdapter(torch.nn.Module):
+    """Wraps a model as DistributedDataParallel does, without a process group."""
+
+    def __init__(self, module: torch.nn.Module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_names_of_the_training_data(wrapped):
+    runner = make_runner(('001.Blue_Jay', '002.Mallard'), num_classes=2)
+    adapter = runner.model.head.sba
+    if wrapped:
+        runner.model = WrapperOfAdapter(runner.model)
+        runner.train_dataloader.dataset = Subset(runner.train_dataloader.dataset, [0])
+    ClassNamesHook().before_train(runner)
+    assert adapter.prompts == ('a photo of Blue_Jay.', 'a photo of Mallard.')
+    assert not adapter.clip.is_loaded
+
+
+def test_names_of_the_config_stay():
+    runner = make_runner(('0', '1'), class_names=['cat', 'dog'])
+    ClassNamesHook().before_train(runner)
+    assert runner.model.head.sba.prompts == ('a photo of cat.', 'a photo of dog.')
+
+
+def test_model_without_adapter():
+    runner = make_runner(None)
+    runner.model.head.sba = None
+    ClassNamesHook().before_train(runner)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (None, 'no classes; set model.head.sba.class_names'),
+        (('0', '1', '2'), 'no name is known for 3 of 3 classes'),
+        (('cat', 'dog'), 'class_names: 2 names .* for 3 classes'),
+    ],
+)
+def test_names_that_do_not_serve(classes, message):
+    with pytest.raises(ValueError, match=message):
+        ClassNamesHook().before_train(make_runner(classes, num_classes=3))
+
+
+def test_registered():
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        assert isinstance(HOOKS.build(dict(type='ClassNamesHook')), ClassNamesHook)
