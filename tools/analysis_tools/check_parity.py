@@ -52,7 +52,12 @@ def check(path: Path) -> tuple[bool, str]:
     function = find_check(case)
     if function is None:
         return False, f'FAIL {title}: no check for this case'
-    comparisons = function(case)
+    try:
+        comparisons = function(case)
+    except (LookupError, ValueError, RuntimeError, FileNotFoundError) as error:
+        # What a case raises that its check cannot read; the other cases are still checked.
+        reason = ' '.join(str(error).split())
+        return False, f'FAIL {title}: {type(error).__name__}: {reason}'
     if not comparisons:
         return False, f'FAIL {title}: nothing was compared'
     worst = max(comparisons, key=_ratio)

@@ -23,7 +23,9 @@ from . import Case, Comparison, equal, register
 from .model_runs import quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
 
-SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'lctr_80e.py'
+SCHEDULE = (
+    Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'adamw-late-cosine_80e.py'
+)
 FRAME = (224, 224)
 THRESHOLDS = {'009': 0.09, '018': 0.18}
 #: The descriptions state tolerances in words: absolute, relative, and of a gradient relative to its largest

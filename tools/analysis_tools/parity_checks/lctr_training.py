@@ -5,15 +5,15 @@ from unittest import mock
 
 from wsol_mm.datasets.samplers import RepeatedAugSampler
 from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
-from wsol_mm.registry import MODELS, PARAM_SCHEDULERS, TRANSFORMS
+from wsol_mm.registry import PARAM_SCHEDULERS
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
 from torch import nn
 
 from . import Case, Comparison, close, equal, register
+from .model_runs import test_inputs
 
 BASES = Path(__file__).resolve().parents[3] / 'configs' / '_base_'
 CROP, SHORT_SIDE = 224, 256
@@ -23,7 +23,7 @@ CROP, SHORT_SIDE = 224, 256
 def check_schedule(case: Case) -> list[Comparison]:
     """Compare the learning rates of the configs' schedules, epoch by epoch."""
     results = []
-    for name, file in (('cub', 'lctr_80e.py'), ('imnet', 'lctr_14e.py')):
+    for name, file in (('cub', 'adamw-late-cosine_80e.py'), ('imnet', 'lctr_14e.py')):
         expected, settings = case.arrays[f'out/{name}_lr'], case.meta['settings'][name]
         cfg = Config.fromfile(BASES / 'schedules' / file)
         results.append(equal(f'{name} epochs', cfg.train_cfg.max_epochs, settings['epochs']))
@@ -102,9 +102,4 @@ def run_test_pipeline(cfg: Config, width: int, height: int) -> np.ndarray:
         ],
         axis=-1,
     ).astype(np.uint8)
-    pipeline = Compose([TRANSFORMS.build(step) for step in cfg.test_pipeline[1:]])
-    # Images are BGR after loading.
-    packed = pipeline(dict(img=image[..., ::-1].copy(), img_shape=(height, width), ori_shape=(height, width)))
-    preprocessor = MODELS.build(cfg.data_preprocessor)
-    data = dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
-    return torch.as_tensor(preprocessor(data)['inputs'])[0].numpy()
+    return test_inputs(cfg, image)[0]

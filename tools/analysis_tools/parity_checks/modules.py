@@ -17,6 +17,10 @@ MODULES = (
     'scm_models',
     'scm_optimization',
     'scm_data',
+    'cdtr_models',
+    'cdtr_modules',
+    'cdtr_clip',
+    'cdtr_data',
 )
 
 

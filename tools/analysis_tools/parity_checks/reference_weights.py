@@ -48,8 +48,8 @@ def reference_state(
     parameters = case.meta.get('parameters') or case.meta.get('state_dict') or parameters
     if parameters is None:
         raise ValueError(f'{case.system}/{case.name} does not list the parameters of its recipe')
-    if not isinstance(parameters, Mapping):  # triples of name, shape and type
-        parameters = {name: shape for name, shape, _ in parameters}
+    if not isinstance(parameters, Mapping):  # name and shape, or these and a type
+        parameters = {name: shape for name, shape, *_ in parameters}
     listed = next((case.meta[key] for key in _NORM_KEYS if key in case.meta), None)
     ones = {name for name in parameters if _NORM_WEIGHT.fullmatch(name)} if listed is None else set(listed)
     state = {}
@@ -82,9 +82,10 @@ def _image_shape(case: Case) -> tuple[int, ...]:
     if 'input' in meta:
         return meta['input']['batch'], 3, meta['input']['height'], meta['input']['width']
     for key in ('image', 'input_size', 'input_shape'):
-        if key in meta:
+        if key in meta and not isinstance(meta[key], str):
             return tuple(meta[key])
-    written = re.search(r'standard_normal\(\(([\d, ]+)\)\)', meta.get('input_recipe', ''))
+    described = ' '.join(text for text in map(meta.get, ('input_recipe', 'image')) if isinstance(text, str))
+    written = re.search(r'standard_normal\(\(([\d, ]+)\)\)', described)
     if written is None:
         raise ValueError(f'{case.system}/{case.name} has neither in/image nor a shape for its images')
     return tuple(int(side) for side in written[1].split(','))

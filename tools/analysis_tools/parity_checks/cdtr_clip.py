@@ -1,0 +1,215 @@
+"""Cases of CLIP as CDTR uses it: the tiny CLIP, the SBA alone, the loss weights, the class names."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wsol_mm.models.clip import FrozenCLIP, load_class_names
+from wsol_mm.models.clip.loading import load_clip
+from wsol_mm.models.layers import SemanticBoostAdapter
+from wsol_mm.models.layers.semantic_boost_adapter import foreground_contrast_loss
+from wsol_mm.models.losses import AutomaticLossWeighting
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from . import Case, Comparison, equal, register
+from .cdtr_arrays import Found, compare_all
+from .model_runs import quiet
+
+#: What the reference calls the lists of class names, and what they are called here.
+NAME_LISTS = {'CUB': 'cub', 'IMNET': 'ilsvrc'}
+
+
+@contextmanager
+def clip_options(case: Case, args: Mapping) -> Iterator[dict]:
+    """Give the arguments of :class:`FrozenCLIP` for the weights ``state/`` of a case, from a file on disk."""
+    config = dict(
+        embed_dim=args['embed_dim'],
+        vision_cfg=dict(
+            layers=args['vision_layers'],
+            width=args['vision_width'],
+            head_width=64,
+            patch_size=args['vision_patch_size'],
+            image_size=args['image_resolution'],
+        ),
+        text_cfg=dict(
+            context_length=args['context_length'],
+            vocab_size=args['vocab_size'],
+            width=args['transformer_width'],
+            heads=args['transformer_heads'],
+            layers=args['transformer_layers'],
+        ),
+        quick_gelu=True,
+    )
+    state = {
+        name.removeprefix('state/'): torch.from_numpy(array)
+        for name, array in case.arrays.items()
+        if name.startswith('state/')
+    }
+    with TemporaryDirectory() as folder, quiet():
+        path = Path(folder, 'clip.pt')
+        torch.save(state, path)
+        yield dict(model=config, pretrained=str(path))
+
+
+@contextmanager
+def adapter_options(case: Case) -> Iterator[dict | None]:
+    """Give the arguments of the SBA of a case; None if the case has no CLIP.
+
+    Raises:
+        ValueError: If the description names the file of the weights in other words.
+    """
+    if 'clip' not in case.meta:
+        yield None
+        return
+    named = re.fullmatch(r'(\S+\.npz) \(arrays state/\*\)', case.meta['clip']['state'])
+    if named is None:
+        raise ValueError(f'{case.name}: clip.state is not understood: {case.meta["clip"]["state"]!r}')
+    weights = Case.load(case.folder / named[1])
+    with clip_options(weights, case.meta['clip']['args']) as clip:
+        options = dict(clip=clip, loss_weight=case.meta.get('sba_weight', 1.0))
+        if 'dataset_prompts' in case.meta:
+            # A small model has the first classes of the list.
+            names = load_class_names(NAME_LISTS[case.meta['dataset_prompts']])
+            options['class_names'] = names[: case.meta['model_args']['num_classes']]
+        yield options
+
+
+def adapter_outputs(
+    adapter: SemanticBoostAdapter, images: Tensor, maps: Tensor, labels: Tensor, step: int = 16
+) -> Found:
+    """Return what the SBA computes on its way, for object maps (B, h, w); images are sampled by ``step``."""
+    views = adapter.views(images, maps)
+    foreground, background = views.chunk(2)
+    features = adapter.clip.image_features(views).chunk(2)
+    similarities = adapter.similarities(images, maps, labels)
+    # The foreground of a white image is the mask itself.
+    enlarged = adapter.views(torch.ones_like(images), maps)[: len(maps), :1]
+    white = images.new_ones(len(maps), 3, *maps.shape[-2:])
+    tokens, text = raw_text_features(adapter.clip, prompts_of(adapter, labels))
+    return {
+        'object_map': adapter.views(white, maps)[: len(maps), :1],
+        f'object_map_{images.shape[-1]}_s{step}': enlarged[..., ::step, ::step],
+        f'fg_image_s{step}': foreground[..., ::step, ::step],
+        f'bg_image_s{step}': background[..., ::step, ::step],
+        'fg_feat': features[0],
+        'bg_feat': features[1],
+        'fg_sim': similarities[0][:, None, None],
+        'bg_sim': similarities[1][:, None, None],
+        'text_tokens': tokens,
+        'text_feat': text,
+    }
+
+
+def prompts_of(adapter: SemanticBoostAdapter, labels: Tensor) -> list[str]:
+    """Return the prompt that each image of a batch is compared with."""
+    indices = labels.tolist() if adapter.prompt_index == 'label' else range(len(labels))
+    return [adapter.prompts[index] for index in indices]
+
+
+def raw_text_features(clip: FrozenCLIP, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return tokens and text features that are not normalised, which :class:`FrozenCLIP` does not keep."""
+    loaded = load_clip(clip.model, clip.pretrained)
+    tokens = loaded.tokenizer(list(prompts))
+    with torch.no_grad():
+        return tokens, loaded.network.eval().encode_text(tokens)
+
+
+@register('cdtr', lambda case: case.meta.get('model_args', {}).get('official_class') == 'clip.model.CLIP')
+def check_clip(case: Case) -> list[Comparison]:
+    """Compare tokens, features, cosines and the gradient of images.
+
+    Raises:
+        ValueError: If the model has another activation, or heads of another width.
+    """
+    args = case.meta['model_args']
+    if args['activation'] != 'QuickGELU' or not args['vision_heads'].startswith('vision_width//64 '):
+        raise ValueError(f'{case.name}: no such CLIP is known: {args["activation"]}, {args["vision_heads"]}')
+    with clip_options(case, args) as options:
+        clip = FrozenCLIP(**options)
+        images = torch.from_numpy(case.arrays['in/image']).requires_grad_()
+        features = clip.image_features(images)
+        cosine = F.normalize(features, dim=-1) @ clip.text_features(case.meta['prompts'], images.device).T
+        (gradient,) = torch.autograd.grad(cosine.sum(), images)
+        tokens, text = raw_text_features(clip, case.meta['prompts'])
+    found: Found = {'out/image_feat': features, 'out/text_feat': text, 'out/cosine': cosine}
+    for name in case.arrays:
+        sampled = re.fullmatch(r'out/grad_image_s(\d+)', name)
+        if sampled is not None:
+            found[name] = gradient[..., :: int(sampled[1]), :: int(sampled[1])]
+    return [equal('tokens', tokens, case.arrays['in/tokens']), *compare_all(case, found)]
+
+
+@register('cdtr', lambda case: 'in/object_map' in case.arrays and 'clip' in case.meta)
+def check_adapter(case: Case) -> list[Comparison]:
+    """Compare the SBA on given object maps, with prompts by position and by label, and the loss weights."""
+    images, labels = (torch.from_numpy(case.arrays[f'in/{name}']) for name in ('image', 'label'))
+    found: Found = {}
+    with adapter_options(case) as options:
+        for data in [data for data in NAME_LISTS if f'out/{data}_loss' in case.arrays]:
+            for index, ending in (('batch', ''), ('label', '_labelled')):
+                adapter = SemanticBoostAdapter(**options, class_names=NAME_LISTS[data], prompt_index=index)
+                maps = torch.from_numpy(case.arrays['in/object_map']).squeeze(1).requires_grad_()
+                loss = adapter(images, maps, labels)
+                loss.backward()
+                with torch.no_grad():
+                    arrays = adapter_outputs(adapter, images, maps, labels)
+                arrays['tokens'], arrays['loss'] = arrays.pop('text_tokens'), loss
+                found |= {f'out/{data}_{name}{ending}': value for name, value in arrays.items()}
+                found |= {f'out/{name}': arrays[name] for name in arrays if re.search(r'_s\d+$', name)}
+                found[f'grad/{data}_object_map{ending}'] = maps.grad[:, None]
+    return compare_all(case, found | run_clamp(case) | run_weighting(case))
+
+
+def run_clamp(case: Case) -> Found:
+    """Return the SBA's loss and its gradients for given cosines."""
+    if 'in/clamp_fg' not in case.arrays:
+        return {}
+    foreground, background = (
+        torch.from_numpy(case.arrays[f'in/clamp_{name}']).requires_grad_() for name in ('fg', 'bg')
+    )
+    loss = foreground_contrast_loss(foreground, background)
+    loss.backward()
+    gradients = {'grad/clamp_fg': foreground.grad, 'grad/clamp_bg': background.grad}
+    return {'out/clamp_loss': loss, **gradients}
+
+
+def run_weighting(case: Case) -> Found:
+    """Return the learned weighting's sum and its gradients for given losses and parameters."""
+    if 'in/awl_losses' not in case.arrays:
+        return {}
+    losses = torch.from_numpy(case.arrays['in/awl_losses']).requires_grad_()
+    weighting = AutomaticLossWeighting(len(losses))
+    weighting.load_state_dict({'params': torch.from_numpy(case.arrays['in/awl_params'])})
+    total = sum(weighting(losses.unbind()))
+    total.backward()
+    return {
+        'out/awl_sum': total,
+        'grad/awl_params': weighting.params.grad,
+        'grad/awl_losses': losses.grad,
+    }
+
+
+@register('cdtr', lambda case: 'classnames' in case.meta)
+def check_class_names(case: Case) -> list[Comparison]:
+    """Compare a list of class names, which its file's name tells, and the prompt.
+
+    Raises:
+        ValueError: If the file's name does not tell the list.
+    """
+    data = re.fullmatch(r'classnames_(cub|ilsvrc)', case.name)
+    if data is None:
+        raise ValueError(f'{case.name}: accepted are classnames_cub and classnames_ilsvrc')
+    names, prompt = case.meta['classnames'], case.meta['prompt']
+    adapter = SemanticBoostAdapter(class_names=data[1])
+    results = [
+        equal('classnames', load_class_names(data[1]), names),
+        equal('prompt', adapter.prompt, prompt),
+        equal('prompts', list(adapter.prompts), [prompt.format(name) for name in names]),
+    ]
+    unknown = sorted({*case.meta} - {'classnames', 'prompt'})
+    return results + [Comparison(f'{key} (not checked)', float('inf'), 0.0) for key in unknown]
