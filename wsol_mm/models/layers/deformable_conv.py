@@ -87,15 +87,15 @@ def deform_conv2d_in_pytorch(x: Tensor, offset: Tensor, weight: Tensor, padding:
     Returns:
         Tensor: (B, O, h', w').
     """
-    batch, channels = x.shape[:2]
-    pixels, weights = bilinear_neighbours(offset, x.shape[-2:], padding)
+    batch, channels, height, width = x.shape
+    pixels, weights = bilinear_neighbours(offset, (height, width), padding)
     table = x.flatten(2).transpose(1, 2).flatten(0, 1)
-    first_row = torch.arange(batch, device=x.device) * (len(table) // batch)
+    first_row = torch.arange(batch, device=x.device) * (height * width)
     rows = pixels + first_row[:, None, None, None]
     samples = F.embedding_bag(
         rows.reshape(-1, 4), table, per_sample_weights=weights.reshape(-1, 4), mode='sum'
     )
-    samples = samples.view(batch, -1, NUM_TAPS * channels)
+    samples = samples.view(*pixels.shape[:2], NUM_TAPS * channels)
     kernel = weight.flatten(2).transpose(1, 2).flatten(1)
     maps = kernel @ samples.transpose(1, 2)
     return maps.unflatten(2, offset.shape[-2:])
@@ -107,7 +107,8 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, padding: int) -> Te
     The deformable convolution of Dai et al. (Deformable Convolutional Networks, ICCV 2017, section 2.1) with
     stride 1 and one group: y[o, p] = sum_k sum_c weight[o, c, k] * x[c, q], where x is read bilinearly, zero
     outside, at q = p - padding + (k // 3, k % 3) + (offset[2k, p], offset[2k+1, p]). At integer positions the
-    gradient of the offsets is that of the cell after the position. torchvision's operator does it where it
+    gradient of the offsets is that of the cell after the position (so does mmcv's operator, except at -1,
+    where it has none). torchvision's operator does it where it
     exists for the device, else :func:`deform_conv2d_in_pytorch`, with the same results up to rounding.
 
     Args:
