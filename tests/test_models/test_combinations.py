@@ -6,7 +6,9 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-HEADS = ('TSCAMHead', 'SCMHead', 'LCTRHead', 'SATHead')
+from tests.clip_samples import RANDOM_CLIP
+
+HEADS = ('TSCAMHead', 'SCMHead', 'LCTRHead', 'SATHead', 'CATRHead', 'CDTRHead')
 # Depth, heads, width, patch and image: a square grid, one that is not, patch 8, another position embedding.
 SIZES = [
     dict(layers=3, heads=2, width=24, patch=16, trained=64, size=(64, 64)),
@@ -24,6 +26,15 @@ def vit(kind: str, size: dict, **kwargs) -> dict:
         feedforward_channels=2 * size['width'],
     )
     return dict(type=kind, arch=arch, img_size=size['trained'], patch_size=size['patch'], **kwargs)
+
+
+def head_config(kind: str, size: dict) -> dict:
+    config = dict(type=kind, num_classes=7, in_channels=size['width'])
+    if kind in ('CATRHead', 'CDTRHead'):
+        config |= dict(num_layers=size['layers'], num_heads=size['heads'], ocm=dict(num_layers=2))
+    if kind == 'CDTRHead':
+        config['sba'] = dict(class_names=list('abcdefg'), clip=RANDOM_CLIP)
+    return config
 
 
 def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[int, int]) -> None:
@@ -61,7 +72,7 @@ def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[i
 def test_on_transformers(head, kind, size):
     backbone = vit(kind, size, **(dict(masked_layers=2) if kind == 'SpatialTokenTransformer' else {}))
     grid = tuple(side // size['patch'] for side in size['size'])
-    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    head = head_config(head, size)
     if head['type'] == 'SATHead' and kind == 'TokenVisionTransformer':
         with pytest.raises(ValueError, match='must have a spatial token'):
             check_steps(backbone, head, size['size'], grid)
@@ -72,14 +83,13 @@ def test_on_transformers(head, kind, size):
 @pytest.mark.parametrize('head', [head for head in HEADS if head != 'SATHead'])
 def test_on_conformer(head):
     arch = dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25)
-    # LCTR has no classifier of convolutional features.
-    hybrid = dict(conv_channels=64, conv_init='kaiming') if head != 'LCTRHead' else {}
     backbone = dict(type='TokenConformer', arch=arch)
-    head = dict(type=head, num_classes=7, in_channels=24, **hybrid)
-    if hybrid:
-        check_steps(backbone, head, (64, 80), (4, 5))
+    config = head_config(head, dict(width=24, layers=3, heads=2))
+    # Only these have a classifier of convolutional features.
+    if head in ('TSCAMHead', 'SCMHead'):
+        check_steps(backbone, config | dict(conv_channels=64, conv_init='kaiming'), (64, 80), (4, 5))
     else:
-        model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
+        model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=config)).eval()
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
         assert results[0].loc_maps.shape == (5, 4, 5)
@@ -92,7 +102,7 @@ def test_weights_in_half_precision(head, dtype):
     size = SIZES[0]
     kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
     backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
-    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    head = head_config(head, size)
     torch.manual_seed(0)
     model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
     images = torch.randn(2, 3, *size['size'])
@@ -114,7 +124,7 @@ def test_on_a_gpu_under_autocast(head):
     size = SIZES[0]
     kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
     backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
-    head = dict(type=head, num_classes=7, in_channels=size['width'])
+    head = head_config(head, size)
     torch.manual_seed(0)
     model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
     images = torch.randn(2, 3, *size['size'])

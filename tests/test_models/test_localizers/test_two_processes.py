@@ -13,9 +13,19 @@ from mmengine.model import MMDistributedDataParallel
 from mmpretrain.structures import DataSample
 from torch import distributed, nn
 
+from tests.clip_samples import RANDOM_CLIP
+
 SIDE, CLASSES, TARGET_AREA = 56, 5, 0.472
-HEADS = dict(ts_cam='TSCAMHead', scm='SCMHead', sat='SATHead', sat_global='SATHead', lctr='LCTRHead')
-PROTOCOLS = ['maxboxacc', 'maxboxacc_v2', 'ts_cam', 'scm', 'sat', 'lctr']
+HEADS = dict(
+    ts_cam='TSCAMHead',
+    scm='SCMHead',
+    sat='SATHead',
+    sat_global='SATHead',
+    lctr='LCTRHead',
+    catr='CATRHead',
+    cdtr='CDTRHead',
+)
+PROTOCOLS = ['maxboxacc', 'maxboxacc_v2', 'ts_cam', 'scm', 'sat', 'lctr', 'cdtr']
 
 
 def build(method: str) -> nn.Module:
@@ -26,6 +36,10 @@ def build(method: str) -> nn.Module:
     if HEADS[method] == 'SATHead':
         kind, masked = 'SpatialTokenTransformer', dict(masked_layers=2)
         options = dict(area_loss=dict(target_area=TARGET_AREA, across_ranks=method == 'sat_global'))
+    if method in ('catr', 'cdtr'):
+        options = dict(num_layers=3, num_heads=2, ocm=dict(num_layers=2))
+    if method == 'cdtr':
+        options['sba'] = dict(class_names=list('abcde'), clip=RANDOM_CLIP)
     model = MODELS.build(
         dict(
             type='ImageLocalizer',

@@ -93,7 +93,7 @@ class CDTRHead(CATRHead):
         with autocast_off(decoded):
             decoded = at_least_float32(decoded)
             means = decoded.flatten(2) @ self.ski.sampling_weights(offsets).to(decoded.dtype)
-        return self.ski.pooled_from(self.csm.classifier(means[..., None]).squeeze(-1))
+        return self.ski.pooled_from(self.csm.classify(means))
 
     def object_maps(
         self, feats: TokenFeatures, head_maps: Tensor, decoded: Tensor | None, labels: Tensor

@@ -24,7 +24,8 @@ class CategoryStimulation(nn.Module):
 
     Calling it gives the decoder's maps, before the 1x1 classifier, which has no bias. The classifier is
     linear, so what a model needs of its maps is had without it at every position: :meth:`pooled` gives
-    the logits, :meth:`class_maps` the maps of a few classes, :meth:`maps` all of them.
+    the logits, :meth:`classify` other means over the positions, :meth:`class_maps` the maps of a few classes,
+    :meth:`maps` all of them.
 
     Args:
         attention_maps (int): Number of input maps, layers times heads of the backbone.
@@ -46,6 +47,7 @@ class CategoryStimulation(nn.Module):
             attention (Tensor): Class token's attention of every head, (B, L*H, h, w), channel
                 layer * H + head; h and w at least 2.
         """
+        attention = attention.to(self.encoder[0].weight.dtype)
         encoded = self.encoder(F.max_pool2d(attention, 2))
         enlarged = F.interpolate(encoded, attention.shape[-2:], mode='bilinear', align_corners=False)
         return self.decoder(torch.cat((attention.to(enlarged.dtype), enlarged), dim=1))
@@ -57,6 +59,18 @@ class CategoryStimulation(nn.Module):
     def pooled(self, decoded: Tensor) -> Tensor:
         """Return the spatial mean of every class map, (B, C), from the decoder's maps (B, C, h, w)."""
         return F.linear(decoded.mean(dim=(2, 3)), self.classifier.weight.flatten(1))
+
+    def classify(self, means: Tensor) -> Tensor:
+        """Return what the classifier makes of weighted means of the decoder's maps.
+
+        Args:
+            means (Tensor): (B, C, K), K means of every map over the positions.
+
+        Returns:
+            Tensor: The same means of the class maps, (B, C, K), in the precision of ``means``.
+        """
+        with autocast_off(means):
+            return self.classifier.weight.flatten(1).to(means.dtype) @ means
 
     def class_maps(self, decoded: Tensor, labels: Tensor) -> Tensor:
         """Return the maps of the wanted classes, in float32 or better (also under autocast).

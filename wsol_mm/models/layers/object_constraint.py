@@ -32,5 +32,6 @@ class ObjectConstraint(nn.Module):
             attention (Tensor): Class token's attention in the first K layers, (B, K*H, h, w), channel
                 layer * H + head.
         """
+        attention = attention.to(self.branch_conv.weight.dtype)
         branches = F.leaky_relu(self.branch_norm(self.branch_conv(attention)), 0.01)
         return self.fuse_norm(self.fuse_conv(branches)).squeeze(1).sigmoid()
