@@ -23,6 +23,8 @@ CLIP_KEY = 'model.head.sba.clip'
 
 # Entries of OpenAI's archives that are no weights.
 _ARCHIVE_FACTS = ('input_resolution', 'context_length', 'vocab_size')
+# What a repository of weights for open_clip calls its file, unless the tag says otherwise.
+_HUB_FILE = 'open_clip_model.safetensors'
 # Its tokenizer is that of all models without one of their own.
 _PLAIN_MODEL = 'ViT-B-32'
 
@@ -160,15 +162,20 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
         with one_per_node_first():
             return _Weights(Path(open_clip.download_pretrained(tag)), tag)
     except (OSError, RuntimeError) as error:
-        sources = [tag['url']] if tag.get('url') else []
-        if tag.get('hf_hub'):
-            sources.append(f'https://huggingface.co/{tag["hf_hub"].rstrip("/")}')
         raise FileNotFoundError(
             f'the weights {pretrained!r} of the CLIP model {model!r} are not in the cache of open_clip and '
             f'could not be downloaded ({error}). Where there is a network, download '
-            f'{" or the weights from ".join(sources)}, and give the file with '
-            f'--cfg-options {CLIP_KEY}.pretrained=PATH'
+            f'{" or ".join(_addresses(tag))}, and give the file with --cfg-options {CLIP_KEY}.pretrained=PATH'
         ) from error
+
+
+def _addresses(tag: Mapping[str, Any]) -> list[str]:
+    """Return where the file of a tag can be had."""
+    addresses = [tag['url']] if tag.get('url') else []
+    repository, _, name = tag.get('hf_hub', '').rpartition('/')
+    if repository:
+        addresses.append(f'https://huggingface.co/{repository}/resolve/main/{name or _HUB_FILE}')
+    return addresses
 
 
 def _load_weights(network: nn.Module, path: Path, described: str) -> None:
