@@ -1,12 +1,11 @@
 """Every head on every backbone of the table in docs/methods.md, at several grids, depths and head counts."""
 
+from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.registry import MODELS
 
 import pytest
 import torch
 from mmpretrain.structures import DataSample
-
-from tests.clip_samples import RANDOM_CLIP
 
 HEADS = ('TSCAMHead', 'SCMHead', 'LCTRHead', 'SATHead', 'CATRHead', 'CDTRHead')
 # Depth, heads, width, patch and image: a square grid, one that is not, patch 8, another position embedding.

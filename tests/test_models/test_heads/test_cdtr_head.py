@@ -1,5 +1,6 @@
 """Tests of wsol_mm.models.heads.cdtr_head."""
 
+from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.models.heads import CATRHead, CDTRHead
 from wsol_mm.models.layers.deformable_conv import deform_conv2d
 from wsol_mm.registry import MODELS
@@ -9,8 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
-
-from tests.clip_samples import RANDOM_CLIP
 
 LAYERS, HEADS, CLASSES = 4, 2, 5
 SBA = dict(class_names=list('abcde'), clip=RANDOM_CLIP)

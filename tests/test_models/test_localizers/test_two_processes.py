@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.registry import MODELS
 
@@ -12,8 +13,6 @@ import torch.multiprocessing as multiprocessing
 from mmengine.model import MMDistributedDataParallel
 from mmpretrain.structures import DataSample
 from torch import distributed, nn
-
-from tests.clip_samples import RANDOM_CLIP
 
 SIDE, CLASSES, TARGET_AREA = 56, 5, 0.472
 HEADS = dict(
