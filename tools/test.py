@@ -1,10 +1,10 @@
 """Test a checkpoint with the data and the metrics of a config."""
 
 import argparse
-import re
 from pathlib import Path
 
-from wsol_mm.evaluation.protocols import get_protocol
+from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.utils.checkpoint_differences import describe_differences
 from wsol_mm.utils.checkpoint_io import CheckpointError
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
@@ -119,56 +119,6 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
-def use_protocols(cfg: Config, protocols: list[str]) -> None:
-    """Choose the protocols of the localization metrics of the test.
-
-    Args:
-        cfg (Config): Runner config; changed in place.
-        protocols (list[str]): Names, each of entries of the metric's own ``protocols``, which are kept with
-            their settings, or else of a preset.
-
-    Raises:
-        ValueError: If a protocol is unknown, or the config tests with no localization metric.
-    """
-    evaluators = cfg.get('test_evaluator') or []
-    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
-    localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
-    if not localization:
-        found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
-        raise ValueError(f'--protocol needs a LocalizationMetric in test_evaluator, which has {found}')
-    for metric in localization:
-        chosen = []
-        for name in protocols:
-            entries = find_protocols(metric.get('protocols', []), name)
-            chosen += [entry for entry in entries if entry not in chosen]
-        metric['protocols'] = chosen
-
-
-def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
-    """Find what a name stands for.
-
-    Args:
-        entries (list[str | dict]): ``protocols`` of a metric.
-        name (str): An alias in the entries, the name of entries (which several may share, under different
-            aliases), or the name of a preset.
-
-    Returns:
-        list[str | dict]: One or more entries, as they are; otherwise the name of the preset.
-
-    Raises:
-        ValueError: If there is neither.
-    """
-    settings = [dict(name=entry) if isinstance(entry, str) else entry for entry in entries]
-    for names in (
-        [setting.get('alias', setting.get('name')) for setting in settings],
-        [setting.get('name') for setting in settings],
-    ):
-        if name in names:
-            return [entry for entry, own in zip(entries, names, strict=True) if own == name]
-    get_protocol(name)
-    return [name]
-
-
 def load_strictly(runner: Runner, checkpoint: str) -> None:
     """Load every weight of a model, and nothing else, from a checkpoint.
 
@@ -200,30 +150,6 @@ def load_strictly(runner: Runner, checkpoint: str) -> None:
             "authors' code need tools/model_converters/official_to_wsol_mm.py; another number of classes "
             'needs --cfg-options model.head.num_classes=N'
         )
-
-
-def describe_differences(message: str, shown: int = 3) -> str | None:
-    """Put MMEngine's report on a strict load into one line.
-
-    Args:
-        message (str): Text of its RuntimeError.
-        shown (int): How many keys of a kind to name.
-
-    Returns:
-        str | None: Numbers of missing, unexpected and mismatched keys, with the first ones; None if the text
-        is no such report.
-    """
-    parts = []
-    for kind, pattern in (
-        ('missing', r'missing keys in source state_dict: (.+)'),
-        ('unexpected', r'unexpected key in source state_dict: (.+)'),
-        ('mismatched', r'size mismatch for (.+?): copying'),
-    ):
-        keys = [key for found in re.findall(pattern, message) for key in found.split(', ')]
-        if keys:
-            more = ', ...' if len(keys) > shown else ''
-            parts.append(f'{len(keys)} {kind} ({", ".join(keys[:shown])}{more})')
-    return ', '.join(parts) + ' keys' if parts else None
 
 
 def main() -> None:

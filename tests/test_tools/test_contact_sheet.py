@@ -75,18 +75,6 @@ def test_wrong_options_stop_with_one_line(sheet_tool, micro_project, checkpoint,
     assert message in line
 
 
-def test_protocol_is_the_one_that_the_config_draws_with(sheet_tool):
-    hook = dict(protocol=dict(name='ts_cam', thresholds=[0.45]))
-    cfg = Config(dict(default_hooks=dict(visualization=hook)))
-    assert sheet_tool.choose_protocol(cfg, None, None).thresholds == (0.45,)
-    assert sheet_tool.choose_protocol(Config(), None, None).thresholds == (0.1,)
-    assert sheet_tool.choose_protocol(cfg, 'maxboxacc', 0.5).name == 'maxboxacc'
-    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold: give --threshold"):
-        sheet_tool.choose_protocol(cfg, 'maxboxacc', None)
-    with pytest.raises(ValueError, match="found 'best'"):
-        sheet_tool.choose_protocol(cfg, 'best', None)
-
-
 def test_caption_of_a_class_without_a_name(sheet_tool):
     sample = DataSample().set_pred_score(torch.tensor([0.25, 0.75])).set_pred_label(1).set_gt_label(0)
     assert sheet_tool.caption(sample, ['001.Cat'], 0.5) == 'IoU 0.50  Cat, taken for class 1 0.75'

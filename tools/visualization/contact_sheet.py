@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.evaluation.functional import TestGeometry, box_iou
 from wsol_mm.evaluation.map_boxes import predict_boxes
-from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol
+from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.registry import DATASETS, MODELS
 from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path
 from wsol_mm.visualization import read_image
@@ -265,20 +266,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
-def choose_protocol(cfg: Config, name: str | None, threshold: float | None) -> LocalizationProtocol:
-    """Return the protocol named, or the one that the config's visualization hook draws with.
-
-    Raises:
-        ValueError: The protocol is unknown, or searches its threshold and none is given.
-    """
-    hook = cfg.get('default_hooks', {}).get('visualization') or {}
-    settings = hook.get('protocol', 'ts_cam') if name is None else name
-    protocol = get_protocol(settings) if isinstance(settings, str) else get_protocol(**settings)
-    if threshold is None and len(protocol.thresholds) != 1:
-        raise ValueError(f'protocol {protocol.name!r} searches its threshold: give --threshold')
-    return protocol
-
-
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
@@ -286,7 +273,7 @@ def main() -> None:
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     try:
-        protocol = choose_protocol(cfg, args.protocol, args.threshold)
+        protocol = box_protocol(cfg, args.protocol, args.threshold)
     except ValueError as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     samples, classes = predict_samples(cfg, args.checkpoint, args.num)
