@@ -1,30 +1,13 @@
-# ILSVRC 2012 with the pipelines and the sampler of LCTR (those of cub-lctr.py). The lctr protocol takes the
-# first ground-truth box of an image alone.
-_base_ = './cub-lctr.py'
+# ILSVRC 2012 with the pipelines of LCTR: as ilsvrc-deit-aug.py, test images resized bilinearly. The lctr
+# protocol takes the first ground-truth box of an image alone.
+_base_ = './ilsvrc-deit-aug.py'
 
-dataset_type = 'ILSVRC'
-data_root = 'data/ILSVRC2012'
+test_pipeline = [
+    {{_base_.load_image}},
+    dict(type='ResizeEdge', scale=256, edge='short', interpolation='bilinear', backend='pillow'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackLocalizationInputs'),
+]
 
-train_dataloader = dict(
-    num_workers=8,
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        pipeline={{_base_.train_pipeline}},
-    ),
-)
-val_dataloader = dict(
-    num_workers=8,
-    dataset=dict(
-        _delete_=True,
-        type=dataset_type,
-        data_root=data_root,
-        split='val',
-        box_source='ILSVRC2012_list/val_folder_new.txt',
-        test_mode=True,
-        pipeline={{_base_.test_pipeline}},
-    ),
-)
-test_dataloader = val_dataloader
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

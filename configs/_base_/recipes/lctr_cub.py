@@ -1,7 +1,7 @@
 # Everything of LCTR on CUB but the model.
 _base_ = [
     '../datasets/cub-lctr.py',
-    '../schedules/lctr_80e.py',
+    '../schedules/adamw-late-cosine_80e.py',
     '../default_runtime.py',
 ]
 

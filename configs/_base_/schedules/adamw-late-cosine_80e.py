@@ -1,8 +1,8 @@
-# AdamW as LCTR uses it on CUB, 80 epochs. Cosine from 5e-5 to 1e-5, its first 5 epochs replaced by a warm-up
-# from 1e-6. The reference steps its schedule one epoch late: epochs 1 and 2 both run at 1e-6, and every later
-# one at the rate meant for the one before it. one_epoch_late=False corrects that.
+# AdamW as LCTR and CATR use it on CUB, 80 epochs. Cosine from 5e-5 to 1e-5, its first 5 epochs replaced by a
+# warm-up from 1e-6. The references step their schedule one epoch late: epochs 1 and 2 both run at 1e-6, and
+# every later one at the rate meant for the one before it. one_epoch_late=False corrects that.
 optim_wrapper = dict(
-    # The reference trains in float16 with a loss scale: pass --amp to tools/train.py.
+    # The references train in float16 with a loss scale: pass --amp to tools/train.py.
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=5e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
     # No weight decay on one-dimensional tensors, biases, class token and position embedding.
@@ -22,7 +22,7 @@ param_scheduler = [
         by_epoch=True,
     )
 ]
-# The reference evaluates once, after the last epoch; there is no choice of a best checkpoint.
+# The references evaluate once, after the last epoch; there is no choice of a best checkpoint.
 train_cfg = dict(by_epoch=True, max_epochs=80, val_interval=80)
 val_cfg = dict()
 test_cfg = dict()

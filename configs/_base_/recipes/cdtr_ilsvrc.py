@@ -1,0 +1,26 @@
+# Everything of CDTR on ILSVRC but the model.
+_base_ = [
+    '../datasets/ilsvrc-deit-aug.py',
+    '../schedules/cdtr_14e.py',
+    '../default_runtime.py',
+]
+
+# The reference trains with 64 images on each of 4 GPUs. Two losses depend on the images per GPU: the area
+# loss is a sum over them, and the map loss compares all of them in pairs. So keep 64 per GPU where memory
+# allows it, and on other numbers of GPUs pass --auto-scale-lr.
+train_dataloader = dict(batch_size=64, num_workers=10)
+val_dataloader = dict(batch_size=192)
+test_dataloader = dict(batch_size=192)
+auto_scale_lr = dict(base_batch_size=256)
+
+val_evaluator = dict(type='LocalizationMetric', protocols=['cdtr'], dataset='ilsvrc')
+test_evaluator = val_evaluator
+default_hooks = dict(
+    # Validation runs once, so the best checkpoint is the last one. CDTR counts the predicted class's map.
+    checkpoint=dict(save_best='cdtr/GT-known_Loc_predicted', rule='greater'),
+    visualization=dict(protocol=dict(name='cdtr', dataset='ilsvrc')),
+)
+# CLIP's prompts are about the classes of the training data.
+custom_hooks = [dict(type='ClassNamesHook')]
+# Drop-path draws differently on every GPU.
+randomness = dict(seed=0, diff_rank_seed=True)
