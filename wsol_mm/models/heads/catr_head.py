@@ -169,9 +169,13 @@ class CATRHead(LocalizationHead):
         keys = ['loss' if name == 'cls' else f'loss_{name}' for name in self.weighted_losses]
         return {**raw, **dict(zip(keys, losses, strict=True))}
 
+    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return the sum of both maps of the wanted classes, (B, K, h, w)."""
+        maps = self.semantic_conv.class_maps(feats.patch_map, labels)
+        if self.csm is None:
+            return maps
+        return maps + self.csm.class_maps(self.csm(self.attention_rows(feats)), labels)
+
     def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
         """Return attention times the sum of both maps of the wanted classes, (B, K, h, w)."""
-        maps = self.semantic_conv.class_maps(feats.patch_map, labels)
-        if self.csm is not None:
-            maps = maps + self.csm.class_maps(self.csm(self.attention_rows(feats)), labels)
-        return self.attention_map(feats)[:, None] * maps
+        return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)

@@ -71,7 +71,10 @@ class LCTRHead(LocalizationHead):
         """Return RPAM's map, averaged over the layers, (B, h, w)."""
         return relational_patch_maps(feats).mean(dim=1)
 
+    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return the positive part of the wanted classes' maps, (B, K, h, w)."""
+        return self.cdm.class_maps(feats.patch_map, self.routing(feats), labels).relu()
+
     def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
         """Return RPAM's map times the positive part of the wanted classes' maps, (B, K, h, w)."""
-        class_maps = self.cdm.class_maps(feats.patch_map, self.routing(feats), labels)
-        return self.attention_map(feats)[:, None] * class_maps.relu()
+        return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)

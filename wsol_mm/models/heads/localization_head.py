@@ -105,6 +105,18 @@ class LocalizationHead(ClsHead):
         """Return the method's class-agnostic attention map, (B, h, w), or None if it has none."""
         return None
 
+    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor | None:
+        """Return the factor of the localization maps that depends on the class, (B, K, h, w).
+
+        Args:
+            feats (TokenFeatures): As for :meth:`localization_maps`.
+            labels (Tensor): Wanted class indices per image, (B, K), int64.
+
+        Returns:
+            Tensor | None: None if the method's maps have no such factor.
+        """
+        return None
+
     def predict(
         self,
         feats: TokenFeatures,

@@ -85,6 +85,10 @@ class TSCAMHead(LocalizationHead):
         """Return the attention factor of the map: summed over all layers, (B, h, w)."""
         return class_token_attention(feats).sum(dim=1)
 
+    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+        """Return the semantic maps of the wanted classes, (B, K, h, w)."""
+        return self.semantic_conv.class_maps(feats.patch_map, labels)
+
     def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
         """Return attention times semantic map of the wanted classes, (B, K, h, w)."""
-        return self.attention_map(feats)[:, None] * self.semantic_conv.class_maps(feats.patch_map, labels)
+        return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)
