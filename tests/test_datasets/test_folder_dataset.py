@@ -128,6 +128,29 @@ def test_boxes_in_one_xml_folder(root):
     assert boxes_of(build(root, box_source=write_voc(root, nested=False))) == BOXES
 
 
+@pytest.mark.parametrize('box_format', ['xyxy', 'xywh'])
+def test_lists_of_catr_and_cdtr(root, box_format):
+    """A line per box: the last of an image is the one that their evaluator takes."""
+    lines = []
+    for path, boxes in BOXES.items():
+        for x0, y0, x1, y1 in boxes:
+            numbers = (x0, y0, x1, y1) if box_format == 'xyxy' else (x0, y0, x1 - x0, y1 - y0)
+            lines.append(f'{path} 17 {" ".join(f"{number:.1f}" for number in numbers)}')
+    (root / 'list').mkdir()
+    (root / 'list/val_boxes.txt').write_text('\r\n'.join(lines) + '\n')
+    assert boxes_of(build(root, box_source='list/val_boxes.txt', box_format=box_format)) == BOXES
+
+
+def test_errors_of_lists(root):
+    (root / 'boxes.txt').write_text('cat/a.jpg 0 1 2 20 12\ncat/a.jpg 1 2 20 12\n')
+    with pytest.raises(
+        DatasetError, match=r'boxes\.txt, line 2: .* \(5 fields instead of 6\); accepted: <path> <any.*<x0>'
+    ):
+        build(root, box_source='boxes.txt')
+    with pytest.raises(ValueError, match="box_format is 'cxcywh'; accepted are 'xyxy' and 'xywh'"):
+        build(root, box_format='cxcywh')
+
+
 def test_csv_without_heading_and_with_labels(root):
     assert boxes_of(build(root, box_source=write_csv(root, heading=''))) == BOXES
     assert (
@@ -249,11 +272,11 @@ def test_coco_errors(root):
 def test_layout_errors(root, write_image):
     with pytest.raises(FileNotFoundError, match='no box_source .*nothing.csv'):
         build(root, box_source='nothing.csv')
-    (root / 'boxes.txt').write_text('')
+    (root / 'boxes.dat').write_text('')
     with pytest.raises(
-        ValueError, match=r'box_source is .*boxes.txt; accepted are .json \(COCO\), .csv, or a folder'
+        ValueError, match=r'box_source is .*boxes.dat; accepted are .json \(COCO\), .csv, .txt, or a folder'
     ):
-        build(root, box_source='boxes.txt')
+        build(root, box_source='boxes.dat')
     with pytest.raises(
         FileNotFoundError, match='no folder .*nowhere; accepted is one with a folder per class'
     ):

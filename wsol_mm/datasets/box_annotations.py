@@ -1,4 +1,4 @@
-"""Readers of box annotations in Pascal VOC XML, COCO JSON and CSV."""
+"""Readers of box annotations in Pascal VOC XML, COCO JSON, CSV and lists."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .dataset_problems import DatasetError, DatasetProblems
-from .list_files import finite_floats
+from .list_files import finite_floats, parse_lines
 
 _CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>]'
 
@@ -181,4 +181,37 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                 entry.labels.append(fields[5] or None if len(fields) == 6 else None)
     except UnicodeDecodeError as error:
         raise DatasetError(f'{path} is not UTF-8 text ({error}); accepted are UTF-8 text files') from error
+    return found
+
+
+def read_box_list(path: str | Path, box_format: str, problems: DatasetProblems) -> dict[str, ImageBoxes]:
+    """Read boxes from a list as CATR and CDTR ship it, one box per line: ``<path> <ignored> <4 numbers>``.
+
+    Args:
+        path (str | Path): The list.
+        box_format (str): What the numbers are: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width,
+            height).
+        problems (DatasetProblems): Where lines that do not parse are reported.
+
+    Returns:
+        dict[str, ImageBoxes]: Boxes by path as written, those of one image in the order of their lines.
+
+    Raises:
+        DatasetError: If the file is not UTF-8 text.
+        FileNotFoundError: If there is no such file.
+    """
+
+    def parse(line: str) -> tuple[str, list[float]]:
+        fields = line.rsplit(maxsplit=5)
+        if len(fields) != 6:
+            raise ValueError(f'{len(fields)} fields instead of 6')
+        x0, y0, x1, y1 = finite_floats(fields[2:])
+        return fields[0], [x0, y0, x0 + x1, y0 + y1] if box_format == 'xywh' else [x0, y0, x1, y1]
+
+    numbers = '<x> <y> <width> <height>' if box_format == 'xywh' else '<x0> <y0> <x1> <y1>'
+    found: dict[str, ImageBoxes] = {}
+    for _, (name, box) in parse_lines(path, parse, f'<path> <anything> {numbers}', problems):
+        entry = found.setdefault(name, ImageBoxes([], []))
+        entry.boxes.append(box)
+        entry.labels.append(None)
     return found

@@ -10,7 +10,7 @@ from wsol_mm.registry import DATASETS
 
 from mmengine.logging import print_log
 
-from .box_annotations import ImageBoxes, read_box_csv, read_coco_json, read_voc_xml
+from .box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
 from .image_files import IMAGE_EXTENSIONS, list_images
 from .list_files import read_lines
@@ -29,6 +29,7 @@ class FolderDataset(LocalizationDataset):
 
     - a ``.json`` file in COCO's instances format (groups are left out);
     - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label]``, with or without a heading;
+    - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
     - a folder with a Pascal VOC ``.xml`` file per image, in the same folders as the images or all in one.
 
     Coordinates are pixels of the image as it is shown, with its EXIF orientation applied
@@ -47,12 +48,15 @@ class FolderDataset(LocalizationDataset):
             for the image folder itself.
         voc_one_based (bool): XML coordinates count pixels from 1 and name the last pixel inside, as Pascal
             VOC does: x0 = xmin - 1, x1 = xmax. False takes them as they are.
+        box_format (str): The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y,
+            width, height).
         extensions (Sequence[str]): File name ends of images, in any case.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:
         DatasetError: If there is no class folder or no image, or as :class:`LocalizationDataset` does.
         FileNotFoundError: If a folder or file is missing.
+        ValueError: If ``box_format`` is none of the two.
     """
 
     METAINFO = {'dataset_type': 'folder'}
@@ -65,9 +69,13 @@ class FolderDataset(LocalizationDataset):
         box_source: str | None = None,
         class_folder: str | None = None,
         voc_one_based: bool = True,
+        box_format: str = 'xyxy',
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
         **kwargs: Any,
     ) -> None:
+        if box_format not in ('xyxy', 'xywh'):
+            raise ValueError(f"box_format is {box_format!r}; accepted are 'xyxy' and 'xywh'")
+        self.box_format = box_format
         self.box_source = box_source
         self.class_folder = class_folder
         self.voc_one_based = voc_one_based
@@ -124,16 +132,19 @@ class FolderDataset(LocalizationDataset):
             matched = self._read_xml_folder(source, entries, problems)
         elif not source.is_file():
             raise FileNotFoundError(
-                f'{self.source}: no box_source {source}; accepted are a .json file (COCO), a .csv file, or '
-                'a folder of .xml files (Pascal VOC)'
+                f'{self.source}: no box_source {source}; accepted are a .json file (COCO), a .csv file, a '
+                '.txt list, or a folder of .xml files (Pascal VOC)'
             )
         elif source.suffix.lower() == '.json':
             matched = self._match(read_coco_json(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.csv':
             matched = self._match(read_box_csv(source, problems), entries, source, problems)
+        elif source.suffix.lower() == '.txt':
+            found = read_box_list(source, self.box_format, problems)
+            matched = self._match(found, entries, source, problems)
         else:
             raise ValueError(
-                f'box_source is {source}; accepted are .json (COCO), .csv, or a folder of .xml files'
+                f'box_source is {source}; accepted are .json (COCO), .csv, .txt, or a folder of .xml files'
             )
         problems.stop_if_strict()  # say what is wrong with the lines first
         if entries and not matched:
