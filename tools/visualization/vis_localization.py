@@ -1,0 +1,136 @@
+"""Show how a model localizes: one picture for each image, and contact sheets of all.
+
+A picture has the image, the method's attention map, Attention Rollout, the semantic map, the localization
+map (in most methods their product), the boxes, and the maps of every layer: the class token's attention,
+averaged over the heads, and what else the layers show. A method without one of these has no tile of it.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    checkpoint_path,
+    read_config,
+)
+from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
+from wsol_mm.visualization.from_config import TestImages, list_images, load_model
+from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
+from wsol_mm.visualization.map_collection import predict_with_maps
+from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
+from wsol_mm.visualization.tiles import INK
+
+from mmengine.registry import init_default_scope
+
+_BATCH_SIZE = 8
+_IMAGES_PER_SHEET = 48
+_SHEET_TILE = 112
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (Sequence[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_config_options(parser)
+    parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
+    parser.add_argument(
+        'images',
+        nargs='*',
+        metavar='IMAGE',
+        help="image files, and folders of them (default: the config's test data, with labels and boxes)",
+    )
+    parser.add_argument('--out-dir', type=Path, required=True, metavar='DIR', help='folder for the pictures')
+    parser.add_argument(
+        '-n',
+        '--num',
+        type=int,
+        metavar='N',
+        help='number of images, chosen evenly (default: 24 of the test data, all images that are given)',
+    )
+    parser.add_argument(
+        '--protocol', metavar='NAME', help='how maps become boxes (default: as the config draws, else ts_cam)'
+    )
+    parser.add_argument(
+        '--threshold', type=float, metavar='T', help='threshold in [0, 1), for a protocol that searches it'
+    )
+    parser.add_argument(
+        '--tile', type=int, default=160, metavar='PIXELS', help='width of a tile (default: 160)'
+    )
+    args = parser.parse_args(arguments)
+    if args.num is not None and args.num < 1:
+        parser.error(f'argument --num: must be 1 or more, found {args.num}')
+    if args.tile < 64:
+        parser.error(f'argument --tile: must be 64 or more, found {args.tile}')
+    if args.threshold is not None and not 0 <= args.threshold < 1:
+        parser.error(f'argument --threshold: must lie in [0, 1), found {args.threshold}')
+    return args
+
+
+def picture_name(img_id: str, taken: set[str]) -> str:
+    """Name a picture after its image: ``dog_1.jpg.png`` is that of ``dog/1.jpg``.
+
+    Args:
+        img_id (str): Path of the image relative to its data set, or its file name.
+        taken (set[str]): Names in use; the new one is added.
+
+    Returns:
+        str: The name, with a number where images of different folders share theirs.
+    """
+    stem = name = img_id.replace('/', '_')
+    number = 1
+    while name in taken:
+        number += 1
+        name = f'{stem}_{number}'
+    taken.add(name)
+    return f'{name}.png'
+
+
+def main() -> None:
+    """Predict, draw, write, and print the paths of the sheets."""
+    args = parse_arguments()
+    cfg = read_config(args)
+    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    try:
+        protocol = box_protocol(cfg, args.protocol, args.threshold)
+        files = list_images(args.images) if args.images else None
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    count = 24 if args.num is None and files is None else args.num
+    images = TestImages(cfg, files, count)
+    model, trained_classes = load_model(cfg, args.checkpoint)
+    classes = images.classes or trained_classes
+    args.out_dir.mkdir(parents=True, exist_ok=True)
+
+    blocks: list[SheetBlock] = []
+    names: set[str] = set()
+    done = sheets = 0
+    for batch in images.batches(_BATCH_SIZE):
+        for sample, maps in zip(*predict_with_maps(model, batch), strict=True):
+            pictures = PredictionPictures(sample, protocol, args.threshold)
+            name = picture_name(str(sample.get('img_id', Path(sample.img_path).name)), names)
+            pictures.figure(maps, classes, args.tile).save(args.out_dir / name)
+            tiles = pictures.tiles(_SHEET_TILE, maps)
+            colour = INK if pictures.right else PREDICTION_COLOR
+            blocks.append(SheetBlock(list(tiles.values()), caption(sample, classes, pictures.iou), colour))
+            done += 1
+            if len(blocks) == _IMAGES_PER_SHEET or done == len(images):
+                sheets += 1
+                title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
+                legend = box_legend(sample, protocol, args.threshold)
+                path = args.out_dir / f'contact_sheet_{sheets}.png'
+                contact_sheet(title, blocks, list(tiles), legend).save(path)
+                blocks = []
+                print(path.resolve())
+
+
+if __name__ == '__main__':
+    main()

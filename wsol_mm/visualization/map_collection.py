@@ -1,0 +1,78 @@
+"""All maps that a model can show of an image: of its layers, and the steps to its localization map."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModel
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ..models.layers import class_token_attention, relational_patch_maps, rollout_map
+from ..structures import CENTER_CROP
+
+
+class ImageMaps(NamedTuple):
+    """Maps of one image on the patch grid (h, w), un-normalised, on the CPU.
+
+    What the model does not have is None, or not among the layers.
+
+    Attributes:
+        coupled (Tensor): Localization map of the first of ``loc_labels``.
+        attention (Tensor | None): The method's class-agnostic attention map.
+        semantic (Tensor | None): Its class-dependent factor, of the same class as ``coupled``.
+        rollout (Tensor): Attention Rollout of the class token.
+        layers (dict[str, Tensor]): Maps of the layers (L, h, w), by what they are.
+    """
+
+    coupled: Tensor
+    attention: Tensor | None
+    semantic: Tensor | None
+    rollout: Tensor
+    layers: dict[str, Tensor]
+
+
+@torch.no_grad()
+def predict_with_maps(
+    model: BaseModel, batch: dict[str, Sequence]
+) -> tuple[list[DataSample], list[ImageMaps]]:
+    """Predict a batch, and collect the maps behind the predictions.
+
+    The whole attention exists for one image at a time. Of ten crops, the centre crop is shown, the one that
+    localization maps are made of.
+
+    Args:
+        model (BaseModel): An :class:`~wsol_mm.models.localizers.ImageLocalizer` in evaluation mode.
+        batch (dict[str, Sequence]): ``inputs`` and ``data_samples``, as ``pseudo_collate`` gives them.
+
+    Returns:
+        tuple[list[DataSample], list[ImageMaps]]: Predictions on the CPU, and the maps of each.
+    """
+    data = model.data_preprocessor(batch, False)
+    samples = model.predict(data['inputs'], data['data_samples'])
+    inputs = data['inputs'][:, CENTER_CROP] if data['inputs'].dim() == 5 else data['inputs']
+    collected = [_collect(model, image[None], sample) for image, sample in zip(inputs, samples, strict=True)]
+    return [sample.cpu() for sample in samples], collected
+
+
+def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
+    head = model.head
+    feats = head.prepare(model.extract_feat(image, head.predict_attention))
+    layers = {}
+    full = model.extract_feat(image, 'full')
+    layers['class-token attention'] = class_token_attention(full)
+    if feats.propagated is not None:
+        layers['propagated attention'] = relational_patch_maps(feats)
+    if feats.spatial_mask is not None:
+        height, width = feats.grid
+        masks = feats.spatial_mask[..., 1 : 1 + height * width]
+        layers['spatial mask'] = masks.unflatten(-1, (height, width))
+    wanted = sample.loc_labels[None, :1].to(image.device)
+    semantic = None if head.class_agnostic else head.semantic_maps(feats, wanted)
+    return ImageMaps(
+        coupled=sample.loc_maps[0].float().cpu(),
+        attention=sample.attn_map.float().cpu() if 'attn_map' in sample else None,
+        semantic=None if semantic is None else semantic[0, 0].float().cpu(),
+        rollout=rollout_map(full)[0].float().cpu(),
+        layers={name: maps[0].float().cpu() for name, maps in layers.items()},
+    )
