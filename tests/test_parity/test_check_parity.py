@@ -33,27 +33,26 @@ def test_committed_case(tool, case):
     assert passed, line
 
 
-# The systems whose every case has a check; of the others only the evaluators are implemented.
-COMPLETE_SYSTEMS = ('ts_cam', 'scm', 'lctr', 'evaluation', 'sat')
-EVALUATOR_SYSTEMS = ('cdtr',)
+SYSTEMS = ('ts_cam', 'scm', 'lctr', 'evaluation', 'sat', 'cdtr')
 
 
-@pytest.mark.parametrize('system', [*COMPLETE_SYSTEMS, *EVALUATOR_SYSTEMS])
+@pytest.mark.parametrize('system', SYSTEMS)
 def test_all_reference_cases(tool, shared_dir, system):
-    pattern = '*.json' if system in COMPLETE_SYSTEMS else 'postprocess*.json'
-    cases = sorted((shared_dir / 'parity' / system).glob(pattern))
+    cases = sorted((shared_dir / 'parity' / system).glob('*.json'))
     assert cases
     failures = [line for passed, line in map(tool.check, cases) if not passed]
     assert not failures, '\n'.join(failures)
 
 
-def copy_case(source: Path, folder: Path, **changes) -> Path:
-    """Copy a case with some arrays changed."""
+def copy_case(source: Path, folder: Path, more: dict | None = None, **changes) -> Path:
+    """Copy a case with some arrays changed, and with more arrays."""
     folder.mkdir(parents=True)
-    arrays = dict(np.load(source.with_suffix('.npz')))
-    for name, change in changes.items():
-        arrays[name] = change(arrays[name])
-    np.savez(folder / source.with_suffix('.npz').name, **arrays)
+    archive = source.with_suffix('.npz')
+    if archive.is_file():
+        arrays = dict(np.load(archive)) | (more or {})
+        for name, change in changes.items():
+            arrays[name] = change(arrays[name])
+        np.savez(folder / archive.name, **arrays)
     target = folder / source.name
     target.write_text(source.read_text())
     return target
@@ -66,6 +65,10 @@ def copy_case(source: Path, folder: Path, **changes) -> Path:
         ('sat', 'postprocess_cub', 'out/boxes'),
         ('scm', 'postprocess_multicontour', 'out/best_iou'),
         ('cdtr', 'postprocess', 'out/iou_t10'),
+        ('cdtr', 'dataset', 'out/IMNET_boxes'),
+        ('cdtr', 'sampler', 'out/n600_R4_e1_r2'),
+        ('cdtr', 'tiny_catr_imnet_eval', 'out/eval_attn_all'),
+        ('cdtr', 'tiny_catr_imnet_eval', 'out/eval_boxes_t60'),
         ('evaluation', 'box_multigt', 'out/0.001/single/boxes'),
         ('evaluation', 'mask_random', 'out/q255/0.01/hist_true'),
     ],
@@ -91,6 +94,50 @@ def test_case_without_check_fails(tool, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert 'FAIL unknown_system/case: no check for this case' in printed
     assert '0 of 1 cases agree' in printed
+
+
+def changed_description(source: Path, folder: Path, change) -> Path:
+    """Copy a case with its description changed."""
+    path = copy_case(source, folder)
+    meta = json.loads(path.read_text())
+    change(meta)
+    path.write_text(json.dumps(meta))
+    return path
+
+
+@pytest.mark.parametrize(
+    ('case', 'change', 'reason'),
+    [
+        ('module_csm', lambda meta: meta['tolerance'].update(forward='tight'), 'not understood'),
+        ('module_csm', lambda meta: meta['arrays'].update({'out/more': {}}), 'listed, but not in the npz'),
+        ('module_csm', lambda meta: meta['model_args'].update(num_classes=6), 'RuntimeError'),
+        ('tiny_catr_imnet_eval', lambda meta: meta.update(config='catr_cars'), 'config must be catr or cdtr'),
+        (
+            'tiny_catr_imnet_eval',
+            lambda meta: meta.update(class_subset='some'),
+            'class_subset is not underst',
+        ),
+        ('tiny_catr_imnet_eval', lambda meta: meta['model_args'].update(depth=11), 'RuntimeError'),
+        ('dataset', lambda meta: meta.update(tolerance='small'), 'not understood'),
+        ('recipe_cdtr', lambda meta: meta['cdtr_cub'].update(epochs=111), 'cdtr_cub: epochs'),
+        ('recipe_cdtr', lambda meta: meta['cdtr_cub'].update(clip_grad=1), 'clip_grad (not checked)'),
+        ('recipe_catr', lambda meta: meta['catr_imnet']['decay'].pop(), 'optimizer groups'),
+        ('classnames_cub', lambda meta: meta['classnames'].reverse(), 'classnames'),
+    ],
+)
+def test_other_description_fails(tool, tmp_path, case, change, reason):
+    passed, line = tool.check(
+        changed_description(COMMITTED / 'cdtr' / f'{case}.json', tmp_path / 'cdtr', change)
+    )
+    assert not passed
+    assert reason in line
+
+
+def test_array_that_nothing_computes_fails(tool, tmp_path):
+    path = copy_case(COMMITTED / 'cdtr' / 'module_csm.json', tmp_path / 'cdtr', more={'out/train_more': 1.0})
+    passed, line = tool.check(path)
+    assert not passed
+    assert 'out/train_more (not checked)' in line
 
 
 def test_exit_status_and_lines(tool, capsys, monkeypatch):

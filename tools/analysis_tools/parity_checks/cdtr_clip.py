@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from wsol_mm.models.clip import FrozenCLIP, load_class_names
-from wsol_mm.models.clip.loading import load_clip
+from wsol_mm.models.clip.loading import LoadedCLIP, load_clip
 from wsol_mm.models.layers import SemanticBoostAdapter
 from wsol_mm.models.layers.semantic_boost_adapter import foreground_contrast_loss
 from wsol_mm.models.losses import AutomaticLossWeighting
@@ -80,9 +80,14 @@ def adapter_options(case: Case) -> Iterator[dict | None]:
 
 
 def adapter_outputs(
-    adapter: SemanticBoostAdapter, images: Tensor, maps: Tensor, labels: Tensor, step: int = 16
+    adapter: SemanticBoostAdapter, whole: LoadedCLIP, images: Tensor, maps: Tensor, labels: Tensor
 ) -> Found:
-    """Return what the SBA computes on its way, for object maps (B, h, w); images are sampled by ``step``."""
+    """Return what the SBA computes on its way, for object maps (B, h, w).
+
+    ``whole`` is its CLIP once more, for text features that are not normalised. Images are sampled as in the
+    cases.
+    """
+    step = 16
     views = adapter.views(images, maps)
     foreground, background = views.chunk(2)
     features = adapter.clip.image_features(views).chunk(2)
@@ -90,7 +95,7 @@ def adapter_outputs(
     # The foreground of a white image is the mask itself.
     enlarged = adapter.views(torch.ones_like(images), maps)[: len(maps), :1]
     white = images.new_ones(len(maps), 3, *maps.shape[-2:])
-    tokens, text = raw_text_features(adapter.clip, prompts_of(adapter, labels))
+    tokens, text = raw_text_features(whole, prompts_of(adapter, labels))
     return {
         'object_map': adapter.views(white, maps)[: len(maps), :1],
         f'object_map_{images.shape[-1]}_s{step}': enlarged[..., ::step, ::step],
@@ -111,12 +116,11 @@ def prompts_of(adapter: SemanticBoostAdapter, labels: Tensor) -> list[str]:
     return [adapter.prompts[index] for index in indices]
 
 
-def raw_text_features(clip: FrozenCLIP, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+def raw_text_features(whole: LoadedCLIP, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return tokens and text features that are not normalised, which :class:`FrozenCLIP` does not keep."""
-    loaded = load_clip(clip.model, clip.pretrained)
-    tokens = loaded.tokenizer(list(prompts))
+    tokens = whole.tokenizer(list(prompts))
     with torch.no_grad():
-        return tokens, loaded.network.eval().encode_text(tokens)
+        return tokens, whole.network.eval().encode_text(tokens)
 
 
 @register('cdtr', lambda case: case.meta.get('model_args', {}).get('official_class') == 'clip.model.CLIP')
@@ -135,7 +139,7 @@ def check_clip(case: Case) -> list[Comparison]:
         features = clip.image_features(images)
         cosine = F.normalize(features, dim=-1) @ clip.text_features(case.meta['prompts'], images.device).T
         (gradient,) = torch.autograd.grad(cosine.sum(), images)
-        tokens, text = raw_text_features(clip, case.meta['prompts'])
+        tokens, text = raw_text_features(load_clip(**options), case.meta['prompts'])
     found: Found = {'out/image_feat': features, 'out/text_feat': text, 'out/cosine': cosine}
     for name in case.arrays:
         sampled = re.fullmatch(r'out/grad_image_s(\d+)', name)
@@ -150,14 +154,17 @@ def check_adapter(case: Case) -> list[Comparison]:
     images, labels = (torch.from_numpy(case.arrays[f'in/{name}']) for name in ('image', 'label'))
     found: Found = {}
     with adapter_options(case) as options:
+        whole = load_clip(**options['clip'])
         for data in [data for data in NAME_LISTS if f'out/{data}_loss' in case.arrays]:
+            clip = FrozenCLIP(**options['clip'])  # of both adapters: it encodes the prompts once
             for index, ending in (('batch', ''), ('label', '_labelled')):
                 adapter = SemanticBoostAdapter(**options, class_names=NAME_LISTS[data], prompt_index=index)
+                adapter.clip = clip
                 maps = torch.from_numpy(case.arrays['in/object_map']).squeeze(1).requires_grad_()
                 loss = adapter(images, maps, labels)
                 loss.backward()
                 with torch.no_grad():
-                    arrays = adapter_outputs(adapter, images, maps, labels)
+                    arrays = adapter_outputs(adapter, whole, images, maps, labels)
                 arrays['tokens'], arrays['loss'] = arrays.pop('text_tokens'), loss
                 found |= {f'out/{data}_{name}{ending}': value for name, value in arrays.items()}
                 found |= {f'out/{name}': arrays[name] for name in arrays if re.search(r'_s\d+$', name)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.functional import ConstantMapError
 from wsol_mm.evaluation.map_boxes import empty_map_iou, localization_map_iou, score_map
+from wsol_mm.models.clip.loading import load_clip
 from wsol_mm.models.losses import MapAlignmentLoss
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
@@ -141,7 +142,8 @@ def run_train(model: nn.Module, case: Case) -> Found:
             arrays['ski_logits'] = called['ski_logits'][1]
             arrays['loss_awl'] = total - losses['loss_sba']
             (images, maps, classes), _ = called['sba']
-            arrays |= adapter_outputs(head.sba, images, maps, classes)
+            clip = load_clip(head.sba.clip.model, head.sba.clip.pretrained)
+            arrays |= adapter_outputs(head.sba, clip, images, maps, classes)
     return found | {f'out/{name}': value for name, value in arrays.items()}
 
 

@@ -1,0 +1,252 @@
+"""Every part of CATR and CDTR is broken in turn: a reference case must notice."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+from wsol_mm.models.clip import loading
+from wsol_mm.models.heads.catr_head import CATRHead
+from wsol_mm.models.heads.cdtr_head import CDTRHead
+from wsol_mm.models.layers import (
+    ObjectConstraint,
+    category_stimulation,
+    deformable_conv,
+    semantic_boost_adapter,
+    semantic_kernel_integrator,
+)
+from wsol_mm.models.layers.semantic_boost_adapter import SemanticBoostAdapter
+from wsol_mm.models.losses import AutomaticLossWeighting, LowAttentionAreaLoss, MapAlignmentLoss
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+CASES = Path(__file__).resolve().parents[1] / 'data' / 'parity' / 'cdtr'
+#: Named in a test so that the parts' cases come first: they are small.
+CSM, OCM, SKI, SBA, CLIP = 'module_csm', 'module_ocm_cub', 'module_ski', 'module_sba', 'tiny_clip'
+CATR, CDTR = 'tiny_catr_cub_train', 'tiny_cdtr_imnet_train'
+
+
+@pytest.fixture(scope='module')
+def failures(repo_dir) -> Callable[[str], list[str]]:
+    """Run a case and name the quantities that do not agree."""
+    tools = str(repo_dir / 'tools' / 'analysis_tools')
+    if tools not in sys.path:
+        sys.path.insert(0, tools)
+    import parity_checks
+    from parity_checks.modules import import_checks
+
+    import_checks()
+
+    @cache
+    def load(name):
+        case = parity_checks.Case.load(CASES / f'{name}.json')
+        return replace(case, arrays=dict(case.arrays))
+
+    def run(name):
+        comparisons = parity_checks.find_check(load(name))(load(name))
+        assert comparisons
+        return [comparison.name for comparison in comparisons if not comparison.ok]
+
+    return run
+
+
+@pytest.mark.parametrize('name', [CSM, OCM, SKI, SBA, CLIP, CATR, CDTR])
+def test_nothing_broken(failures, name):
+    assert failures(name) == []
+
+
+def with_arguments(monkeypatch, kind: type, **changed) -> None:
+    """Build objects of a class with other arguments than are asked for."""
+    original = kind.__init__
+
+    def init(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        for name, value in changed.items():
+            assert hasattr(self, name)
+            setattr(self, name, value)
+
+    monkeypatch.setattr(kind, '__init__', init)
+
+
+def with_result(monkeypatch, owner: object, name: str, change: Callable) -> None:
+    """Change what a function or method returns."""
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: change(original(*args, **kwargs)))
+
+
+def with_functions(monkeypatch, module: object, library: str, **functions) -> None:
+    """Let a module find other functions in a library that it uses."""
+    monkeypatch.setattr(module, library, SimpleNamespace(**{**vars(getattr(module, library)), **functions}))
+
+
+def paired_map_loss(monkeypatch):
+    with_arguments(monkeypatch, MapAlignmentLoss, pairing='sample')
+
+
+def detached_target(monkeypatch):
+    with_arguments(monkeypatch, MapAlignmentLoss, detach_target=True)
+
+
+def mean_area(monkeypatch):
+    with_arguments(monkeypatch, LowAttentionAreaLoss, reference_batch=1)
+
+
+def rank_off_by_one(monkeypatch):
+    original = LowAttentionAreaLoss.forward
+
+    def forward(self, maps):
+        shifted = LowAttentionAreaLoss(self.ratio + 1 / maps[0].numel())
+        return original(shifted, maps)
+
+    monkeypatch.setattr(LowAttentionAreaLoss, 'forward', forward)
+
+
+def mean_over_heads(monkeypatch):
+    original = CATRHead.attention_map
+    monkeypatch.setattr(CATRHead, 'attention_map', lambda self, feats: original(self, feats) / self.num_heads)
+
+
+def prompts_by_label(monkeypatch):
+    with_arguments(monkeypatch, SemanticBoostAdapter, prompt_index='label')
+
+
+def corners_not_aligned(monkeypatch):
+    def interpolate(*args, align_corners, **kwargs):
+        assert align_corners
+        return F.interpolate(*args, align_corners=False, **kwargs)
+
+    with_functions(monkeypatch, semantic_boost_adapter, 'F', interpolate=interpolate)
+
+
+def attached_class_maps(monkeypatch):
+    def object_maps(self, feats, head_maps, decoded, labels):
+        images = torch.arange(len(labels))
+        return self.attention_map(feats) * (head_maps + self.csm.maps(decoded))[images, labels]
+
+    monkeypatch.setattr(CDTRHead, 'object_maps', object_maps)
+
+
+def swapped_offsets(monkeypatch):
+    original = deformable_conv.bilinear_neighbours
+
+    def bilinear_neighbours(offset, *args, **kwargs):
+        return original(offset.unflatten(1, (-1, 2)).flip(2).flatten(1, 2), *args, **kwargs)
+
+    for module in (deformable_conv, semantic_kernel_integrator):
+        monkeypatch.setattr(module, 'bilinear_neighbours', bilinear_neighbours)
+
+
+def swapped_roles(monkeypatch):
+    def integrated_logits(self, feats, head_maps, decoded):
+        offsets = self.ski.offsets(self.csm.maps(decoded), self.attention_map(feats))
+        return self.ski.pooled(head_maps, offsets)
+
+    monkeypatch.setattr(CDTRHead, 'integrated_logits', integrated_logits)
+
+
+def plain_gelu(monkeypatch):
+    original = loading._build
+
+    def build(config):
+        assert config['quick_gelu']
+        return original({**config, 'quick_gelu': False})
+
+    monkeypatch.setattr(loading, '_build', build)
+
+
+def set_momentum(layers: nn.Module, momentum: float) -> nn.Module:
+    for layer in layers.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = momentum
+    return layers
+
+
+def csm_momentum(monkeypatch):
+    with_result(monkeypatch, category_stimulation, 'double_conv', lambda layers: set_momentum(layers, 0.1))
+
+
+def ocm_momentum(monkeypatch):
+    original = ObjectConstraint.__init__
+
+    def init(self, *args, **kwargs):
+        original(self, *args, **kwargs)
+        set_momentum(self, 0.01)
+
+    monkeypatch.setattr(ObjectConstraint, '__init__', init)
+
+
+def heads_first(monkeypatch):
+    original = CATRHead.attention_rows
+
+    def attention_rows(self, feats):
+        rows = original(self, feats).unflatten(1, (self.num_layers, self.num_heads))
+        return rows.transpose(1, 2).flatten(1, 2)
+
+    monkeypatch.setattr(CATRHead, 'attention_rows', attention_rows)
+
+
+def concatenation_reversed(monkeypatch):
+    def cat(tensors, dim):
+        return torch.cat(tensors[::-1], dim=dim)
+
+    with_functions(monkeypatch, category_stimulation, 'torch', cat=cat)
+
+
+def object_map_not_normalised(monkeypatch):
+    with_arguments(monkeypatch, SemanticBoostAdapter, normalize_map=False)
+
+
+def no_clamp(monkeypatch):
+    monkeypatch.setattr(semantic_boost_adapter, '_SIMILARITY_RANGE', (float('-inf'), float('inf')))
+
+
+def no_log_term(monkeypatch):
+    def forward(self, losses):
+        return [0.5 / weight.square() * loss for loss, weight in zip(losses, self.params, strict=True)]
+
+    monkeypatch.setattr(AutomaticLossWeighting, 'forward', forward)
+
+
+def no_gradient_through_range(monkeypatch):
+    def min_max(values, eps):
+        low, high = (limit(dim=1, keepdim=True).detach() for limit in (values.amin, values.amax))
+        return (values - low) / (high - low + eps)
+
+    monkeypatch.setattr(semantic_boost_adapter, 'min_max', min_max)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'names', 'noticed_by'),
+    [
+        (paired_map_loss, [OCM, CDTR], 'out/loss_map'),
+        (detached_target, [OCM, CDTR], 'grad_map/'),
+        (mean_area, [OCM, CDTR], 'out/loss_area'),
+        (rank_off_by_one, [OCM, CDTR], 'out/loss_area'),
+        (mean_over_heads, [OCM, CATR], 'out/attn_map'),
+        (prompts_by_label, [SBA, CDTR], 'out/'),
+        (corners_not_aligned, [SBA, CDTR], 'out/object_map_224_s16'),
+        (attached_class_maps, [CDTR], 'grad_sba/'),
+        (swapped_offsets, [SKI, CDTR], ''),
+        (swapped_roles, [CDTR], 'out/ski_logits'),
+        (plain_gelu, [CLIP, SBA], 'out/'),
+        (csm_momentum, [CSM, CATR], 'state_after/att_layer'),
+        (ocm_momentum, [OCM, CATR], 'state_after/block'),
+        (heads_first, [CATR], 'out/csm_encoder'),
+        (concatenation_reversed, [CSM, CATR], 'out/'),
+        (object_map_not_normalised, [CDTR], 'out/object_map'),
+        (no_gradient_through_range, [CDTR], 'grad_sba/'),
+        (no_clamp, [SBA], 'out/clamp_loss'),
+        (no_log_term, [SBA, CATR, CDTR], 'out/'),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_damage_is_noticed(failures, monkeypatch, damage, names, noticed_by):
+    damage(monkeypatch)
+    for name in names:
+        failed = failures(name)
+        assert [quantity for quantity in failed if quantity.startswith(noticed_by)], (name, failed)
