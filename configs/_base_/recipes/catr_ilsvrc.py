@@ -8,7 +8,12 @@ _base_ = [
 # The reference trains with 128 images on each of 4 GPUs. Two losses depend on the images per GPU: the area
 # loss is a sum over them, and the map loss compares all of them in pairs. So keep 128 per GPU where memory
 # allows it, and on other numbers of GPUs pass --auto-scale-lr.
-train_dataloader = dict(batch_size=128, num_workers=10)
+train_dataloader = dict(
+    batch_size=128,
+    num_workers=10,
+    # The reference is always in distributed mode: on a single GPU, too, every epoch has its own permutation.
+    sampler=dict(reshuffle_single_process=True),
+)
 val_dataloader = dict(batch_size=192)
 test_dataloader = dict(batch_size=192)
 auto_scale_lr = dict(base_batch_size=512)
