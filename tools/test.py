@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from wsol_mm.evaluation.metrics import DumpPredictions
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.utils.checkpoint_differences import describe_differences
 from wsol_mm.utils.checkpoint_io import CheckpointError
@@ -17,7 +18,6 @@ from wsol_mm.utils.runner_options import (
 import mmengine
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 
@@ -169,7 +169,7 @@ def main() -> None:
         raise SystemExit(1) from error
     for path in args.out:
         if path.suffix == '.pkl':
-            runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(path)))
+            runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=str(path)))
     metrics = runner.test()
     if is_main_process():
         for path in args.out:

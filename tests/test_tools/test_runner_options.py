@@ -3,6 +3,8 @@
 import importlib.util
 from types import ModuleType
 
+from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -211,14 +213,14 @@ def test_protocol_replaces_those_of_every_localization_metric(evaluate_config, e
             ]
         )
     )
-    evaluate_tool.use_protocols(cfg, ['maxboxacc'])
+    use_protocols(cfg, ['maxboxacc'])
     assert cfg.test_evaluator == [
         dict(type='wsol_mm.LocalizationMetric', protocols=['maxboxacc']),
         dict(type='PixelMetric'),
     ]
 
 
-def test_protocol_keeps_the_settings_of_the_config(evaluate_tool):
+def test_protocol_keeps_the_settings_of_the_config():
     low = dict(name='ts_cam', thresholds=[0.05], alias='low')
     high = dict(name='ts_cam', thresholds=[0.45], alias='high')
     own = dict(name='scm', empty_box='frame')
@@ -226,7 +228,7 @@ def test_protocol_keeps_the_settings_of_the_config(evaluate_tool):
     def choose(*names: str) -> list:
         metric = dict(type='LocalizationMetric', protocols=[low, 'maxboxacc', own, high])
         cfg = Config(dict(test_evaluator=metric))
-        evaluate_tool.use_protocols(cfg, list(names))
+        use_protocols(cfg, list(names))
         return cfg.test_evaluator.protocols
 
     assert choose('high') == [high]
@@ -237,10 +239,10 @@ def test_protocol_keeps_the_settings_of_the_config(evaluate_tool):
         choose('higher')
 
 
-def test_an_alias_goes_before_a_name(evaluate_tool):
+def test_an_alias_goes_before_a_name():
     entries = [dict(name='ts_cam', alias='mine'), dict(name='scm', alias='ts_cam')]
-    assert evaluate_tool.find_protocols(entries, 'ts_cam') == entries[1:]
-    assert evaluate_tool.find_protocols(['ts_cam', entries[0]], 'ts_cam') == ['ts_cam']
+    assert find_protocols(entries, 'ts_cam') == entries[1:]
+    assert find_protocols(['ts_cam', entries[0]], 'ts_cam') == ['ts_cam']
 
 
 def test_no_averaging_of_weights_in_a_test(evaluate_tool):
@@ -277,7 +279,7 @@ def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, 
         with pytest.raises(
             ValueError, match=f'needs a LocalizationMetric in test_evaluator, which has {found}'
         ):
-            evaluate_tool.use_protocols(Config(dict(test_evaluator=evaluator)), ['scm'])
+            use_protocols(Config(dict(test_evaluator=evaluator)), ['scm'])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Metrics registered with MMEngine."""
 
+from .dump_predictions import DumpPredictions
 from .localization_metric import LocalizationMetric
 from .pixel_average_precision import PixelAveragePrecision
 
-__all__ = ['LocalizationMetric', 'PixelAveragePrecision']
+__all__ = ['DumpPredictions', 'LocalizationMetric', 'PixelAveragePrecision']

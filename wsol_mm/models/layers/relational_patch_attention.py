@@ -42,7 +42,9 @@ def relational_patch_attention(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Attend with explicit weights, and propagate the class token's row through the same weights.
 
-    Without gradients, the weights of a few images exist at a time, so memory does not grow with the batch.
+    Without gradients, the weights of a few images exist at a time, so memory does not grow with the batch. In
+    a program made by ``torch.export`` or ``torch.compile``, whose number of steps is fixed while its batch is
+    not, the weights of all images of a layer exist at a time.
 
     Args:
         query (Tensor): (B, H, N, d), class token first.
@@ -59,16 +61,23 @@ def relational_patch_attention(
     if max_entries is None:
         max_entries = CPU_ENTRIES if query.device.type == 'cpu' else ACCELERATOR_ENTRIES
     _, heads, tokens, _ = query.shape
+    if torch.compiler.is_compiling():
+        return _attend_and_propagate(query, key, value, attention_weights)
     step = max(1, max_entries // (heads * tokens * tokens))
-    attended, rows, propagated = [], [], []
-    for part in zip(query.split(step), key.split(step), value.split(step), strict=True):
-        weights = attention_weights(part[0], part[1])
-        attended.append(weights.to(value.dtype) @ part[2])
-        # A copy: a view would keep all the weights.
-        rows.append(weights[:, :, 0].clone())
-        with autocast_off(weights):
-            propagated.append(propagate_class_row(weights))
-    return torch.cat(attended), torch.cat(rows), torch.cat(propagated)
+    parts = zip(query.split(step), key.split(step), value.split(step), strict=True)
+    results = [_attend_and_propagate(*part, attention_weights) for part in parts]
+    attended, rows, propagated = (torch.cat(result) for result in zip(*results, strict=True))
+    return attended, rows, propagated
+
+
+def _attend_and_propagate(
+    query: Tensor, key: Tensor, value: Tensor, attention_weights: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = attention_weights(query, key)
+    with autocast_off(weights):
+        propagated = propagate_class_row(weights)
+    # A copy of the row: a view would keep all the weights.
+    return weights.to(value.dtype) @ value, weights[:, :, 0].clone(), propagated
 
 
 def relational_patch_maps(feats: TokenFeatures) -> Tensor:

@@ -1,0 +1,225 @@
+"""Evaluate saved predictions again, without model and images.
+
+Either a file of predictions, which `tools/test.py CONFIG CHECKPOINT --out predictions.pkl` writes, under any
+protocols: the numbers are those that the test itself would report. Or exported boxes, COCO annotations,
+against the ground truth of the test data of a config.
+"""
+
+import argparse
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy
+from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.evaluation.protocols import PRESETS
+from wsol_mm.registry import DATASETS, METRICS
+from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, read_config
+
+import mmengine
+from mmengine.config import Config, DictAction
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.registry import init_default_scope
+
+#: Fields of every prediction that the metrics need.
+NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
+# What unpickling a file raises that is damaged, or holds something of another program.
+_PICKLE_ERRORS = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    UnicodeDecodeError,
+)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (Sequence[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'predictions',
+        nargs='?',
+        type=Path,
+        metavar='PREDICTIONS.pkl',
+        help='predictions that tools/test.py --out wrote. A pickle file can run code: open those you trust',
+    )
+    parser.add_argument(
+        '--ann', type=Path, metavar='FILE', help='COCO annotations to evaluate instead; needs --config'
+    )
+    parser.add_argument(
+        '--config',
+        type=config_path,
+        help='predictions: evaluate with its test_evaluator; annotations: against its test data',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--protocol',
+        nargs='+',
+        metavar='NAME',
+        help=f'protocols: {", ".join(PRESETS)}; with --config also the aliases in it, with their settings',
+    )
+    parser.add_argument(
+        '--dataset',
+        choices=('cub', 'ilsvrc'),
+        default='cub',
+        help='whose published fixed thresholds the protocols take; with --config the config says it',
+    )
+    parser.add_argument(
+        '--threshold',
+        nargs='+',
+        type=float,
+        metavar='TAU',
+        help='thresholds of all the protocols instead of their own; one for a protocol that searches none',
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE', help='also write the metrics to this JSON file')
+    args = parser.parse_args(arguments)
+    if (args.predictions is None) == (args.ann is None):
+        parser.error('either PREDICTIONS.pkl or --ann FILE must be given')
+    if args.ann is not None:
+        if args.config is None:
+            parser.error('--ann needs --config, whose test data have the ground truth')
+        if args.protocol or args.threshold:
+            parser.error('--protocol and --threshold turn maps into boxes; annotations are boxes already')
+    elif args.config is None and not args.protocol:
+        parser.error('--protocol NAME ... or --config CONFIG must be given')
+    return args
+
+
+def read_predictions(path: Path) -> list[dict[str, Any]]:
+    """Read and check a file of predictions.
+
+    Args:
+        path (Path): File that ``tools/test.py --out`` wrote.
+
+    Returns:
+        list[dict[str, Any]]: One dict per image, see ``LocalizationMetric.process``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is something else, or lacks what the metrics need.
+    """
+    accepted = 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
+    try:
+        with path.open('rb') as file:
+            samples = pickle.load(file)
+    except _PICKLE_ERRORS as error:
+        raise ValueError(f'{path} is no file of predictions ({error}); {accepted}') from error
+    if not isinstance(samples, list) or not samples or not all(isinstance(item, dict) for item in samples):
+        raise ValueError(f'{path} holds no list of predictions; {accepted}')
+    for number, sample in enumerate(samples):
+        missing = [key for key in NEEDED if key not in sample]
+        if missing:
+            named = sample.get('img_path', number)
+            raise ValueError(
+                f'{path}: the prediction of image {named} has no {", ".join(missing)}, only '
+                f'{sorted(sample)}; {accepted}, of a model with a localization head'
+            )
+    return samples
+
+
+def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -> list[BaseMetric]:
+    """Build the metrics that are asked for.
+
+    Without a config these are the protocols, and PxAP where the predictions have masks.
+
+    Args:
+        args (argparse.Namespace): The options.
+        samples (Sequence[dict[str, Any]]): The predictions.
+
+    Returns:
+        list[BaseMetric]: The metrics.
+
+    Raises:
+        ValueError: If a protocol is unknown, or does not take the thresholds.
+    """
+    if args.config is None:
+        cfg = Config(
+            dict(test_evaluator=[dict(type='LocalizationMetric', protocols=[], dataset=args.dataset)])
+        )
+        if all('gt_mask' in sample for sample in samples):
+            cfg.test_evaluator.append(dict(type='PixelAveragePrecision'))
+    else:
+        cfg = read_config(args)
+        init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    if args.protocol is not None:
+        use_protocols(cfg, args.protocol)
+    evaluators = cfg.get('test_evaluator') or []
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    if not evaluators:
+        raise ValueError(f'{args.config} has no test_evaluator')
+    if args.threshold is not None:
+        for settings in evaluators:
+            if 'protocols' in settings:
+                settings['protocols'] = [
+                    {**(dict(name=entry) if isinstance(entry, str) else entry), 'thresholds': args.threshold}
+                    for entry in settings['protocols']
+                ]
+    return [METRICS.build(settings) for settings in evaluators]
+
+
+def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
+    """Count annotations against the test data of the config; see :func:`annotation_accuracy`.
+
+    Args:
+        args (argparse.Namespace): The options.
+
+    Returns:
+        dict[str, float]: The metrics.
+
+    Raises:
+        ValueError: If the file is no JSON, or cannot be used with these data.
+    """
+    cfg = read_config(args)
+    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    try:
+        coco = json.loads(args.ann.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'{args.ann} is no JSON file ({error}); accepted are COCO annotations') from error
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []})
+    entries = [dataset.get_data_info(index) for index in range(len(dataset))]
+    try:
+        values = annotation_accuracy(coco, entries, dataset.metainfo['classes'])
+    except ValueError as error:
+        raise ValueError(f'{args.ann}: {error}') from error
+    if values['images'] < len(entries):
+        print(
+            f'{len(entries) - values["images"]} of {len(entries)} test images are not in {args.ann}: left out'
+        )
+    return values
+
+
+def main() -> None:
+    """Evaluate, print, and write what the options ask for."""
+    args = parse_arguments()
+    try:
+        if args.ann is not None:
+            metrics = evaluate_annotations(args)
+        else:
+            samples = read_predictions(args.predictions)
+            evaluator = Evaluator(build_metrics(args, samples))
+            metrics = evaluator.offline_evaluate(samples)
+    except (ValueError, FileNotFoundError, KeyError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        raise SystemExit(f'{Path(__file__).name}: error: {message}') from error
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(
+            f'{name:<{width}}  {value:10.4f}' if isinstance(value, float) else f'{name:<{width}}  {value:>5}'
+        )
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        mmengine.dump(metrics, args.out, file_format='json', indent=2)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,166 @@
+"""Accuracy of exported annotations (COCO) against the ground truth of a data set, without maps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .functional.boxes import box_iou
+
+#: IoU levels of the report.
+IOU_LEVELS = (0.3, 0.5, 0.7)
+#: How many entries an error names.
+_NAMED = 3
+
+
+class Annotation(NamedTuple):
+    """The box of an image that counts.
+
+    Attributes:
+        box: x0 y0 x1 y1, exclusive ends, in pixels of the original image.
+        category: Name of its category.
+    """
+
+    box: tuple[float, float, float, float]
+    category: str
+
+
+def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
+    """Read one box per image from COCO annotations: that of the best score, of equal ones the first.
+
+    Args:
+        coco: ``images`` (``id``, ``file_name``), ``annotations`` (``image_id``, ``category_id``, ``bbox`` as
+            x, y, width and height, and maybe ``score``, 1 if it is missing) and ``categories`` (``id``,
+            ``name``).
+
+    Returns:
+        The annotation of every file name; None where an image has none.
+
+    Raises:
+        ValueError: If a key is missing, an id unknown, two images share a file name, or a box is not four
+            numbers.
+    """
+    missing = [key for key in ('images', 'annotations', 'categories') if key not in coco]
+    if missing:
+        raise ValueError(f'annotations lack {missing}; accepted are COCO files with boxes of images')
+    names = {category['id']: category['name'] for category in coco['categories']}
+    files = {image['id']: image['file_name'] for image in coco['images']}
+    if len(set(files.values())) < len(coco['images']):
+        raise ValueError('images: ids and file names must be different from each other')
+    best: dict[Any, tuple[float, Annotation]] = {}
+    for number, entry in enumerate(coco['annotations']):
+        place = f'annotations[{number}]'
+        for key, known in (('image_id', files), ('category_id', names)):
+            if entry.get(key) not in known:
+                raise ValueError(f'{place}.{key} is {entry.get(key)!r}, which no entry of the file has as id')
+        box = entry.get('bbox')
+        if not isinstance(box, Sequence) or len(box) != 4:
+            raise ValueError(f'{place}.bbox is {box!r}; accepted are x, y, width and height')
+        x, y, width, height = map(float, box)
+        score, image = float(entry.get('score', 1.0)), entry['image_id']
+        if image not in best or score > best[image][0]:
+            annotation = Annotation((x, y, x + width, y + height), names[entry['category_id']])
+            best[image] = score, annotation
+    return {name: best[image][1] if image in best else None for image, name in files.items()}
+
+
+def match_files(file_names: Sequence[str], img_ids: Sequence[str]) -> dict[str, str]:
+    """Find the image of a data set that a file name means, whatever folder it is relative to.
+
+    A file name and an id mean the same image if one ends with all folders and the name of the other.
+
+    Args:
+        file_names: Paths with ``/``, relative to some folder.
+        img_ids: Ids of the images: paths relative to the image folder of the data set.
+
+    Returns:
+        File name by id, for the images that have one.
+
+    Raises:
+        ValueError: If a file name means several images, or two of them the same one.
+    """
+    ids = set(img_ids)
+    by_tail: dict[str, list[str]] = {}
+    for img_id in img_ids:
+        for tail in _tails(img_id):
+            by_tail.setdefault(tail, []).append(img_id)
+    found: dict[str, str] = {}
+    for name in file_names:
+        meant = next(([tail] for tail in _tails(name) if tail in ids), None) or by_tail.get(name, [])
+        if len(meant) > 1:
+            raise ValueError(
+                f'file_name {name!r} may be any of {len(meant)} images, {meant[:_NAMED]}; accepted are paths '
+                'relative to the image folder of the data set'
+            )
+        if meant:
+            if meant[0] in found:
+                raise ValueError(
+                    f'file_name {name!r} and {found[meant[0]]!r} are the same image {meant[0]!r}'
+                )
+            found[meant[0]] = name
+    return found
+
+
+def _tails(path: str) -> list[str]:
+    parts = path.split('/')
+    return ['/'.join(parts[start:]) for start in range(len(parts))]
+
+
+def annotation_accuracy(
+    coco: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], classes: Sequence[str]
+) -> dict[str, float]:
+    """Count annotations against ground truth, in pixels of the original image.
+
+    One box per image counts (:func:`read_annotations`), and is right if its IoU with any ground-truth box, in
+    continuous coordinates, is at least the level. Whose map it was made from is not known here: annotations
+    that were made with known labels give GT-known Loc, others the accuracy of the predicted class's box.
+
+    Args:
+        coco: The annotations, see :func:`read_annotations`.
+        entries: Items of a data set with ``img_id``, ``gt_label`` and ``gt_bboxes`` (G, 4); without boxes
+            they count for classification only.
+        classes: Class names of the data set by index.
+
+    Returns:
+        In percent ``Top-1_Cls``, and for every level ``BoxAcc@<level>`` (box right) and ``Top-1_Loc@<level>``
+        (box and category right); beside these the numbers ``images`` (with an entry), ``images_with_boxes``
+        and ``images_without_annotation``, which count as wrong.
+
+    Raises:
+        ValueError: If the file cannot be used, its images are not those of the data set, or an annotation's
+            category is none of the classes.
+    """
+    annotations = read_annotations(coco)
+    files = match_files(list(annotations), [entry['img_id'] for entry in entries])
+    strangers = sorted(set(annotations) - set(files.values()))
+    if strangers:
+        raise ValueError(
+            f'{len(strangers)} of {len(annotations)} images of the annotations are not in the data set: '
+            f'{strangers[:_NAMED]}; its images are named as {entries[0]["img_id"]!r}'
+        )
+    known, used = set(classes), {item.category for item in annotations.values() if item is not None}
+    if used - known:
+        raise ValueError(
+            f'categories {sorted(used - known)[:_NAMED]} are no classes of the data set, which has '
+            f'{list(classes)[:_NAMED]} ...'
+        )
+    listed = [entry for entry in entries if entry['img_id'] in files]
+    right, ious, labelled = [], [], []
+    for entry in listed:
+        annotation = annotations[files[entry['img_id']]]
+        right.append(annotation is not None and annotation.category == classes[entry['gt_label']])
+        boxes = entry.get('gt_bboxes')
+        if boxes is not None and len(boxes):
+            ious.append(
+                0.0 if annotation is None else box_iou(np.array([annotation.box]), np.asarray(boxes)).max()
+            )
+            labelled.append(right[-1])
+    values: dict[str, float] = {'Top-1_Cls': 100.0 * float(np.mean(right))}
+    for level in IOU_LEVELS if ious else ():
+        hits = np.array(ious) >= level
+        values[f'BoxAcc@{level:g}'] = 100.0 * float(hits.mean())
+        values[f'Top-1_Loc@{level:g}'] = 100.0 * float((hits & np.array(labelled)).mean())
+    values['images'] = len(listed)
+    values['images_with_boxes'] = len(ious)
+    values['images_without_annotation'] = sum(annotations[files[entry['img_id']]] is None for entry in listed)
+    return values

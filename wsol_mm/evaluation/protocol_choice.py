@@ -1,0 +1,55 @@
+"""Choosing the protocols of a config by their names, on a command line."""
+
+from mmengine.config import Config
+
+from .protocols import get_protocol
+
+
+def use_protocols(cfg: Config, protocols: list[str]) -> None:
+    """Choose the protocols of the localization metrics of the test.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        protocols (list[str]): Names, each of entries of the metric's own ``protocols``, which are kept with
+            their settings, or else of a preset.
+
+    Raises:
+        ValueError: If a protocol is unknown, or the config tests with no localization metric.
+    """
+    evaluators = cfg.get('test_evaluator') or []
+    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
+    localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
+    if not localization:
+        found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
+        raise ValueError(f'--protocol needs a LocalizationMetric in test_evaluator, which has {found}')
+    for metric in localization:
+        chosen = []
+        for name in protocols:
+            entries = find_protocols(metric.get('protocols', []), name)
+            chosen += [entry for entry in entries if entry not in chosen]
+        metric['protocols'] = chosen
+
+
+def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
+    """Find what a name stands for.
+
+    Args:
+        entries (list[str | dict]): ``protocols`` of a metric.
+        name (str): An alias in the entries, the name of entries (which several may share, under different
+            aliases), or the name of a preset.
+
+    Returns:
+        list[str | dict]: One or more entries, as they are; otherwise the name of the preset.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    settings = [dict(name=entry) if isinstance(entry, str) else entry for entry in entries]
+    for names in (
+        [setting.get('alias', setting.get('name')) for setting in settings],
+        [setting.get('name') for setting in settings],
+    ):
+        if name in names:
+            return [entry for entry, own in zip(entries, names, strict=True) if own == name]
+    get_protocol(name)
+    return [name]
