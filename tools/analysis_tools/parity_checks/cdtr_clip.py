@@ -73,9 +73,10 @@ def adapter_options(case: Case) -> Iterator[dict | None]:
     with clip_options(weights, case.meta['clip']['args']) as clip:
         options = dict(clip=clip, loss_weight=case.meta.get('sba_weight', 1.0))
         if 'dataset_prompts' in case.meta:
-            # A small model has the first classes of the list.
+            # A small model has the first classes of the list, but may take a prompt for every image from it.
             names = load_class_names(NAME_LISTS[case.meta['dataset_prompts']])
-            options['class_names'] = names[: case.meta['model_args']['num_classes']]
+            count = max(case.meta['model_args']['num_classes'], len(case.arrays['in/label']))
+            options['class_names'] = names[:count]
         yield options
 
 
