@@ -1,5 +1,6 @@
 """The models against their explicit-attention forms, through the converters."""
 
+from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
 
@@ -22,6 +23,8 @@ HEADS = {
     'scm': dict(type='SCMHead'),
     'sat': dict(type='SATHead', area_loss=dict(target_area=0.3)),
     'lctr': dict(type='LCTRHead'),
+    'catr': dict(type='CATRHead', csm=dict(base_channels=3)),
+    'cdtr': dict(type='CDTRHead', csm=dict(base_channels=3), sba=None),
 }
 BATCH = 3
 
@@ -35,6 +38,8 @@ def random_weights(model: nn.Module) -> None:
             parameter.normal_(std=0.3)
             if 'norm' in name and name.endswith('weight'):
                 parameter.add_(1)
+            if name == 'AutomaticWeightedLoss.params':
+                parameter.abs_().add_(0.8)
         for parameter in model.parameters():
             if parameter.numel() == 1:
                 parameter.mul_(0.9 + 0.1 * torch.rand(1))
@@ -50,6 +55,9 @@ def build_pair(method: str, shape: str, **head):
         backbone = dict(type='TokenVisionTransformer')
     if method == 'scm' and shape == '24x24':
         head = {'iterations': (5, 2), **head}  # the explicit form takes seconds for 28
+    if method in ('catr', 'cdtr'):
+        ocm = dict(num_layers=depth - 1, area_loss=dict(ratio=0.3))
+        head = {'num_layers': depth, 'num_heads': heads, 'ocm': ocm, **head}
     ours = MODELS.build(
         dict(
             type='ImageLocalizer',
@@ -118,6 +126,42 @@ def test_losses_and_gradients(method, shape):
         difference = (parameters[name].grad - gradient).abs().max()
         # Biases of keys have no true gradient: compared with the largest gradient of all, too.
         assert difference <= 1e-8 * gradient.abs().max() + 1e-11 * scale, name
+
+
+@pytest.mark.parametrize('prompt_index', ['batch', 'label'])
+@pytest.mark.parametrize('normalize_map', [False, True])
+def test_semantic_boost(prompt_index, normalize_map):
+    """CLIP works in float32, so the comparison is coarser. Two passes there, one here; prompts once here."""
+    sba = dict(
+        clip=RANDOM_CLIP,
+        class_names=['cat', 'dog', 'bird', 'fish', 'frog'],
+        prompt_index=prompt_index,
+        normalize_map=normalize_map,
+        loss_weight=1e3,  # much above the other losses
+    )
+    ours, explicit, images, labels = build_pair('cdtr', '14x14', sba=sba)
+    ours.float().train(), explicit.float().train()
+    images = images.float()
+    samples = [DataSample().set_gt_label(label) for label in labels.tolist()]
+    found = ours.loss(images, samples)
+    expected = explicit.losses(images, labels)
+    close(found['loss_sba'], expected['sba'], 1e-5)
+    sum(value for name, value in found.items() if 'loss' in name).backward()
+    sum(expected.values()).backward()
+    gradients = convert_state_dict('cdtr', {name: value.grad for name, value in explicit.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        scale = gradients[name].abs().max()
+        assert (parameter.grad - gradients[name]).abs().max() <= 1e-3 * scale + 1e-2, name
+
+
+def test_catr_without_a_part_has_none():
+    with pytest.raises(ValueError, match='the head has no csm; the explicit form has all parts'):
+        build_pair('catr', '14x14', csm=None)
+    with pytest.raises(ValueError, match='the head has no ski'):
+        build_pair('cdtr', '14x14', ski=None)
+    ocm = dict(num_layers=2, map_loss=dict(pairing='sample'))
+    with pytest.raises(ValueError, match='the losses of the OCM are not those of the reference'):
+        build_pair('catr', '14x14', ocm=ocm)
 
 
 def test_maps_are_of_every_kind():

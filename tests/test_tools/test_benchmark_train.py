@@ -3,9 +3,12 @@
 import argparse
 import json
 
+from tests.clip_samples import RANDOM_CLIP
+
 import benchmark_train as tool
 import pytest
 import speed_comparison as speed
+import step_parts
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -214,3 +217,69 @@ def test_refused_configs(config, tmp_path):
     path.write_text(MICRO.replace('drop_path_rate=0.1', 'drop_rate=0.1'))
     with pytest.raises(SystemExit, match='dropout rates'):
         tool.main([str(path), *QUICK])
+
+
+CDTR = """head=dict(
+        type='CDTRHead', num_classes=3, in_channels=16, num_layers=2, num_heads=2, ocm=dict(num_layers=2),
+        sba=dict(clip=CLIP),
+    ),
+"""
+
+
+@pytest.fixture
+def cdtr_config(tmp_path):
+    path = tmp_path / 'micro.py'
+    head = "head=dict(type='TSCAMHead', num_classes=3, in_channels=16),\n"
+    assert head in MICRO
+    path.write_text(MICRO.replace(head, CDTR.replace('CLIP', repr(RANDOM_CLIP))))
+    return str(path)
+
+
+def test_split_of_a_step(cdtr_config, tmp_path, capsys):
+    out = tmp_path / 'parts.json'
+    assert tool.main([cdtr_config, *QUICK, '--split-parts', '--out', str(out)]) == 0
+    names = [line.split('|')[2].strip() for line in capsys.readouterr().out.splitlines() if 'micro ' in line]
+    assert names == ['backbone, class head', 'CSM', 'OCM', 'SKI', 'SBA (CLIP)', 'whole step']
+    (result,) = json.loads(out.read_text())['results']
+    *parts, whole = result['parts']
+    assert sum(part['bytes'] for part in parts) == whole['bytes']
+    assert whole['share'] == 1 and whole['seconds'] > 0
+    assert [part['part'] for part in parts] == names[:-1]
+
+
+def test_stages_add_one_part_each(cdtr_config):
+    config = Config.fromfile(cdtr_config)
+    found = step_parts.stages(config)
+    off = [
+        [part for part in step_parts.PARTS if stage.model.head.get(part, 1) is None]
+        for stage in found.values()
+    ]
+    assert off == [['csm', 'ocm', 'ski', 'sba'], ['ocm', 'ski', 'sba'], ['ski', 'sba'], ['sba'], []]
+    config.model.head.update(ski=None)
+    assert list(step_parts.stages(config)) == ['backbone, class head', 'CSM', 'OCM', 'SBA (CLIP)']
+    config.model.head.type = 'CATRHead'
+    assert list(step_parts.stages(config)) == ['backbone, class head', 'CSM', 'OCM']
+
+
+def test_costs_of_parts_are_differences(monkeypatch):
+    monkeypatch.setattr(speed, 'step_peak_bytes', lambda step, device: step())
+    monkeypatch.setattr(speed, 'timed', lambda step, *_: step() / 10)
+    contenders = {name: speed.Contender(None, lambda n=n: n, lambda: 1) for name, n in (('a', 3), ('b', 5))}
+    args = argparse.Namespace(warmup=0, repeats=3, iters=1, device='cpu', clock='wall')
+    first, second, whole = step_parts.measure(contenders, args)
+    assert first == {'part': 'a', 'seconds': 0.3, 'share': 0.6, 'bytes': 4}
+    assert second['seconds'] == pytest.approx(0.2) and second['bytes'] == 2
+    assert whole == {'part': 'whole step', 'seconds': 0.5, 'share': 1.0, 'bytes': 6}
+
+
+def test_other_heads_have_no_parts(config):
+    with pytest.raises(
+        SystemExit, match='the head is TSCAMHead; --split-parts knows the parts of CATRHead, C'
+    ):
+        tool.main([config, *QUICK, '--split-parts'])
+
+
+def test_cdtr_against_its_explicit_form(cdtr_config, capsys):
+    assert tool.main([cdtr_config, *QUICK]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('| micro')]
+    assert [line.split('|')[2].strip() for line in lines] == ['ours', 'plain', 'explicit']

@@ -2,29 +2,38 @@
 
     python tools/analysis_tools/benchmark_train.py configs/ts_cam/ts-cam_vit-t_cub40.py --batch-size 16
     python tools/analysis_tools/benchmark_train.py CONFIG ... --device cuda --amp bf16 --batch-size 128
+    python tools/analysis_tools/benchmark_train.py configs/cdtr/cdtr_vit-t_cub40.py --split-parts
 
 A step is forward, loss, backward and optimizer step with the optimizer of the config, on noise images that
 lie on the device. The three take turns in one process. ``plain`` is the same backbone with mmpretrain's
 linear classifier on the class token; ``explicit`` multiplies out and keeps every attention map
 (explicit_attention/).
+
+With ``--split-parts`` the models of CATR and CDTR that have one part more each take turns instead
+(step_parts.py). CLIP needs its weights; ``--cfg-options model.head.sba.clip.pretrained=None`` measures it
+with random ones.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import wsol_mm  # noqa: F401  (first: cures a CUDA torchvision beside a CPU-only torch)
+from wsol_mm.models.localizers import (
+    ImageLocalizer,  # first: cures a CUDA torchvision beside a CPU-only torch
+)
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import speed_comparison as speed  # noqa: E402
-from speed_variants import build_variants  # noqa: E402
+import step_parts  # noqa: E402
+from speed_variants import build_localizer, build_variants  # noqa: E402
 
 #: Highest time of a step over that of the plain classifier, by the type of the head.
-TARGETS = {'TSCAMHead': 1.15, 'SATHead': 1.15, 'LCTRHead': 1.15, 'SCMHead': 1.5}
+TARGETS = {'TSCAMHead': 1.15, 'SATHead': 1.15, 'LCTRHead': 1.15, 'SCMHead': 1.5, 'CATRHead': 1.15}
 AMP_WRAPPERS = {'cpu': 'CPUAmpOptimWrapper', 'cuda': 'AmpOptimWrapper'}
 
 
@@ -53,27 +62,50 @@ def optimizer_bytes(optimizer: OptimWrapper) -> int:
     return speed.tensor_bytes(value for value in values if isinstance(value, torch.Tensor))
 
 
+def training_step(model: BaseModel, batch: dict, config: Config, args: argparse.Namespace) -> speed.Contender:
+    """Return the training step of a model, with the config's optimizer."""
+    model = model.to(args.device).train()
+    optimizer = build_optim_wrapper(model, optimizer_settings(config, args))
+    return speed.Contender(
+        model,
+        lambda: model.train_step(batch, optimizer),
+        lambda: speed.model_bytes(model) + optimizer_bytes(optimizer),
+    )
+
+
+def make_batch(localizer: ImageLocalizer, args: argparse.Namespace) -> dict:
+    """Return noise images and labels for a model."""
+    img_size = speed.image_size(localizer, args.img_size)
+    return speed.synthetic_batch(args.batch_size, img_size, localizer.head.num_classes, args.device)
+
+
 def make_contenders(config: Config, args: argparse.Namespace) -> dict[str, speed.Contender]:
     """Build the variants of a config with an optimizer each."""
     variants = build_variants(config, args.img_size)
-    localizer = variants['ours']
-    img_size = speed.image_size(localizer, args.img_size)
-    batch = speed.synthetic_batch(args.batch_size, img_size, localizer.head.num_classes, args.device)
-    contenders = {}
-    for name in speed.chosen(variants, args):
-        model = variants[name].to(args.device).train()
-        optimizer = build_optim_wrapper(model, optimizer_settings(config, args))
-        contenders[name] = speed.Contender(
-            model,
-            lambda model=model, optimizer=optimizer: model.train_step(batch, optimizer),
-            lambda model=model, optimizer=optimizer: speed.model_bytes(model) + optimizer_bytes(optimizer),
-        )
-    return contenders
+    batch = make_batch(variants['ours'], args)
+    return {name: training_step(variants[name], batch, config, args) for name in speed.chosen(variants, args)}
+
+
+def make_step(config: Config, args: argparse.Namespace) -> speed.Contender:
+    """Build the model of a config alone with its optimizer."""
+    localizer = build_localizer(config, args.img_size)
+    return training_step(localizer, make_batch(localizer, args), config, args)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that inference does not have."""
+    parser.add_argument(
+        '--split-parts',
+        action='store_true',
+        help='instead: what each part of CATR or CDTR costs, added one after the other',
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
-    args = speed.parse_arguments(__doc__, arguments, warmup=2)
+    args = speed.parse_arguments(__doc__, arguments, warmup=2, add_options=add_options)
+    if args.split_parts:
+        return step_parts.run(args, make_step)
     return speed.run(args, make_contenders, TARGETS)
 
 

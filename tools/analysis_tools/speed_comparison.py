@@ -49,13 +49,19 @@ class Contender(NamedTuple):
     resident_bytes: Callable[[], int]
 
 
-def parse_arguments(description: str, arguments: list[str] | None, warmup: int) -> argparse.Namespace:
+def parse_arguments(
+    description: str,
+    arguments: list[str] | None,
+    warmup: int,
+    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.Namespace:
     """Read the command line of a benchmark.
 
     Args:
         description (str): Of the tool.
         arguments (list[str], optional): Arguments; those of the process if None.
         warmup (int): Default number of steps that are not measured.
+        add_options (Callable, optional): Adds the tool's own options.
     """
     parser = RunnerArgumentParser(
         description=description.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -84,6 +90,8 @@ def parse_arguments(description: str, arguments: list[str] | None, warmup: int) 
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings to change'
     )
+    if add_options is not None:
+        add_options(parser)
     args = parser.parse_args(arguments)
     for name in ('batch_size', 'threads', 'iters', 'repeats', 'img_size'):
         value = getattr(args, name)

@@ -4,6 +4,7 @@ import inspect
 
 from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.layers import SemanticBoostAdapter
 from wsol_mm.models.localizers import ImageLocalizer
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
@@ -102,6 +103,10 @@ def build_localizer(config: Config, img_size: int | None) -> ImageLocalizer:
     model = MODELS.build(settings)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
         raise ValueError(f'the model is {type(model).__name__} without a localization head')
+    for module in model.modules():
+        if isinstance(module, SemanticBoostAdapter) and module.class_names is None:
+            # noise has no class names
+            module.set_class_names([f'thing {number}' for number in range(model.head.num_classes)])
     return model
 
 

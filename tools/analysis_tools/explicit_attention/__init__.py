@@ -6,6 +6,8 @@ what the benchmarks measure them against. Nothing here is fast, on purpose.
 """
 
 from .builder import METHODS, explicit_form
+from .catr import ExplicitCATR
+from .cdtr import ExplicitCDTR
 from .lctr import ExplicitLCTR
 from .sat import ExplicitSAT
 from .scm import ExplicitSCM
@@ -14,6 +16,8 @@ from .vit import ExplicitViT
 
 __all__ = [
     'METHODS',
+    'ExplicitCATR',
+    'ExplicitCDTR',
     'ExplicitLCTR',
     'ExplicitSAT',
     'ExplicitSCM',

@@ -7,6 +7,8 @@ from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
 
+from .catr import ExplicitCATR
+from .cdtr import ExplicitCDTR, SBASettings
 from .lctr import ExplicitLCTR
 from .sat import ExplicitSAT
 from .scm import ExplicitSCM
@@ -45,12 +47,57 @@ def _lctr_settings(localizer: ImageLocalizer) -> dict:
     return {'num_kernels': len(localizer.head.cdm.weight)}
 
 
+def _catr_settings(localizer: ImageLocalizer) -> dict:
+    """Return the settings of CATR.
+
+    Raises:
+        ValueError: If a part is off, or a loss is not that of the reference.
+    """
+    head = localizer.head
+    missing = [name for name in ('csm', 'ocm', 'area_loss', 'loss_weighting') if getattr(head, name) is None]
+    if missing:
+        raise ValueError(f'the head has no {", ".join(missing)}; the explicit form has all parts')
+    other = (head.map_loss.pairing, head.map_loss.detach_target, head.area_loss.reference_batch)
+    if other != ('batch', False, None):
+        raise ValueError('the losses of the OCM are not those of the reference; the explicit form has those')
+    return {
+        'csm_width': head.csm.encoder[0].out_channels,
+        'ocm_layers': head.ocm.branch_conv.out_channels,
+        'area_ratio': head.area_loss.ratio,
+    }
+
+
+def _cdtr_settings(localizer: ImageLocalizer) -> dict:
+    """Return the settings of CDTR.
+
+    Raises:
+        ValueError: If a part other than the SBA is off, or is not that of the reference.
+    """
+    head, sba = localizer.head, None
+    if head.ski is None:
+        raise ValueError('the head has no ski; the explicit form has it')
+    if head.sba is not None:
+        if head.sba.clip_statistics:
+            raise ValueError("the SBA normalises images for CLIP; the explicit form has the reference's only")
+        sba = SBASettings(
+            clip_model=head.sba.clip.model,
+            pretrained=head.sba.clip.pretrained,
+            prompts=head.sba.prompts,
+            by_label=head.sba.prompt_index == 'label',
+            normalize_map=head.sba.normalize_map,
+            weight=head.sba.loss_weight,
+        )
+    return {**_catr_settings(localizer), 'sba': sba}
+
+
 #: By the type of the head.
 METHODS: dict[str, Method] = {
     'TSCAMHead': Method('ts-cam', ExplicitTSCAM, _no_settings),
     'SCMHead': Method('scm', ExplicitSCM, _scm_settings),
     'SATHead': Method('sat', ExplicitSAT, _sat_settings),
     'LCTRHead': Method('lctr', ExplicitLCTR, _lctr_settings),
+    'CATRHead': Method('catr', ExplicitCATR, _catr_settings),
+    'CDTRHead': Method('cdtr', ExplicitCDTR, _cdtr_settings),
 }
 
 
