@@ -1,0 +1,154 @@
+"""Localize the objects in all images of a folder and write the boxes as annotations.
+
+A run that was stopped, in whatever way, goes on when it is started again with the same arguments. The exit
+status is 0, or 3 if all is done but some images cannot be used; these are listed in <OUT>.broken.txt.
+"""
+
+import argparse
+from pathlib import Path
+
+from wsol_mm.annotation_formats import FORMATS
+from wsol_mm.apis import LocalizationInferencer
+from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, predict_folder
+from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, checkpoint_path
+
+_BROKEN_STATUS = 3
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (list[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_config_options(parser)
+    parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
+    parser.add_argument('folder', type=Path, help='folder with images, also in the folders inside')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        help='file (coco: .json, csv: .csv) or folder (voc, yolo, labelme) to write; must not exist',
+    )
+    parser.add_argument('--format', choices=FORMATS, default='coco', help='default: coco')
+    parser.add_argument(
+        '--labels',
+        choices=('predicted', 'from-folder'),
+        default='predicted',
+        help='whose box is wanted: of the predicted class, or of the one that the first folder below FOLDER '
+        'is named after',
+    )
+    parser.add_argument(
+        '--topk', type=int, default=1, help='boxes of so many of the best predicted classes (default: 1)'
+    )
+    parser.add_argument(
+        '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
+    )
+    parser.add_argument(
+        '--protocol', metavar='NAME', help='how maps become boxes (default: as the config draws)'
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        metavar='T',
+        help="threshold in [0, 1) on the map (default: the protocol's)",
+    )
+    parser.add_argument(
+        '--test-pipeline',
+        action='store_true',
+        help="show the network what the config's test pipeline makes of an image, often its centre, instead "
+        'of the whole image',
+    )
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        metavar='FILE',
+        help='names of the classes, one a line, if the checkpoint has none',
+    )
+    parser.add_argument('--save-maps', type=Path, metavar='DIR', help='write localization maps (.npz)')
+    parser.add_argument('--show-dir', type=Path, metavar='DIR', help='draw maps and boxes')
+    parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
+    parser.add_argument(
+        '--num-workers',
+        type=int,
+        default=4,
+        help='processes that load images, 0 for none of their own (default: 4)',
+    )
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
+    args = parser.parse_args(arguments)
+    check_output(parser, args)
+    for name, lowest in (('topk', 1), ('batch_size', 1), ('num_workers', 0)):
+        if getattr(args, name) < lowest:
+            option = name.replace('_', '-')
+            parser.error(f'argument --{option}: must be {lowest} or more, found {getattr(args, name)}')
+    if not 0 <= args.score_thr <= 1:
+        parser.error(f'argument --score-thr: must lie in [0, 1], found {args.score_thr}')
+    if args.labels == 'from-folder' and args.topk != 1:
+        parser.error('argument --topk: goes with --labels predicted alone')
+    return args
+
+
+def check_output(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse an output that does not suit its format, and pictures among the images."""
+    suffix = FORMATS[args.format].suffix
+    if suffix is not None and args.out.suffix != suffix:
+        parser.error(f"argument --out: {args.format} is a file that ends in {suffix}, found '{args.out}'")
+    if suffix is None and args.out.suffix in ('.json', '.csv', '.xml', '.txt'):
+        parser.error(f"argument --out: {args.format} is a folder of files, found '{args.out}'")
+    if args.show_dir is not None and args.show_dir.resolve().is_relative_to(args.folder.resolve()):
+        parser.error('argument --show-dir: must not lie in FOLDER, whose images are to be localized')
+
+
+def print_summary(summary: FolderSummary, task: FolderTask) -> None:
+    """Print what came out, the broken images last."""
+    usable = summary.num_images - summary.num_broken
+    print(
+        f'{summary.num_boxes} boxes in {usable} images ({summary.num_without_box} without a box): '
+        f'{task.out.resolve()}'
+    )
+    if summary.num_broken:
+        print(f'{summary.num_broken} images cannot be used, listed in {task.broken_file.resolve()}:')
+        for path, reason in summary.broken:
+            print(f'  {path}: {reason}')
+        if summary.num_broken > len(summary.broken):
+            print(f'  ... and {summary.num_broken - len(summary.broken)} more')
+
+
+def main() -> None:
+    """Predict, write, and say what came out."""
+    args = parse_arguments()
+    task = FolderTask(
+        folder=args.folder,
+        out=args.out,
+        format=args.format,
+        labels_from_folder=args.labels == 'from-folder',
+        topk=args.topk,
+        score_thr=args.score_thr,
+        maps_dir=args.save_maps,
+        show_dir=args.show_dir,
+    )
+    try:
+        inferencer = LocalizationInferencer(
+            args.config,
+            args.checkpoint,
+            device=args.device,
+            classes=args.classes,
+            protocol=args.protocol,
+            threshold=args.threshold,
+            whole_image=not args.test_pipeline,
+            cfg_options=args.cfg_options,
+        )
+        summary = predict_folder(inferencer, task, args.batch_size, args.num_workers)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    print_summary(summary, task)
+    if summary.num_broken:
+        raise SystemExit(_BROKEN_STATUS)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,36 @@
+"""Writers of boxes for annotation tools and detectors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .coco import write_coco
+from .csv_boxes import write_csv
+from .image_annotation import Annotations, ImageAnnotation
+from .labelme import write_labelme
+from .voc import write_voc
+from .yolo import write_yolo
+
+__all__ = ['FORMATS', 'AnnotationFormat', 'Annotations', 'ImageAnnotation']
+
+
+class AnnotationFormat(NamedTuple):
+    """A format that annotations are written in.
+
+    Attributes:
+        write: Writes them to a path.
+        suffix: What the file ends in; None if it is a folder.
+    """
+
+    write: Callable[[Annotations, Path], None]
+    suffix: str | None = None
+
+
+#: The formats by name.
+FORMATS = {
+    'coco': AnnotationFormat(write_coco, '.json'),
+    'voc': AnnotationFormat(write_voc),
+    'yolo': AnnotationFormat(write_yolo),
+    'labelme': AnnotationFormat(write_labelme),
+    'csv': AnnotationFormat(write_csv, '.csv'),
+}

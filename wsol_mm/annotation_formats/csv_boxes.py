@@ -1,0 +1,29 @@
+"""CSV: one box per line."""
+
+import csv
+from pathlib import Path
+
+from .image_annotation import Annotations
+
+_HEADING = ('path', 'x0', 'y0', 'x1', 'y1', 'label', 'score')
+_DECIMALS = 2
+
+
+def write_csv(annotations: Annotations, out: Path) -> None:
+    """Write a line ``path,x0,y0,x1,y1,label,score`` for every box, under a heading.
+
+    Boxes are x0 y0 x1 y1 with exclusive ends, in pixels from 0, to a hundredth. Images without boxes have no
+    line.
+
+    Args:
+        annotations (Annotations): What to write.
+        out (Path): File to write.
+    """
+    # The names of files are bytes, which need not be UTF-8: they are written as they are.
+    with open(out, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(_HEADING)
+        for image in annotations.read():
+            for label, score, box in zip(image.labels, image.scores, image.boxes, strict=True):
+                corners = (round(value, _DECIMALS) for value in box)
+                writer.writerow([image.path, *corners, annotations.classes[label], round(score, 6)])

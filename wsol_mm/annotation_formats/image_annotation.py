@@ -1,0 +1,60 @@
+"""The boxes of one image, and where those of many come from, for all formats."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import category
+
+
+class ImageAnnotation(NamedTuple):
+    """The boxes of one image.
+
+    Attributes:
+        number: Place of the image in the list of all, from 1; its id in COCO.
+        path: Relative to the image folder, with ``/`` between the parts.
+        name: Like ``path``, usually without extension, and different for every image: what a file of its own
+            is called.
+        size: Width and height in pixels.
+        labels: Class index of every box.
+        scores: Score of every box.
+        boxes: x0 y0 x1 y1 with exclusive ends, in pixels from 0.
+    """
+
+    number: int
+    path: str
+    name: str
+    size: tuple[int, int]
+    labels: Sequence[int]
+    scores: Sequence[float]
+    boxes: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is to be written.
+
+    Attributes:
+        read: Returns the annotations of all images in order; may be called more than once, so that no format
+            has to keep them in memory.
+        classes: Names of the classes.
+        image_folder: Folder of the images.
+        description: How the boxes were made.
+    """
+
+    read: Callable[[], Iterable[ImageAnnotation]]
+    classes: Sequence[str]
+    image_folder: Path
+    description: str
+
+
+def printable(text: str) -> str:
+    """Return a file name as text; bytes that are no UTF-8, and control characters, become U+FFFD."""
+    decoded = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+    return ''.join('\ufffd' if category(character) in ('Cc', 'Cn') else character for character in decoded)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8', newline='\n')

@@ -1,0 +1,49 @@
+"""labelme: a folder with one JSON file per image."""
+
+import json
+import os
+from pathlib import Path
+
+from .image_annotation import Annotations, write_text
+
+#: Version of the format, which labelme compares with its own.
+_VERSION = '5.5.0'
+_DECIMALS = 2
+
+
+def write_labelme(annotations: Annotations, out: Path) -> None:
+    """Write ``<out>/<name>.json`` for every image, those without boxes included.
+
+    The file refers to its image by a path relative to itself, so that labelme opens it in place.
+
+    Args:
+        annotations (Annotations): What to write.
+        out (Path): Folder to write; the paths to the images hold for folders in the same place.
+    """
+    images, target = annotations.image_folder.resolve(), out.resolve()
+    for image in annotations.read():
+        file = target / f'{image.name}.json'
+        width, height = image.size
+        shapes = []
+        for label, box in zip(image.labels, image.boxes, strict=True):
+            x0, y0, x1, y1 = (round(value, _DECIMALS) for value in box)
+            shapes.append(
+                {
+                    'label': annotations.classes[label],
+                    'points': [[x0, y0], [x1, y1]],
+                    'group_id': None,
+                    'description': '',
+                    'shape_type': 'rectangle',
+                    'flags': {},
+                }
+            )
+        content = {
+            'version': _VERSION,
+            'flags': {},
+            'shapes': shapes,
+            'imagePath': os.path.relpath(images / image.path, file.parent).replace(os.sep, '/'),
+            'imageData': None,
+            'imageHeight': height,
+            'imageWidth': width,
+        }
+        write_text(file, json.dumps(content, indent=2) + '\n')

@@ -1,0 +1,143 @@
+"""The test pipeline of a config, fitted to images of which nothing but the pixels is known."""
+
+from collections.abc import Sequence
+
+from wsol_mm.datasets.dataset_problems import DatasetError
+from wsol_mm.datasets.image_files import DECODE_ERRORS, decode_failure
+from wsol_mm.registry import TRANSFORMS
+
+import cv2
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+
+_LOADERS = ('LoadImageWithPillow', 'LoadImageFromFile')
+_CROPS = ('CenterCrop', 'TenCrop')
+_RESIZES = ('Resize', 'ResizeEdge')
+#: Needs masks of the data set.
+_GROUND_TRUTH = ('LoadLocalizationMask',)
+
+#: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
+_PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
+
+
+class UnreadableImage(ValueError):
+    """An image file that is missing or does not decode."""
+
+
+def configured_transforms(cfg: Config) -> list[dict]:
+    """Return the configs of the test transforms, without those that load ground truth.
+
+    Raises:
+        ValueError: If the config has no test pipeline.
+    """
+    loader = cfg.get('test_dataloader') or {}
+    transforms = (loader.get('dataset') or {}).get('pipeline')
+    if not transforms:
+        raise ValueError('the config has no test_dataloader.dataset.pipeline, which says how images are read')
+    return [dict(transform) for transform in transforms if _name(transform) not in _GROUND_TRUTH]
+
+
+def whole_image_transforms(transforms: Sequence[dict]) -> list[dict]:
+    """Change test transforms so that the network sees the whole image, as a viewer shows it.
+
+    A central crop (or ten crops) is replaced by squashing the image to the size of the crop, with the
+    interpolation of the pipeline's own resize. The EXIF orientation is applied, as annotation tools and
+    detectors do; data sets with published boxes ignore it.
+
+    Args:
+        transforms (Sequence[dict]): Configs of transforms.
+
+    Returns:
+        list[dict]: The changed configs.
+
+    Raises:
+        ValueError: If there is a crop, but not exactly one resize before it.
+    """
+    crops = [transform for transform in transforms if _name(transform) in _CROPS]
+    if len(crops) > 1:
+        raise ValueError(f'the test pipeline crops {len(crops)} times; accepted is one of {_CROPS} at most')
+    changed = []
+    resizes = 0
+    for transform in transforms:
+        if _name(transform) in _LOADERS:
+            backend_args = transform.get('backend_args')
+            transform = dict(type='LoadImageWithPillow', apply_exif=True, backend_args=backend_args)
+        elif crops and _name(transform) in _RESIZES:
+            resizes += 1
+            kept = {key: transform[key] for key in ('interpolation', 'backend') if key in transform}
+            transform = dict(type='Resize', scale=_width_and_height(crops[0]['crop_size']), **kept)
+        elif _name(transform) in _CROPS:
+            continue
+        changed.append(transform)
+    if crops and resizes != 1:
+        raise ValueError(
+            f'the test pipeline has {_name(crops[0])} and {resizes} of {_RESIZES}; accepted is one, that can '
+            'squash whole images to the size of the crop'
+        )
+    return changed
+
+
+class InferencePipeline:
+    """Turns a path or an array into the model's input.
+
+    Args:
+        transforms (Sequence[dict]): Configs of the test transforms, the loader among them.
+
+    Raises:
+        ValueError: If no transform loads an image.
+    """
+
+    def __init__(self, transforms: Sequence[dict]) -> None:
+        self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]
+        if not any(isinstance(transform, LoadImageFromFile) for transform in self.transforms):
+            names = [_name(transform) for transform in transforms]
+            raise ValueError(f'the test pipeline {names} loads no image; accepted are {_LOADERS}')
+
+    def __call__(self, image: str | np.ndarray, label: int | None = None) -> dict:
+        """Prepare one image.
+
+        Args:
+            image (str | np.ndarray): Path, or BGR image (H, W, 3), uint8.
+            label (int, optional): Class whose box is wanted.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``, as from a data set.
+
+        Raises:
+            UnreadableImage: If the file is missing or does not decode.
+            ValueError: If the array is no colour image.
+        """
+        item = {} if label is None else {'gt_label': label}
+        if isinstance(image, np.ndarray):
+            return self._run({**item, **_loaded(image)}, skip_loaders=True)
+        try:
+            return self._run({**item, 'img_path': image}, skip_loaders=False)
+        except _PIPELINE_ERRORS as error:
+            reason = str(error) if isinstance(error, DatasetError) else decode_failure(image)
+            if reason is None:  # the image is fine: an error of the pipeline
+                raise
+            raise UnreadableImage(reason) from error
+
+    def _run(self, item: dict, skip_loaders: bool) -> dict:
+        for transform in self.transforms:
+            if not (skip_loaders and isinstance(transform, LoadImageFromFile)):
+                item = transform(item)
+        return item
+
+
+def _loaded(image: np.ndarray) -> dict:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(
+            f'image array has the shape {image.shape} and type {image.dtype}; accepted are BGR images '
+            '(H, W, 3) of uint8'
+        )
+    return {'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
+
+
+def _name(transform: dict) -> str:
+    return str(transform['type']).rpartition('.')[2]
+
+
+def _width_and_height(crop_size: int | Sequence[int]) -> tuple[int, int]:
+    return (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)

@@ -1,0 +1,296 @@
+"""From images to classes, boxes, maps and pictures in one call."""
+
+import os
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+
+from wsol_mm.datasets.list_files import read_lines
+from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.models.heads.localization_head import PRED_TOPK
+from wsol_mm.visualization import LocalizationVisualizer
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.logging import print_log
+from mmpretrain.apis.base import BaseInferencer
+from mmpretrain.structures import DataSample
+from mmpretrain.utils import track
+
+from .image_listing import walk_images
+from .inference_pipeline import (
+    InferencePipeline,
+    UnreadableImage,
+    configured_transforms,
+    whole_image_transforms,
+)
+from .localization_result import LocalizationResult, Maps, localization_result
+from .model_loading import default_device, find_config, list_model_names, load_localizer
+
+ImageInput = str | Path | np.ndarray
+Label = int | str
+
+
+class LocalizationInferencer(BaseInferencer):
+    """Localizes objects in image files, arrays and folders.
+
+    Args:
+        model (str | Path | Config): Config file, config, or a name of the model index.
+        checkpoint (str | Path, optional): File or address of the weights; None for the published ones that
+            the model index names.
+        device (str | torch.device, optional): None for the first GPU, or the CPU where there is none.
+        classes (str | Path | Sequence[str], optional): Names of the classes, or a text file with one name a
+            line. None for those that training wrote into the checkpoint.
+        protocol (str | dict, optional): How maps become boxes: a preset, or a dict of
+            :func:`wsol_mm.evaluation.get_protocol` arguments. None for the one that the config draws with.
+        threshold (float, optional): Threshold in [0, 1) instead of the protocol's; needed for a protocol that
+            searches it.
+        whole_image (bool): Show the network the whole image, squashed to the size of its input, as a viewer
+            shows it (with EXIF orientation), so that a box may lie anywhere. False for the test pipeline of
+            the config as it is: many crop the centre, and boxes then end at the border of the crop.
+        cfg_options (dict, optional): Settings of the config to change, as in
+            ``{'model.head.num_classes': 5}``.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint is missing.
+        ValueError: If an argument is not as said, the checkpoint does not fit, or none is known.
+    """
+
+    preprocess_kwargs = {'labels'}
+    forward_kwargs = {'topk'}
+    visualize_kwargs = {'out_dir', 'show', 'wait_time'}
+    postprocess_kwargs = {'topk', 'maps'}
+
+    def __init__(
+        self,
+        model: str | Path | Config,
+        checkpoint: str | Path | None = None,
+        device: str | torch.device | None = None,
+        classes: str | Path | Sequence[str] | None = None,
+        protocol: str | dict | None = None,
+        threshold: float | None = None,
+        whole_image: bool = True,
+        cfg_options: dict | None = None,
+    ) -> None:
+        cfg, published = find_config(model)
+        cfg.merge_from_dict(cfg_options or {})
+        checkpoint = checkpoint or published
+        if checkpoint is None:
+            raise ValueError(f'{model} comes without weights: give a checkpoint')
+        if isinstance(classes, str | Path):
+            classes = [line for _, line in read_lines(Path(classes).expanduser())]
+        #: How maps become boxes, with one threshold.
+        self.protocol = box_protocol(cfg, protocol, threshold)
+        self.whole_image = whole_image
+        localizer, self.classes = load_localizer(cfg, checkpoint, classes)
+        localizer._config = cfg  # where the base class looks for it
+        super().__init__(localizer, pretrained=False, device=device or default_device())
+        print_log(f'Boxes: {self.description}', 'current')
+
+    @property
+    def description(self) -> str:
+        """How boxes are made, in a few words."""
+        seen = 'whole images' if self.whole_image else "the config's test pipeline"
+        return f'{seen}, protocol {self.protocol.name}, threshold {self.protocol.thresholds[0]:g}'
+
+    def __call__(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        labels: Sequence[Label] | Label | None = None,
+        topk: int = 1,
+        maps: Maps | None = None,
+        batch_size: int = 16,
+        return_datasamples: bool = False,
+        out_dir: str | Path | None = None,
+        show: bool = False,
+        wait_time: float = 0,
+        progress: bool = True,
+    ) -> list[LocalizationResult] | list[DataSample]:
+        """Localize.
+
+        Args:
+            inputs: A path, a BGR array (H, W, 3) of uint8, a folder (searched for images, also in the folders
+                inside; in sorted order), or a list of these.
+            labels: The class of every image, as index or name: its box is wanted. None for the predicted
+                class.
+            topk: Without labels, localize so many of the best classes, 1 to 5.
+            maps: Also return the localization maps: ``'grid'`` as they are on the patch grid, or ``'image'``
+                enlarged to the image.
+            batch_size: Images at a time.
+            return_datasamples: Return the predictions of the model instead.
+            out_dir: Draw heat map and box of the first class of every image into this folder.
+            show: Show these pictures in a window.
+            wait_time: How long each is shown, in seconds; 0 until a key is pressed.
+            progress: Show a progress bar.
+
+        Returns:
+            A :class:`LocalizationResult` for every image, in order.
+
+        Raises:
+            FileNotFoundError: If a path does not exist.
+            UnreadableImage: If an image does not decode.
+            ValueError: If an argument is not as said.
+        """
+        if not 1 <= topk <= min(PRED_TOPK, len(self.classes)):
+            raise ValueError(f'topk is {topk}; accepted are 1 to {min(PRED_TOPK, len(self.classes))}')
+        if maps not in (None, 'grid', 'image'):
+            raise ValueError(f"maps is {maps!r}; accepted are None, 'grid' and 'image'")
+        if batch_size < 1:
+            raise ValueError(f'batch_size is {batch_size}; accepted are integers from 1')
+        images, names = self._expand(inputs)
+        indices = self._label_indices(labels, len(images))
+        batches = self.preprocess(images, batch_size, labels=indices)
+        if progress:
+            batches = track(batches, 'Localizing', total=ceil(len(images) / batch_size))
+        results = []
+        for number, batch in enumerate(batches):
+            samples = self.forward(batch, topk=topk)
+            part = slice(number * batch_size, number * batch_size + len(samples))
+            self.visualize(images[part], samples, names[part], out_dir, show, wait_time)
+            results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps)
+        return results
+
+    def preprocess(
+        self, inputs: Sequence[ImageInput], batch_size: int = 1, labels: Sequence[int | None] | None = None
+    ) -> Iterator[dict]:
+        """Load and collate.
+
+        Args:
+            inputs: Paths and arrays.
+            batch_size: Images at a time.
+            labels: Class index of every image, None where it is not known.
+
+        Yields:
+            Batches for :meth:`forward`.
+        """
+        labels = [None] * len(inputs) if labels is None else labels
+        items = (self._item(image, label) for image, label in zip(inputs, labels, strict=True))
+        yield from map(default_collate, self._get_chunk_data(items, batch_size))
+
+    @torch.no_grad()
+    def forward(self, inputs: dict, topk: int = 1) -> list[DataSample]:
+        """Predict a batch, with maps of the labels, or of the ``topk`` best classes where there are none."""
+        head = self.model.head
+        is_labelled = all('gt_label' in sample for sample in inputs['data_samples'])
+        configured, head.map_topk = head.map_topk, 0 if is_labelled else topk
+        try:
+            return self.model.test_step(inputs)
+        finally:
+            head.map_topk = configured
+
+    def visualize(
+        self,
+        inputs: Sequence[ImageInput],
+        preds: Sequence[DataSample],
+        names: Sequence[str],
+        out_dir: str | Path | None = None,
+        show: bool = False,
+        wait_time: float = 0,
+    ) -> list[np.ndarray]:
+        """Draw the box and the map of the first class of every image.
+
+        Args:
+            inputs: Paths and arrays, as they were predicted.
+            preds: Predictions.
+            names: Names of the pictures; they are written to ``<out_dir>/<name>.png``.
+            out_dir: Folder, or None.
+            show: Show them in a window.
+            wait_time: How long, in seconds; 0 until a key is pressed.
+
+        Returns:
+            The pictures, RGB (H, W, 3); none unless there is ``out_dir`` or ``show``.
+        """
+        if out_dir is None and not show:
+            return []
+        if self.visualizer is None:
+            self.visualizer = LocalizationVisualizer()
+            self.visualizer.dataset_meta = {'classes': self.classes}
+        pictures = []
+        for image, sample, name in zip(inputs, preds, names, strict=True):
+            picture = self.visualizer.add_datasample(
+                name,
+                sample,
+                self.protocol,
+                image=np.ascontiguousarray(image[..., ::-1]) if isinstance(image, np.ndarray) else None,
+                out_file=None if out_dir is None else str(Path(out_dir) / f'{name}.png'),
+            )
+            if show:
+                self.visualizer.show(picture, win_name=name, wait_time=wait_time)
+            pictures.append(picture)
+        return pictures
+
+    def postprocess(
+        self,
+        preds: Sequence[DataSample],
+        visualization: object = None,
+        return_datasamples: bool = False,
+        topk: int = 1,
+        maps: Maps | None = None,
+    ) -> list[LocalizationResult] | list[DataSample]:
+        """Make the results of predictions; see :meth:`__call__`."""
+        if return_datasamples:
+            return list(preds)
+        return [localization_result(sample, self.classes, self.protocol, topk, maps) for sample in preds]
+
+    @staticmethod
+    def list_models(pattern: str | None = None) -> list[str]:
+        """Return the names of the model index that contain ``pattern``."""
+        return [name for name in list_model_names() if pattern is None or pattern in name]
+
+    def _init_pipeline(self, cfg: Config) -> InferencePipeline:
+        transforms = configured_transforms(cfg)
+        return InferencePipeline(whole_image_transforms(transforms) if self.whole_image else transforms)
+
+    def _item(self, image: ImageInput, label: int | None) -> dict:
+        try:
+            return self.pipeline(image, label)
+        except UnreadableImage as error:
+            raise UnreadableImage(f'inputs: {image} cannot be used: {error}') from error
+
+    def _expand(self, inputs: ImageInput | Sequence[ImageInput]) -> tuple[list[str | np.ndarray], list[str]]:
+        """List the images, and a name of its own for each: what its picture is called."""
+        if isinstance(inputs, str | Path | np.ndarray):
+            inputs = [inputs]
+        images: list[str | np.ndarray] = []
+        names: list[str] = []
+        for entry in inputs:
+            if isinstance(entry, np.ndarray):
+                images.append(entry)
+                names.append('array')
+            elif os.path.isdir(entry):
+                listed = [image.path for image in walk_images(entry)]
+                if not listed:
+                    raise ValueError(f'inputs: there is no image in the folder {entry}')
+                images += [os.path.join(entry, path) for path in listed]
+                names += listed
+            elif os.path.isfile(entry):
+                images.append(str(entry))
+                names.append(os.path.basename(entry))
+            else:
+                raise FileNotFoundError(f'inputs: no file or folder at {entry}')
+        return images, _distinct(names)
+
+    def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:
+        if labels is None:
+            return [None] * count
+        labels = [labels] if isinstance(labels, int | str) else list(labels)
+        if len(labels) != count:
+            raise ValueError(f'labels: {len(labels)} for {count} images; accepted is one for every image')
+        indices = {name: index for index, name in enumerate(self.classes)}
+        found = [indices.get(label, -1) if isinstance(label, str) else int(label) for label in labels]
+        wrong = [label for label, i in zip(labels, found, strict=True) if not 0 <= i < len(self.classes)]
+        if wrong:
+            raise ValueError(
+                f'labels: {wrong[:3]} are no classes of the model; accepted are 0 to {len(self.classes) - 1} '
+                f'and the names {", ".join(map(repr, self.classes[:5]))}, ...'
+            )
+        return found
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Number all names by their place in the list if some occur more than once."""
+    if len(set(names)) == len(names):
+        return names
+    return [f'{i}_{name}' for i, name in enumerate(names)]

@@ -1,0 +1,122 @@
+"""Finds a config by file or model name, and loads a trained model with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import wsol_mm
+from wsol_mm.registry import MODELS
+from wsol_mm.utils.checkpoint_differences import describe_differences
+from wsol_mm.utils.checkpoint_io import CheckpointError
+
+import mmengine
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from mmengine.runner import load_checkpoint
+
+_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def list_model_names() -> list[str]:
+    """Return the names of all models of the model index, sorted."""
+    return sorted(_indexed_models())
+
+
+def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
+    """Find a config and, where the model index names them, published weights.
+
+    Args:
+        model (str | Path | Config): Config file (.py, .json, .yaml), config, or a name of the model index
+            such as ``'sat_deit-s_cub'``.
+
+    Returns:
+        tuple[Config, str | None]: A config of one's own, and file or address of the weights.
+
+    Raises:
+        FileNotFoundError: If there is no such config file.
+        ValueError: If the name is unknown.
+    """
+    if isinstance(model, Config):
+        return model.copy(), None
+    if Path(model).suffix in _CONFIG_SUFFIXES:
+        if not Path(model).is_file():
+            raise FileNotFoundError(f'model: no config file at {model}')
+        return Config.fromfile(model), None
+    models = _indexed_models()
+    if str(model) not in models:
+        raise ValueError(
+            f'model is {str(model)!r}; accepted are a config file, a Config, and the names of the model '
+            f'index: {", ".join(sorted(models))}'
+        )
+    entry = models[str(model)]
+    return Config.fromfile(_index_folder() / entry['Config']), entry.get('Weights')
+
+
+def load_localizer(
+    cfg: Config, checkpoint: str | Path, classes: Sequence[str] | None = None
+) -> tuple[BaseModel, tuple[str, ...]]:
+    """Build the model of a config and load all its weights.
+
+    Weights that only training starts from are not read.
+
+    Args:
+        cfg (Config): Runner config.
+        checkpoint (str | Path): File or address.
+        classes (Sequence[str], optional): Names of the classes. By default those that training has written
+            into the checkpoint, or ``class 0``, ``class 1``, ... if there are none.
+
+    Returns:
+        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode on the CPU, and the class names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the checkpoint cannot be read, does not fit the model, or the number of class names is
+            not that of the model's classes.
+    """
+    settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
+        model = MODELS.build(settings)
+    try:
+        content = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    except CheckpointError as error:
+        raise ValueError(f'cannot load the checkpoint: {error}') from error
+    except RuntimeError as error:
+        differences = describe_differences(str(error))
+        if differences is None:
+            raise
+        raise ValueError(
+            f'{checkpoint} does not fit the model of the config: {differences}. Weights in the layout of the '
+            "authors' code need tools/model_converters/official_to_wsol_mm.py; another number of classes "
+            'needs the option model.head.num_classes=N'
+        ) from error
+    count = model.head.num_classes
+    if classes is None:
+        saved = content.get('meta', {}).get('dataset_meta', {})
+        classes = saved.get('classes') or [f'class {index}' for index in range(count)]
+    if len(classes) != count:
+        raise ValueError(
+            f'classes: {len(classes)} names for a model of {count} classes; accepted is one each'
+        )
+    return model.eval(), tuple(str(name) for name in classes)
+
+
+def default_device() -> torch.device:
+    """Return the first GPU, or the CPU where there is none."""
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def _index_folder() -> Path:
+    """Return the folder of ``model-index.yml``: ``.mim`` in an installed package, else the source tree."""
+    package = Path(wsol_mm.__file__).parent
+    for folder in (package / '.mim', package.parent):
+        if (folder / 'model-index.yml').is_file():
+            return folder
+    raise FileNotFoundError(f'no model-index.yml in {package / ".mim"} or {package.parent}')
+
+
+def _indexed_models() -> dict[str, dict]:
+    folder = _index_folder()
+    metafiles = mmengine.load(folder / 'model-index.yml')['Import']
+    entries = [entry for metafile in metafiles for entry in mmengine.load(folder / metafile)['Models']]
+    return {entry['Name']: entry for entry in entries}

@@ -1,0 +1,156 @@
+"""Keeps what a long prediction has done, so that it goes on after any kind of end."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .image_listing import ListedImage
+
+
+class JournalError(ValueError):
+    """A journal that does not belong to the command that is to go on."""
+
+
+class PredictionJournal:
+    """A folder with the list of images, the settings, and a line for every batch that is done.
+
+    The list is taken once, so that all images keep their places whatever happens to the folder in the
+    meantime. A batch is a line and counts from the moment at which its line is complete: after a kill, the
+    batch in hand is predicted again, of the same images.
+
+    Args:
+        folder (Path): Where to keep it.
+        settings (dict): Everything that the results depend on, as JSON; the journal is of no use to others.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.settings = json.loads(json.dumps(settings))
+        #: The images, a line ``[path, name]`` for each.
+        self.images_file = folder / 'images.jsonl'
+        self._batches_file = folder / 'batches.jsonl'
+        self._settings_file = folder / 'settings.json'
+        #: How many images there are.
+        self.num_images = 0
+        #: How many of them are done.
+        self.num_done = 0
+
+    def exists(self) -> bool:
+        """Tell whether there is a complete list of images to go on with."""
+        return self._settings_file.is_file()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there are images, and all are done."""
+        return 0 < self.num_images == self.num_done
+
+    def create(self, images: Iterable[ListedImage]) -> None:
+        """Write the list of images and the settings; what an earlier attempt at this has left is replaced.
+
+        Args:
+            images (Iterable[ListedImage]): The images.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._batches_file.write_bytes(b'')
+        with open(self.images_file, 'w', encoding='utf-8') as file:
+            for image in images:
+                file.write(json.dumps(image) + '\n')
+                self.num_images += 1
+        # Last, and in one piece: its presence says that all is there.
+        partial = self._settings_file.with_suffix('.partial')
+        partial.write_text(json.dumps({'settings': self.settings, 'num_images': self.num_images}, indent=1))
+        os.replace(partial, self._settings_file)
+
+    def resume(self) -> None:
+        """Read how far the prediction has come, and drop a line that was not finished.
+
+        Raises:
+            JournalError: If the journal was made with other settings.
+        """
+        saved = json.loads(self._settings_file.read_text())
+        before, now = saved['settings'], self.settings
+        differing = [
+            f'{name} (was {_shortened(before.get(name))}, now {_shortened(now.get(name))})'
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+        ]
+        if differing:
+            raise JournalError(
+                f'{self.folder} was begun with other settings: {", ".join(differing)}. Go on with those, or '
+                'remove the folder to begin anew'
+            )
+        self.num_images, self.num_done = saved['num_images'], 0
+        complete = 0
+        with open(self._batches_file, 'rb') as file:
+            for line in file:
+                results = _parsed(line)
+                if results is None:
+                    break
+                complete += len(line)
+                self.num_done += len(results)
+        os.truncate(self._batches_file, complete)
+
+    def append(self, results: Sequence[dict]) -> None:
+        """Add a batch.
+
+        Args:
+            results (Sequence[dict]): What to keep of every image, in order, as JSON.
+        """
+        with open(self._batches_file, 'ab') as file:
+            file.write(json.dumps(results, separators=(',', ':')).encode() + b'\n')
+        self.num_done += len(results)
+
+    def images(self, start: int = 0) -> Iterator[ListedImage]:
+        """Read the list of images from a place on."""
+        return read_images(self.images_file, start)
+
+    def results(self) -> Iterator[tuple[ListedImage, dict]]:
+        """Read all images with what was kept of them.
+
+        Raises:
+            JournalError: If some are not done.
+        """
+        if not self.is_complete:
+            raise JournalError(f'{self.folder}: {self.num_done} of {self.num_images} images are done')
+        with open(self._batches_file, 'rb') as file:
+            done = (result for line in file for result in json.loads(line))
+            yield from zip(self.images(), done, strict=True)
+
+    def remove(self) -> None:
+        """Remove the journal from the disk."""
+        # Without settings it is no journal any more, should this be interrupted.
+        self._settings_file.unlink()
+        shutil.rmtree(self.folder)
+
+
+def read_images(file: Path, start: int = 0) -> Iterator[ListedImage]:
+    """Read a journal's list of images.
+
+    Args:
+        file (Path): The list.
+        start (int): How many to leave out.
+
+    Yields:
+        ListedImage: The images.
+    """
+    with open(file, encoding='utf-8') as lines:
+        for line in islice(lines, start, None):
+            yield ListedImage(*json.loads(line))
+
+
+def _parsed(line: bytes) -> list | None:
+    if not line.endswith(b'\n'):
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:  # after a power failure, a file may end in anything
+        return None
+
+
+def _shortened(value: object, limit: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= limit else f'{text[:limit]}...'
