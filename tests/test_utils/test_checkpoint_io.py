@@ -273,3 +273,20 @@ def test_remote_file_is_downloaded_once_and_read_safely(served_folder, tmp_path,
     with pytest.raises(CheckpointError, match='system'):
         CheckpointLoader.load_checkpoint(f'{address}/evil.pth')
     assert not (tmp_path / 'ran').exists()
+
+
+def read_in_process(rank: int, address: str, folder: Path) -> None:
+    os.environ['LOCAL_RANK'] = str(rank)
+    store = f'file://{folder}/store'
+    torch.distributed.init_process_group('gloo', init_method=store, rank=rank, world_size=2)
+    torch.hub.set_dir(str(folder / 'hub'))
+    weight = read_remote_checkpoint(f'{address}/shared.safetensors')['weight']
+    (folder / f'{rank}.txt').write_text(str(weight.tolist()))
+    torch.distributed.destroy_process_group()
+
+
+def test_one_of_two_processes_downloads(served_folder, tmp_path):
+    folder, address = served_folder
+    save_file({'weight': torch.ones(2)}, folder / 'shared.safetensors')
+    torch.multiprocessing.spawn(read_in_process, args=(address, tmp_path), nprocs=2)
+    assert [(tmp_path / f'{rank}.txt').read_text() for rank in range(2)] == ['[1.0, 1.0]'] * 2

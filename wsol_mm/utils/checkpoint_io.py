@@ -17,9 +17,11 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_dist_info, get_local_rank
+from mmengine.dist import get_dist_info
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
+
+from .per_node import one_per_node_first
 
 MapLocation = str | torch.device | dict | Callable | None
 
@@ -149,10 +151,10 @@ def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: 
     """
     folder = folder or os.path.join(torch.hub.get_dir(), 'checkpoints')
     target = Path(folder) / os.path.basename(urlparse(url).path)
-    if not target.is_file() and get_local_rank() == 0:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(target), progress=get_dist_info()[0] == 0)
-    barrier()
+    with one_per_node_first():
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(target), progress=get_dist_info()[0] == 0)
     return read_checkpoint(target, map_location)
 
 
