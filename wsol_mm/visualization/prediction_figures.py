@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wsol_mm.evaluation.functional import TestGeometry, box_iou
+from wsol_mm.evaluation.functional import TestGeometry, box_iou, frame_boxes_to_image
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
@@ -114,8 +114,14 @@ class PredictionPictures:
 
     def heat_tile(self, heat: Tensor, size: int | tuple[int, int]) -> Image.Image:
         """Lay a map (h, w) of the patch grid over the image, in a frame of a side or (width, height)."""
-        spread = heat_on_image(heat.float().numpy(), self.geometry, self.protocol)
-        return fit_tile(overlay_heat(self.image, spread), size).picture
+        picture = overlay_heat(self.image, heat_on_image(heat.float().numpy(), self.geometry, self.protocol))
+        # What the network did not see has no heat: it is shown faded instead of cold.
+        seen = np.zeros(picture.shape[:2], bool)
+        frame = np.array([[0, 0, *self.geometry.frame]])
+        x0, y0, x1, y1 = np.round(frame_boxes_to_image(frame, self.geometry)[0]).astype(int)
+        seen[y0:y1, x0:x1] = True
+        picture = np.where(seen[..., None], picture, self.image // 3 + 160)
+        return fit_tile(picture, size).picture
 
     def box_tile(self, size: int | tuple[int, int]) -> Image.Image:
         """Draw ground-truth and predicted boxes on the image."""
