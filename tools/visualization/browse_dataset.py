@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP
 from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
@@ -125,7 +126,10 @@ def main() -> None:
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
         raise SystemExit(f'{Path(__file__).name}: error: the config has no {args.split}_dataloader')
-    dataset = DATASETS.build(loader.dataset)
+    settings = dict(loader.dataset)
+    if issubclass(DATASETS.get(settings['type']), FineGrainedDataset):
+        settings.setdefault('with_boxes', True)  # which training leaves unread
+    dataset = DATASETS.build(settings)
     geometry = PipelineGeometry()
     geometry.follow(dataset.pipeline)
     indices = spread_indices(len(dataset), args.num)

@@ -9,6 +9,7 @@ from .tiles import BACKGROUND, FAINT, INK, Colour, draw_legend, load_font, short
 
 GAP = 6
 TEXT_HEIGHT = 20
+_LEAST_WIDTH = 560
 _SHEET_WIDTH = 1600  # about; as many blocks stand side by side as fit, one at least
 
 
@@ -63,7 +64,7 @@ def figure_of_rows(
     """
     bold, font = load_font(14, bold=True), load_font()
     used = max(min(len(row.tiles), columns) for row in rows)
-    width = max(used * (max(tile.width for row in rows for tile in row.tiles) + GAP) + 3 * GAP, 320)
+    width = max(used * (max(tile.width for row in rows for tile in row.tiles) + GAP) + 3 * GAP, _LEAST_WIDTH)
     top = GAP + TEXT_HEIGHT * (2 if legend else 1) + GAP
     heights = [_row_height(row, columns) for row in rows]
     figure = Image.new('RGB', (width, top + sum(heights) + GAP), BACKGROUND)

@@ -1,0 +1,181 @@
+"""Plot saved results of one or several runs in one figure.
+
+threshold: box accuracy against the threshold. size: box accuracy against the size of the object. errors: why
+top-1 localizations fail. A run is a file that `tools/test.py CONFIG CHECKPOINT --out FILE` wrote: predictions
+(.pkl), or, for errors alone, metrics (.json).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from wsol_mm.evaluation.functional import OUTCOMES
+from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
+from wsol_mm.utils.runner_options import RunnerArgumentParser
+from wsol_mm.visualization.result_plots import (
+    plot_error_breakdown,
+    plot_size_accuracy,
+    plot_threshold_curves,
+)
+from wsol_mm.visualization.run_statistics import RunHits, outcome_shares, run_hits
+
+import mmengine
+from eval_predictions import read_predictions
+from matplotlib.figure import Figure
+
+_SUFFIXES = ('.png', '.pdf', '.svg')
+#: The protocol of each plot unless one is given.
+_DEFAULT_PROTOCOLS = {'threshold': 'maxboxacc', 'size': 'maxboxacc', 'errors': 'ts_cam'}
+
+
+def labelled_file(text: str) -> tuple[str, Path]:
+    """Split ``LABEL=FILE``; the label of a plain file is its name.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        tuple[str, Path]: Label and file.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file, or it is of another type.
+    """
+    label, equals, name = text.partition('=')
+    path = Path(name if equals else text)
+    if path.suffix not in ('.pkl', '.json'):
+        raise argparse.ArgumentTypeError(f"a run is a .pkl or .json file, found '{path}'")
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"no file at '{path}'")
+    return (label if equals else path.stem), path
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (Sequence[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('plot', choices=tuple(_DEFAULT_PROTOCOLS), help='what to plot')
+    parser.add_argument('runs', nargs='+', type=labelled_file, metavar='[LABEL=]FILE', help='runs to compare')
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='FILE', help=f'figure to write ({", ".join(_SUFFIXES)})'
+    )
+    parser.add_argument(
+        '--protocol',
+        choices=tuple(PRESETS),
+        metavar='NAME',
+        help='how maps become boxes (default: maxboxacc; of errors, ts_cam)',
+    )
+    parser.add_argument(
+        '--dataset',
+        choices=('cub', 'ilsvrc'),
+        default='cub',
+        help='whose published fixed threshold the protocol takes (default: cub)',
+    )
+    parser.add_argument(
+        '--threshold', type=float, metavar='T', help='threshold in [0, 1) instead of that of the protocol'
+    )
+    parser.add_argument(
+        '--iou', nargs='+', type=float, default=[0.5], metavar='LEVEL', help='IoU levels (default: 0.5)'
+    )
+    args = parser.parse_args(arguments)
+    if args.out.suffix.lower() not in _SUFFIXES:
+        parser.error(f"argument --out: must end in {', '.join(_SUFFIXES)}, found '{args.out}'")
+    if args.threshold is not None and not 0 <= args.threshold < 1:
+        parser.error(f'argument --threshold: must lie in [0, 1), found {args.threshold}')
+    most = {'threshold': 4, 'size': 1, 'errors': 1}[args.plot]
+    if len(args.iou) > most or not all(0 < level <= 1 for level in args.iou):
+        parser.error(f'argument --iou: accepted are 1 to {most} levels in (0, 1], found {args.iou}')
+    labels = [label for label, _ in args.runs]
+    if len(set(labels)) != len(labels):
+        parser.error(f'runs need different labels (LABEL=FILE), found {labels}')
+    if args.plot != 'errors' and any(path.suffix == '.json' for _, path in args.runs):
+        parser.error(f'{args.plot} needs predictions (.pkl): metrics (.json) hold no boxes')
+    return args
+
+
+def hits_of_run(path: Path, protocol: LocalizationProtocol, args: argparse.Namespace) -> RunHits:
+    """Evaluate the predictions of a run.
+
+    Args:
+        path (Path): File of predictions.
+        protocol (LocalizationProtocol): How maps become boxes.
+        args (argparse.Namespace): The options.
+
+    Returns:
+        RunHits: The hits, with the threshold of the options if there is one.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    hits = run_hits(read_predictions(path), protocol, args.iou)
+    return hits if args.threshold is None else hits._replace(fixed_threshold=args.threshold)
+
+
+def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float | None) -> dict[str, float]:
+    """Read the error breakdown of a run from its metrics, or count it in its predictions.
+
+    Args:
+        path (Path): Metrics (.json) or predictions (.pkl).
+        protocol (LocalizationProtocol): Whose breakdown.
+        threshold (float, optional): Another threshold than the protocol's; of predictions alone.
+
+    Returns:
+        dict[str, float]: Share of each outcome in percent.
+
+    Raises:
+        ValueError: If the metrics have no such breakdown.
+    """
+    if path.suffix == '.pkl':
+        return outcome_shares(read_predictions(path), protocol, threshold)
+    if threshold is not None:
+        raise ValueError(f'--threshold needs predictions (.pkl), found the metrics {path}')
+    metrics = mmengine.load(path)
+    keys = {outcome: f'{protocol.name}/error/{outcome}' for outcome in OUTCOMES}
+    if not all(key in metrics for key in keys.values()):
+        raise ValueError(f'{path} has no {protocol.name}/error/..., only {sorted(metrics)}')
+    return {outcome: metrics[key] for outcome, key in keys.items()}
+
+
+def make_plot(args: argparse.Namespace) -> Figure:
+    """Make the figure that the options ask for.
+
+    Args:
+        args (argparse.Namespace): The options.
+
+    Returns:
+        Figure: The figure.
+
+    Raises:
+        ValueError: If a file does not hold what the plot needs.
+    """
+    protocol = get_protocol(args.protocol or _DEFAULT_PROTOCOLS[args.plot], args.dataset)
+    if args.plot == 'errors':
+        return plot_error_breakdown(
+            {label: outcomes_of_run(path, protocol, args.threshold) for label, path in args.runs}
+        )
+    runs = {label: hits_of_run(path, protocol, args) for label, path in args.runs}
+    if args.plot == 'size':
+        return plot_size_accuracy(runs, args.iou[0])
+    return plot_threshold_curves(runs, args.iou)
+
+
+def main() -> None:
+    """Plot, write, and print the path."""
+    args = parse_arguments()
+    try:
+        figure = make_plot(args)
+    except (ValueError, KeyError) as error:
+        message = error.args[0] if isinstance(error, KeyError) else error
+        raise SystemExit(f'{Path(__file__).name}: error: {message}') from error
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out)
+    print(args.out.resolve())
+
+
+if __name__ == '__main__':
+    main()
