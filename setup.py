@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 # What OpenMIM and mmengine.hub look for in <package>/.mim.
-MIM_FILES = ('configs', 'tools', 'model-index.yml')
+MIM_FILES = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
 
 
 def read_requirements(name: str) -> list[str]:

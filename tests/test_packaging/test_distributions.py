@@ -27,6 +27,7 @@ SOURCES = (
     'MANIFEST.in',
     'README.md',
     'configs',
+    'dataset-index.yml',
     'model-index.yml',
     'pyproject.toml',
     'requirements',
@@ -85,7 +86,7 @@ def test_wheel_holds_code_configs_tools_and_index(source_tree, tmp_path):
         metadata = archive.read(next(name for name in names if name.endswith('/METADATA'))).decode()
     for name in ('configs', 'tools'):
         assert {f'wsol_mm/.mim/{path}' for path in files_below(source_tree / name)} <= names
-    assert 'wsol_mm/.mim/model-index.yml' in names
+    assert {'wsol_mm/.mim/model-index.yml', 'wsol_mm/.mim/dataset-index.yml'} <= names
     assert files_below(source_tree / 'wsol_mm') <= names
     assert not [name for name in names if name.startswith(('tests/', 'tools/', 'configs/'))]
     assert 'Requires-Python: >=3.10' in metadata
@@ -115,17 +116,11 @@ def test_editable_installation_links_to_the_source_tree(source_tree, tmp_path):
     shutil.copytree(source_tree, tree)
     build('editable', tree, tmp_path)
     build('editable', tree, tmp_path)  # a second time, over the links of the first
-    for name in ('configs', 'tools', 'model-index.yml'):
+    for name in ('configs', 'tools', 'model-index.yml', 'dataset-index.yml'):
         link = tree / 'wsol_mm' / '.mim' / name
         assert link.is_symlink()
         assert link.resolve() == (tree / name).resolve()
         assert not link.readlink().is_absolute()
-
-
-def test_model_index_lists_every_metafile(repo_dir):
-    index = yaml.safe_load((repo_dir / 'model-index.yml').read_text())
-    metafiles = {path.relative_to(repo_dir).as_posix() for path in repo_dir.glob('configs/*/metafile.yml')}
-    assert set(index['Import'] or []) == metafiles
 
 
 def imported_packages(path: Path) -> set[str]:
