@@ -1,7 +1,6 @@
 """Collects what is wrong with a data set, so that it stops at start-up or is skipped and counted."""
 
 import logging
-from collections import defaultdict
 
 from mmengine.logging import print_log
 
@@ -20,6 +19,9 @@ class DatasetProblems:
     out. At the end of a stage, :meth:`stop_if_strict` raises one error that counts all problems and names the
     first few, unless the user asked to skip them; then :meth:`log_summary` writes one line.
 
+    Attributes:
+        messages (dict[str, list[str]]): Everything that was added, by kind.
+
     Args:
         source (str): The data set and its place, for messages (``'CUB (data/CUB_200_2011)'``).
         on_error (str): ``'raise'`` or ``'skip'``.
@@ -33,8 +35,7 @@ class DatasetProblems:
             raise ValueError(f"on_error is {on_error!r}; accepted are 'raise' and 'skip'")
         self.source = source
         self.on_error = on_error
-        self.counts: dict[str, int] = {}
-        self._named: dict[str, list[str]] = defaultdict(list)
+        self.messages: dict[str, list[str]] = {}
 
     def add(self, kind: str, message: str) -> None:
         """Count one problem.
@@ -43,19 +44,22 @@ class DatasetProblems:
             kind (str): What is wrong, as a noun phrase ('missing image'); problems are counted by it.
             message (str): File, line, value found and what is accepted.
         """
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        if len(self._named[kind]) < NAMED_PER_KIND:
-            self._named[kind].append(message)
+        self.messages.setdefault(kind, []).append(message)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of problems by kind."""
+        return {kind: len(messages) for kind, messages in self.messages.items()}
 
     def __len__(self) -> int:
         return sum(self.counts.values())
 
     def _lines(self) -> list[str]:
         lines = []
-        for kind, count in self.counts.items():
-            more = count - len(self._named[kind])
-            named = list(self._named[kind]) + ([f'... and {more} more'] if more else [])
-            lines.append(f'{kind} ({count}): ' + '; '.join(named))
+        for kind, messages in self.messages.items():
+            more = len(messages) - NAMED_PER_KIND
+            named = messages[:NAMED_PER_KIND] + ([f'... and {more} more'] if more > 0 else [])
+            lines.append(f'{kind} ({len(messages)}): ' + '; '.join(named))
         return lines
 
     def stop_if_strict(self) -> None:
@@ -64,7 +68,7 @@ class DatasetProblems:
         Raises:
             DatasetError: If anything was added and ``on_error`` is 'raise'.
         """
-        if self.counts and self.on_error == 'raise':
+        if self.messages and self.on_error == 'raise':
             listing = '\n  '.join(self._lines())
             raise DatasetError(
                 f'{self.source}: {len(self)} problem(s) found.\n  {listing}\n'
@@ -73,7 +77,7 @@ class DatasetProblems:
 
     def log_summary(self) -> None:
         """Write one line that counts what was skipped and names the first few; nothing if all was well."""
-        if self.counts:
+        if self.messages:
             print_log(
                 f'{self.source}: skipped ' + ' | '.join(self._lines()),
                 logger='current',

@@ -127,6 +127,8 @@ class LocalizationDataset(BaseDataset):
         self._files_are_listed = False
         #: Number of entries left out at start-up, by kind of problem.
         self.skipped: dict[str, int] = {}
+        #: All that was found wrong at start-up, one text for each, by kind of problem.
+        self.problems: dict[str, list[str]] = {}
         # '' stays '': the base class takes it for 'no root'
         data_root = str(Path(data_root).expanduser()) if data_root else ''
         kwargs.setdefault('ann_file', '')
@@ -211,7 +213,7 @@ class LocalizationDataset(BaseDataset):
             entries = checks.draw_shots(entries, class_names, self.shots_per_class, self.shots_seed, problems)
         problems.stop_if_strict()
         problems.log_summary()
-        self.skipped = dict(problems.counts)
+        self.skipped, self.problems = problems.counts, problems.messages
         if not entries:
             raise DatasetError(f'{self.source} holds no image that can be used; skipped: {self.skipped}')
         given = self._metainfo.get('classes')

@@ -1,0 +1,228 @@
+"""Curves of losses and metrics over the training of one or several runs, and their mean time per iteration.
+
+Reads what MMEngine's LocalVisBackend writes in every training: `<work dir>/<time>/vis_data/scalars.json`.
+Where a run was stopped and resumed, what the later part repeats replaces the earlier.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wsol_mm.utils.runner_options import RunnerArgumentParser
+
+import numpy as np
+from matplotlib.figure import Figure
+
+SUFFIXES = ('.png', '.pdf')
+#: Iterations left out of the mean time by default: the first ones fill caches.
+WARMUP = 10
+
+
+class Run(NamedTuple):
+    """What a run has logged.
+
+    Attributes:
+        name (str): For the legend.
+        train (list[dict]): Records of training iterations, in order: ``epoch``, ``iter``, ``loss``, ...
+        val (list[dict]): Records of validations: ``step`` and the metrics.
+    """
+
+    name: str
+    train: list[dict]
+    val: list[dict]
+
+
+def find_logs(path: Path) -> list[Path]:
+    """Find the files of scalars of a run.
+
+    Args:
+        path (Path): The file itself, or the work directory with one or more starts of the run.
+
+    Returns:
+        list[Path]: Files by the time of their start, which is the name of their folder.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = [*path.glob('vis_data/scalars.json'), *path.glob('*/vis_data/scalars.json')]
+    if not found:
+        raise ValueError(
+            f'no vis_data/scalars.json in {path}; accepted are work directories of a training and such files'
+        )
+    return sorted(found)
+
+
+def read_run(path: Path, name: str | None = None) -> Run:
+    """Read a run.
+
+    Args:
+        path (Path): See :func:`find_logs`.
+        name (str, optional): Its name; that of the work directory if None.
+
+    Returns:
+        Run: The records.
+
+    Raises:
+        ValueError: If there is no log, or a line of one is no JSON object.
+    """
+    train: dict[int, dict] = {}
+    val: dict[int, dict] = {}
+    for file in find_logs(path):
+        for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                step = record['step']
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f'{file}, line {number}: accepted are JSON objects with a step ({error!r})'
+                ) from error
+            (train if 'iter' in record else val)[step] = record
+    if name is None:
+        name = (path.parents[2] if path.is_file() else path).name
+    return Run(name, [train[step] for step in sorted(train)], [val[step] for step in sorted(val)])
+
+
+def curve(run: Run, key: str) -> tuple[str, list[int], list[float]]:
+    """Return one key of a run over its training.
+
+    Args:
+        run (Run): The run.
+        key (str): As in the records.
+
+    Returns:
+        tuple[str, list[int], list[float]]: What the steps are, ``'iteration'`` or ``'epoch'`` (of a
+        validation after epochs), the steps, and the values.
+
+    Raises:
+        ValueError: If the run has no such key.
+    """
+    for records in (run.train, run.val):
+        found = [record for record in records if key in record]
+        if found:
+            last_epoch = max((record.get('epoch', 0) for record in run.train), default=0)
+            by_epoch = records is run.val and found[-1]['step'] <= last_epoch
+            steps = [record['step'] for record in found]
+            return 'epoch' if by_epoch else 'iteration', steps, [record[key] for record in found]
+    raise ValueError(f'run {run.name!r} has no {key!r}; accepted are {", ".join(available_keys(run))}')
+
+
+def available_keys(run: Run) -> list[str]:
+    """Return the names of the curves of a run: of training, then of validation."""
+    keys = {}
+    for record in run.train + run.val:
+        keys.update(dict.fromkeys(record))
+    return [key for key in keys if key not in ('epoch', 'iter', 'step')]
+
+
+def plot_curves(runs: Sequence[Run], keys: Sequence[str], path: Path) -> None:
+    """Draw one panel per key, with a line per run.
+
+    Args:
+        runs (Sequence[Run]): The runs.
+        keys (Sequence[str]): Keys that every run has.
+        path (Path): PNG or PDF file; its folder is made.
+
+    Raises:
+        ValueError: If a run has no such key.
+    """
+    figure = Figure(figsize=(5 * len(keys), 3.6), layout='constrained')
+    axes = figure.subplots(1, len(keys), squeeze=False)
+    for axis, key in zip(axes[0], keys, strict=True):
+        for run in runs:
+            unit, steps, values = curve(run, key)
+            axis.plot(steps, values, marker='o' if len(values) < 40 else None, markersize=3, label=run.name)
+        axis.set_xlabel(unit)
+        axis.set_title(key)
+        axis.grid(alpha=0.3)
+    axes[0, 0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def mean_times(run: Run, warmup: int) -> dict[str, float]:
+    """Return the mean time of an iteration.
+
+    Args:
+        run (Run): The run.
+        warmup (int): Iterations at the start that do not count.
+
+    Returns:
+        dict[str, float]: ``time`` and ``data_time`` in seconds, and ``std``, the standard deviation of the
+        logged times, each of which is already a mean of some iterations. Empty if nothing was logged.
+    """
+    records = [record for record in run.train if record['iter'] > warmup and 'time' in record]
+    if not records:
+        return {}
+    times = [record['time'] for record in records]
+    data = [record.get('data_time', 0.0) for record in records]
+    return {'time': float(np.mean(times)), 'std': float(np.std(times)), 'data_time': float(np.mean(data))}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments (Sequence[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    parser.add_argument(
+        'runs', nargs='+', type=Path, metavar='RUN', help='work directories, or files scalars.json'
+    )
+    parser.add_argument(
+        '--keys',
+        nargs='+',
+        metavar='KEY',
+        help='curves to draw, as loss or maxboxacc/MaxBoxAcc (default: list)',
+    )
+    parser.add_argument(
+        '--legend', nargs='+', metavar='NAME', help='names of the runs (default: the folders)'
+    )
+    parser.add_argument('--out', type=Path, metavar='FILE', help='picture of the curves, .png or .pdf')
+    parser.add_argument(
+        '--warmup', type=int, default=WARMUP, help=f'iterations left out of the mean time (default: {WARMUP})'
+    )
+    args = parser.parse_args(arguments)
+    if args.legend is not None and len(args.legend) != len(args.runs):
+        parser.error(f'argument --legend: {len(args.legend)} names for {len(args.runs)} runs')
+    if (args.keys is None) != (args.out is None):
+        parser.error('--keys and --out go together')
+    if args.out is not None and args.out.suffix not in SUFFIXES:
+        parser.error(f"argument --out: must end in {' or '.join(SUFFIXES)}, found '{args.out}'")
+    return args
+
+
+def main() -> None:
+    """Print times and keys, and draw what is asked for."""
+    args = parse_arguments()
+    try:
+        runs = [
+            read_run(path, name)
+            for path, name in zip(args.runs, args.legend or [None] * len(args.runs), strict=True)
+        ]
+        for run in runs:
+            times = mean_times(run, args.warmup)
+            speed = 'no times'
+            if times:
+                speed = (
+                    f'{times["time"]:.3f} s per iteration (deviation {times["std"]:.3f}), '
+                    f'of it {times["data_time"]:.3f} s waiting for data'
+                )
+            print(f'{run.name}: {len(run.train)} training records, {len(run.val)} validations, {speed}')
+        if args.keys is None:
+            for run in runs:
+                print(f'{run.name}: {", ".join(available_keys(run))}')
+        else:
+            plot_curves(runs, args.keys, args.out)
+    except ValueError as error:
+        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,162 @@
+"""What tools/deployment/export_onnx.py and export_torch.py share: options, model, facts and check."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsol_mm.apis.model_loading import load_localizer
+from wsol_mm.registry import MODELS
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    checkpoint_path,
+    read_config,
+)
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from .checking import BATCH_SIZES, TOLERANCE, RunFunction, worst_deviations
+from .deployed_localizer import MAP_CHOICES, DeployedLocalizer
+
+
+class ExportJob(NamedTuple):
+    """What is exported.
+
+    Attributes:
+        model (DeployedLocalizer): The model.
+        shape (tuple[int, int]): Height and width of its images.
+        facts (dict[str, Any]): What travels with the file, see :func:`deployment_facts`.
+    """
+
+    model: DeployedLocalizer
+    shape: tuple[int, int]
+    facts: dict[str, Any]
+
+
+def parse_export_arguments(
+    description: str, suffix: str, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """Parse the command line of an export.
+
+    Args:
+        description (str): Text of the help.
+        suffix (str): What the file must end in.
+        arguments (Sequence[str], optional): Arguments; those of the process if None.
+
+    Returns:
+        argparse.Namespace: The options.
+    """
+    parser = RunnerArgumentParser(description=description)
+    add_config_options(parser)
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        type=checkpoint_path,
+        help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial',
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar=f'FILE{suffix}', help='file to write')
+    parser.add_argument(
+        '--shape',
+        nargs='+',
+        type=int,
+        metavar='SIDE',
+        help="side of the images, or height and width (default: the backbone's img_size, or 224)",
+    )
+    parser.add_argument(
+        '--maps',
+        choices=MAP_CHOICES,
+        default='topk',
+        help='maps of the best classes, or of classes given as a second input (default: topk)',
+    )
+    parser.add_argument('--topk', type=int, default=5, metavar='K', help='maps of the K best classes')
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help=f'compare the file with PyTorch at batch sizes {" and ".join(map(str, BATCH_SIZES))}; it must '
+        f'agree to {TOLERANCE:g}',
+    )
+    args = parser.parse_args(arguments)
+    if args.out.suffix != suffix:
+        parser.error(f"argument --out: must end in {suffix}, found '{args.out}'")
+    if args.shape is not None and (len(args.shape) > 2 or min(args.shape) < 1):
+        parser.error(f'argument --shape: must be one or two positive numbers, found {args.shape}')
+    return args
+
+
+def prepare_export(args: argparse.Namespace) -> ExportJob:
+    """Build what the options ask for.
+
+    Args:
+        args (argparse.Namespace): Of :func:`parse_export_arguments`.
+
+    Returns:
+        ExportJob: Model, size of the images and facts.
+
+    Raises:
+        ValueError: If the checkpoint does not fit the model, or the model cannot give what is asked for.
+    """
+    cfg = read_config(args)
+    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    if args.checkpoint is None:
+        settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
+        model, classes = MODELS.build(settings).eval(), None
+    else:
+        model, classes = load_localizer(cfg, args.checkpoint)
+    shape = args.shape or cfg.model.backbone.get('img_size', 224)
+    sides = [shape] if isinstance(shape, int) else list(shape)
+    # Where there are fewer classes than maps by default, all have one.
+    deployed = DeployedLocalizer(model, args.maps, min(args.topk, model.head.num_classes))
+    height, width = sides * 2 if len(sides) == 1 else sides
+    return ExportJob(deployed, (height, width), deployment_facts(cfg, deployed, (height, width), classes))
+
+
+def deployment_facts(
+    cfg: Config, model: DeployedLocalizer, shape: tuple[int, int], classes: Sequence[str] | None
+) -> dict[str, Any]:
+    """Collect what one must know to use an exported model.
+
+    Args:
+        cfg (Config): Config of the model.
+        model (DeployedLocalizer): The model.
+        shape (tuple[int, int]): Height and width of its images.
+        classes (Sequence[str], optional): Names of the classes.
+
+    Returns:
+        dict[str, Any]: ``head``, ``input`` (in words), ``shape``, ``maps``, ``class_agnostic``, ``classes``
+        (or None), ``test_pipeline`` (how an image gets to this size; None if the config has no test data) and
+        ``protocols`` (how the config turns maps into boxes; None if it does not say).
+    """
+    cfg = cfg.to_dict()
+    loader, evaluators = cfg.get('test_dataloader') or {}, cfg.get('test_evaluator') or []
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    protocols = [protocol for metric in evaluators for protocol in metric.get('protocols', ())]
+    return dict(
+        head=type(model.head).__name__,
+        input='images: RGB, 0 to 255, float32, (batch, 3, height, width)',
+        shape=list(shape),
+        maps=model.maps,
+        class_agnostic=model.head.class_agnostic,
+        classes=None if classes is None else list(classes),
+        test_pipeline=loader.get('dataset', {}).get('pipeline'),
+        protocols=protocols or None,
+    )
+
+
+def check_and_report(job: ExportJob, run: RunFunction) -> bool:
+    """Compare an exported model with PyTorch, and print the deviations.
+
+    Args:
+        job (ExportJob): What was exported.
+        run (RunFunction): Runs the exported model.
+
+    Returns:
+        bool: Whether all are within the tolerance.
+    """
+    worst = worst_deviations(job.model, run, job.shape)
+    text = ', '.join(f'{name} {value:.1e}' for name, value in worst.items())
+    good = max(worst.values()) <= TOLERANCE
+    verdict = 'agrees with PyTorch' if good else 'DIFFERS from PyTorch'
+    print(f'{verdict} at batch sizes {" and ".join(map(str, BATCH_SIZES))}: largest deviations {text}')
+    return good
