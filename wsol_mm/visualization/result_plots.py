@@ -55,7 +55,7 @@ def plot_threshold_curves(runs: Mapping[str, RunHits], levels: Sequence[float]) 
                 markersize=8,
                 zorder=3,
             )
-    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel='threshold')
+    axes.set(xlim=(0, 1), ylim=(0, 102), xlabel='threshold')
     axes.set_ylabel(f'boxes with IoU ≥ {levels[0]:g} (%)' if len(levels) == 1 else 'right boxes (%)')
     _legend_below(figure, axes)
     return figure
@@ -100,7 +100,7 @@ def plot_size_accuracy(runs: Mapping[str, RunHits], level: float) -> Figure:
         )
     _clean(axes)
     _clean(counts_axes)
-    axes.set(ylim=(0, 100), ylabel=f'boxes with IoU ≥ {level:g} (%)')
+    axes.set(ylim=(0, 102), ylabel=f'boxes with IoU ≥ {level:g} (%)')
     # The runs are of one test set: the sizes of the last are those of all.
     bars = counts_axes.bar(positions, counts, color='#BBBBBB', width=0.7)
     counts_axes.bar_label(bars, fontsize=8, padding=1)
