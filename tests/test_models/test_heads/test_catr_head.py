@@ -83,8 +83,8 @@ def test_losses(feats):
     squares = [1, 4, 0.25, 9]
     for (name, value), square in zip(expected.items(), squares, strict=True):
         weighted = 0.5 / square * value + torch.tensor(1.0 + square, dtype=torch.float64).log()
-        torch.testing.assert_close(losses['loss' if name == 'cls' else f'loss_{name}'], weighted)
-    assert {name for name in losses if 'loss' in name} == {'loss', 'loss_csm', 'loss_area', 'loss_map'}
+        torch.testing.assert_close(losses[f'loss_{name}'], weighted)
+    assert {name for name in losses if 'loss' in name} == {'loss_cls', 'loss_csm', 'loss_area', 'loss_map'}
     assert 'accuracy_top-1' in losses
 
 

@@ -58,7 +58,7 @@ def check_optimizer(case: Case) -> list[Comparison]:
     for images, labels in zip(case.arrays['in/images'], case.arrays['in/labels'], strict=True):
         batch = torch.from_numpy(images.astype(np.float32))
         losses = model(batch, samples_of(torch.from_numpy(labels)), mode='loss')
-        parts = [losses['loss'], losses['loss_area'], losses['loss_norm']]
+        parts = [losses['loss_cls'], losses['loss_area'], losses['loss_norm']]
         steps.append([value.item() for value in (sum(parts), *parts, losses['mean_area'])])
         wrapper.update_params(sum(parts))
     weights = model.state_dict()
@@ -157,7 +157,7 @@ def classification(head: nn.Module, case: Case, dtype: torch.dtype, pooled: bool
     class_map = head.semantic_conv(feats.patch_map)
     if pooled:
         logits = head(feats)
-        loss = head.loss(feats, samples_of(labels))['loss']
+        loss = head.loss(feats, samples_of(labels))['loss_cls']
     else:
         logits = class_map.mean(dim=(2, 3))
         loss = nn.functional.cross_entropy(logits, labels)
@@ -260,7 +260,7 @@ def run_train(model: nn.Module, images: Tensor, labels: Tensor) -> Found:
     watched = {'backbone': model.backbone, 'embed': model.backbone.patch_embed, 'norm': model.backbone.ln1}
     with recorded({**watched, **layers}) as seen:
         losses = model(images, samples_of(labels), mode='loss')
-    total = losses['loss'] + losses['loss_area'] + losses['loss_norm']
+    total = losses['loss_cls'] + losses['loss_area'] + losses['loss_norm']
     total.backward()
     feats, head = seen['backbone'], model.head
     with torch.no_grad():
@@ -270,7 +270,7 @@ def run_train(model: nn.Module, images: Tensor, labels: Tensor) -> Found:
             'area_per_sample': maps.mean(dim=(1, 2)),
             'norm_per_sample': torch.stack([head.normalization_loss(one[None]) for one in maps]),
             'batch_area': losses['mean_area'],
-            'loss_cls': losses['loss'],
+            'loss_cls': losses['loss_cls'],
             'loss_area': losses['loss_area'],
             'loss_norm': losses['loss_norm'],
             'loss_total': total,

@@ -155,7 +155,7 @@ class CATRHead(LocalizationHead):
             data_samples (Sequence[DataSample]): With ``gt_label``.
 
         Returns:
-            dict[str, Tensor]: ``loss`` (classification), ``loss_csm``, ``loss_area`` and ``loss_map``, of
+            dict[str, Tensor]: ``loss_cls``, ``loss_csm``, ``loss_area`` and ``loss_map``, of
             the parts that are on, weighted; training adds them up. For the log, the same without weights
             as ``cls``, ``csm``, ``area`` and ``map``, and the accuracies of the batch if ``cal_acc``.
         """
@@ -166,7 +166,7 @@ class CATRHead(LocalizationHead):
         losses = [raw[name] for name in self.weighted_losses]
         if self.loss_weighting is not None:
             losses = self.loss_weighting(losses)
-        keys = ['loss' if name == 'cls' else f'loss_{name}' for name in self.weighted_losses]
+        keys = [f'loss_{name}' for name in self.weighted_losses]
         return {**raw, **dict(zip(keys, losses, strict=True))}
 
     def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:

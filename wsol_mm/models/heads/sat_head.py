@@ -60,7 +60,7 @@ class SATHead(LocalizationHead):
             **kwargs: Passed to the classification loss.
 
         Returns:
-            dict[str, Tensor]: ``loss`` (classification), ``loss_area``, ``loss_norm``, which training
+            dict[str, Tensor]: ``loss_cls``, ``loss_area``, ``loss_norm``, which training
             adds up, and ``mean_area``, the mean area of the maps of the batch, for the log.
 
         Raises:
@@ -68,6 +68,8 @@ class SATHead(LocalizationHead):
         """
         maps = fused_spatial_mask(feats)
         losses = super().loss(feats, data_samples, **kwargs)
+        # The log calls the sum `loss`.
+        losses['loss_cls'] = losses.pop('loss')
         losses['loss_area'] = self.area_loss(maps)
         losses['loss_norm'] = self.normalization_loss(maps)
         losses['mean_area'] = maps.detach().mean()
