@@ -43,7 +43,7 @@ DEPENDENCIES = (
             _OPENCV_RANGE,
         ),
     ),
-    Dependency('matplotlib', {'matplotlib': '>=3.5'}),
+    Dependency('matplotlib', {'matplotlib': '>=3.7'}),
     Dependency('PIL', {'pillow': '>=9.1'}),
     Dependency('numba', {'numba': '>=0.59'}),
     Dependency('safetensors', {'safetensors': '>=0.4'}),
