@@ -5,6 +5,7 @@ status is 0, or 3 if all is done but some images cannot be used; these are liste
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS
@@ -75,8 +76,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--num-workers',
         type=int,
-        default=4,
-        help='processes that load images, 0 for none of their own (default: 4)',
+        default=min(8, os.cpu_count() or 1),
+        help='processes that load images, 0 for none but this (default: as many as there are cores, 8 at most)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
     args = parser.parse_args(arguments)

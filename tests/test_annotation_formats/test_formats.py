@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
 from wsol_mm.annotation_formats.image_annotation import printable
-from wsol_mm.datasets.box_annotations import read_coco_json, read_voc_xml
+from wsol_mm.datasets.box_annotations import read_box_csv, read_coco_json, read_voc_xml
 from wsol_mm.datasets.dataset_problems import DatasetProblems
 
 import numpy as np
@@ -123,7 +123,8 @@ def test_labelme(tmp_path):
 
 
 def test_csv(tmp_path):
-    with open(write('csv', tmp_path), encoding='utf-8', newline='') as file:
+    out = write('csv', tmp_path)
+    with open(out, encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file))
     boxes = [
         (image.path, box, CLASSES[label], score)
@@ -133,6 +134,9 @@ def test_csv(tmp_path):
     for row, (path, box, name, score) in zip(rows, boxes, strict=True):
         assert (row['path'], row['label'], float(row['score'])) == (path, name, score)
         np.testing.assert_allclose([float(row[key]) for key in ('x0', 'y0', 'x1', 'y1')], box, atol=0.0051)
+    problems = DatasetProblems('test')
+    found = read_box_csv(out, problems)
+    assert found[IMAGES[2].path].labels == ['Zoë & <dog>', 'bird'] and not problems
 
 
 @pytest.mark.parametrize('name', FORMATS)

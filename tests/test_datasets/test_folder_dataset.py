@@ -225,10 +225,10 @@ def test_xml_of_two_images_that_differ_in_the_extension(root, write_image, prefi
     [
         (
             'cat/a.jpg,1,2,3\n',
-            r"boxes.csv, line 1: 'cat/a.jpg,1,2,3' \(4 fields instead of 5 or 6\); accepted: <path>,",
+            r"boxes.csv, line 1: 'cat/a.jpg,1,2,3' \(4 fields instead of 5 to 7\); accepted: <path>,",
         ),
         ('path,x0,y0,x1,y1\ncat/a.jpg,1,2,x,4\n', "line 2: .*could not convert string to float: 'x'"),
-        (',1,2,3,4\n', '5 fields instead of 5 or 6|line that does not parse'),
+        (',1,2,3,4\n', '5 fields instead of 5 to 7|line that does not parse'),
         ('cat/a.jpg,5,2,5,4\n', r'degenerate box \(1\): cat/a.jpg: box \[5, 2, 5, 4\]'),
         ('cat/a.jpg,5,2,9,50\n', 'overruns by 20 pixels'),
         (

@@ -92,7 +92,7 @@ def load_localizer(
         ) from error
     count = model.head.num_classes
     if classes is None:
-        saved = content.get('meta', {}).get('dataset_meta', {})
+        saved = (content.get('meta') or {}).get('dataset_meta') or {}
         classes = saved.get('classes') or [f'class {index}' for index in range(count)]
     if len(classes) != count:
         raise ValueError(

@@ -11,7 +11,7 @@ import numpy as np
 from .dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, parse_lines
 
-_CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>]'
+_CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>[,<score>]]'
 
 
 class ImageBoxes(NamedTuple):
@@ -140,9 +140,9 @@ def _coco_size(image: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
-    """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label]``.
+    """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label[,score]]``.
 
-    A first line whose coordinates are words is taken for a heading.
+    Scores are passed over. A first line whose coordinates are words is taken for a heading.
 
     Args:
         path (str | Path): The CSV file.
@@ -167,8 +167,8 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                 if is_first and len(fields) >= 5 and all(field.isidentifier() for field in fields[1:5]):
                     continue
                 try:
-                    if len(fields) not in (5, 6) or not fields[0]:
-                        raise ValueError(f'{len(fields)} fields instead of 5 or 6')
+                    if len(fields) not in (5, 6, 7) or not fields[0]:
+                        raise ValueError(f'{len(fields)} fields instead of 5 to 7')
                     box = finite_floats(fields[1:5])
                 except ValueError as error:
                     problems.add(
@@ -178,7 +178,7 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                     continue
                 entry = found.setdefault(fields[0], ImageBoxes([], []))
                 entry.boxes.append(box)
-                entry.labels.append(fields[5] or None if len(fields) == 6 else None)
+                entry.labels.append(fields[5] or None if len(fields) > 5 else None)
     except UnicodeDecodeError as error:
         raise DatasetError(f'{path} is not UTF-8 text ({error}); accepted are UTF-8 text files') from error
     return found

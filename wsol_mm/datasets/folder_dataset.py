@@ -28,7 +28,7 @@ class FolderDataset(LocalizationDataset):
     Boxes (``box_source``) come from
 
     - a ``.json`` file in COCO's instances format (groups are left out);
-    - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label]``, with or without a heading;
+    - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label[,score]]``, with or without a heading;
     - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
     - a folder with a Pascal VOC ``.xml`` file per image, in the same folders as the images or all in one.
 
