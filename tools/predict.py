@@ -77,7 +77,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--num-workers',
         type=int,
         default=min(8, os.cpu_count() or 1),
-        help='processes that load images, 0 for none but this (default: as many as there are cores, 8 at most)',
+        help='processes that load images, 0 for none but this (default: one per core, 8 at most)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
     args = parser.parse_args(arguments)
