@@ -2,8 +2,8 @@
 
 Every check that the data sets make when they start (list files, labels, missing files, boxes against image
 sizes, classes without images) is made, but nothing stops at the first problem and all of them are named.
-Every image and mask is decoded to its end, and images that are in the training data and in the test data, byte
-by byte the same, are found. The exit status is 1 if anything is wrong.
+Every image and mask is decoded to its end, and images that are in training and test data, byte by byte the
+same, are found. The exit status is 1 if anything is wrong.
 """
 
 import argparse

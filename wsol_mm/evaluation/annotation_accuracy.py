@@ -123,20 +123,20 @@ def annotation_accuracy(
 
     Returns:
         In percent ``Top-1_Cls``, and for every level ``BoxAcc@<level>`` (box right) and ``Top-1_Loc@<level>``
-        (box and category right); beside these the numbers ``images`` (with an entry), ``images_with_boxes``
-        and ``images_without_annotation``, which count as wrong.
+        (box and category right); beside these the numbers ``images`` (in the file and in the data set),
+        ``images_with_boxes``, ``images_without_annotation``, which count as wrong, and ``other_images`` of
+        the file, which are not in the data set and do not count.
 
     Raises:
-        ValueError: If the file cannot be used, its images are not those of the data set, or an annotation's
+        ValueError: If the file cannot be used, none of its images is in the data set, or an annotation's
             category is none of the classes.
     """
     annotations = read_annotations(coco)
     files = match_files(list(annotations), [entry['img_id'] for entry in entries])
-    strangers = sorted(set(annotations) - set(files.values()))
-    if strangers:
+    if not files:
         raise ValueError(
-            f'{len(strangers)} of {len(annotations)} images of the annotations are not in the data set: '
-            f'{strangers[:_NAMED]}; its images are named as {entries[0]["img_id"]!r}'
+            f'none of the {len(annotations)} images is in the data set: {list(annotations)[:_NAMED]}; its '
+            f'images are named as {entries[0]["img_id"]!r}'
         )
     known, used = set(classes), {item.category for item in annotations.values() if item is not None}
     if used - known:
@@ -163,4 +163,5 @@ def annotation_accuracy(
     values['images'] = len(listed)
     values['images_with_boxes'] = len(ious)
     values['images_without_annotation'] = sum(annotations[files[entry['img_id']]] is None for entry in listed)
+    values['other_images'] = len(annotations) - len(files)
     return values
