@@ -12,7 +12,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from wsol_mm.apis import LocalizationInferencer
+from wsol_mm.apis import LocalizationInferencer, folder_prediction
+from wsol_mm.apis.prediction_journal import PredictionJournal
 from wsol_mm.registry import MODELS
 
 import cv2
@@ -284,18 +285,27 @@ def assert_same_files(folder: Path, expected_folder: Path) -> None:
     assert [name for name in expected if found[name] != expected[name]] == []
 
 
-def test_killed_twice_it_ends_as_if_left_in_peace(predict, micro_project, checkpoint, photos, tmp_path):
+@pytest.fixture
+def one_thread():
+    """One thread, as in the other processes: the last digits of sums may depend on it."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the other processes: sums may depend on it
-    options = ['--batch-size', 2, '--save-maps', tmp_path / 'calm' / 'maps']
-    assert predict('--out', tmp_path / 'calm' / 'a.json', *options)[0] == 3
+    torch.set_num_threads(1)
+    yield
     torch.set_num_threads(threads)
 
-    options = ['--batch-size', 2, '--save-maps', tmp_path / 'killed' / 'maps', '--num-workers', 0]
-    killed = Prediction(micro_project, checkpoint, photos, tmp_path / 'killed' / 'a.json', *options)
+
+def test_killed_twice_it_ends_as_if_left_in_peace(
+    predict, micro_project, checkpoint, photos, tmp_path, one_thread
+):
+    calm = ['--batch-size', 2, '--save-maps', tmp_path / 'calm' / 'maps']
+    assert predict('--out', tmp_path / 'calm' / 'a.json', *calm)[0] == 3
+
+    out = tmp_path / 'killed' / 'a.json'
+    options = ['--batch-size', 2, '--save-maps', tmp_path / 'killed' / 'maps']
+    killed = Prediction(micro_project, checkpoint, photos, out, *options, '--num-workers', 0)
     assert 3 <= killed.kill_after(3) < 20
     assert 9 <= killed.kill_after(9) < 20
-    status, printed = killed.finish()
+    status, printed = predict('--out', out, *options)
     assert status == 3 and '36 boxes in 36 images' in printed
     assert_same_files(tmp_path / 'killed', tmp_path / 'calm')
 
@@ -329,8 +339,6 @@ def interrupted(tool, predict, tmp_path, monkeypatch):
         append.append(results)
         original(journal, results)
 
-    from wsol_mm.apis.prediction_journal import PredictionJournal
-
     original = PredictionJournal.append
     with monkeypatch.context() as context:
         context.setattr(PredictionJournal, 'append', failing)
@@ -339,17 +347,17 @@ def interrupted(tool, predict, tmp_path, monkeypatch):
     return tmp_path / 'a.json', options
 
 
-def test_other_settings_are_refused(predict, interrupted, micro_project):
+def test_other_settings_are_refused(predict, interrupted):
     _, options = interrupted
-    assert re_found(predict(*options, '--topk', 2)[0], 'topk (was 1, now 2)')
-    assert re_found(predict(*options, '--threshold', 0.2)[0], 'protocol (was ')
-    assert re_found(predict(*options, '--test-pipeline')[0], 'transforms (was ')
+    for others, message in (
+        (['--topk', 2], 'topk (was 1, now 2)'),
+        (['--threshold', 0.2], 'protocol (was '),
+        (['--test-pipeline'], 'transforms (was '),
+    ):
+        status, _ = predict(*options, *others)
+        assert 'was begun with other settings' in status and message in status
     # A batch size is no setting: the images go on with another one.
     assert predict(*options, '--batch-size', 3)[0] == 3
-
-
-def re_found(status, text):
-    return 'was begun with other settings' in status and text in status
 
 
 def test_images_that_come_and_go_in_the_meantime(predict, interrupted, photos):
@@ -380,7 +388,6 @@ def test_output_that_appears_in_the_meantime_is_kept(predict, interrupted):
 @pytest.mark.parametrize('function', ['_publish', '_summarize'])
 def test_stopped_while_writing(predict, tmp_path, monkeypatch, function):
     """Before the annotations are in their place, and between that and the removal of the journal."""
-    from wsol_mm.apis import folder_prediction
 
     def failing(*_):
         raise OSError('stopped')
