@@ -75,29 +75,6 @@ def test_wrong_options_stop_with_one_line(sheet_tool, micro_project, checkpoint,
     assert message in line
 
 
-def test_caption_of_a_class_without_a_name(sheet_tool):
-    sample = DataSample().set_pred_score(torch.tensor([0.25, 0.75])).set_pred_label(1).set_gt_label(0)
-    assert sheet_tool.caption(sample, ['001.Cat'], 0.5) == 'IoU 0.50  Cat, taken for class 1 0.75'
-    assert sheet_tool.caption(sample, None, None) == 'class 0, taken for class 1 0.75'
-
-
-def test_tiles_of_turned_and_damaged_images(sheet_tool, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new('RGB', (32, 16), 'white').save(tmp_path / 'a.png', exif=exif)
-    metainfo = dict(img_path=str(tmp_path / 'a.png'), ori_shape=(32, 16), img_shape=(8, 8), apply_exif=True)
-    sample = DataSample(metainfo=dict(metainfo, scale_factor=(0.5, 0.25)))
-    sample.loc_maps = torch.eye(4)[None]
-    tiles, iou = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
-    assert len(tiles) == 3 and iou is None, 'a method without attention map has no tile of it'
-    assert tiles[0].getpixel((16, 2)) == (255, 255, 255)  # upright, so that it fills the tile's height
-    (tmp_path / 'a.png').write_bytes(b'no image')
-    sample.set_metainfo(dict(load_error='truncated'))
-    sample.attn_map = torch.eye(4)
-    tiles, _ = sheet_tool.sample_tiles(sample, get_protocol('ts_cam'), None, 32)
-    assert len(tiles) == 4 and tiles[0].getpixel((16, 2)) == (0, 0, 0)
-
-
 @pytest.mark.parametrize('attention', [True, False])
 def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
     Image.new('RGB', (32, 32), 'white').save(tmp_path / 'a.png')
@@ -112,12 +89,3 @@ def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
         sample.attn_map = torch.eye(4)
     sheet = sheet_tool.make_sheet([sample], None, get_protocol('sat'), None, 'title', 100)
     assert sheet.width // 100 == (4 if attention else 3)
-
-
-def test_tile_keeps_the_aspect_ratio_and_boxes_follow(sheet_tool):
-    tile, scale, corner = sheet_tool.fit_tile(np.zeros((50, 100, 3), np.uint8), 40)
-    assert (tile.size, scale, corner) == ((40, 40), 0.4, (0, 10))
-    sheet_tool.draw_boxes(tile, np.array([[10, 10, 60, 40]]), GREEN, scale, corner)
-    drawn = (np.asarray(tile) == GREEN).all(axis=2)
-    assert np.flatnonzero(drawn.any(axis=0))[[0, -1]].tolist() == [4, 23]  # 10 * 0.4 to 60 * 0.4, exclusive
-    assert np.flatnonzero(drawn.any(axis=1))[[0, -1]].tolist() == [14, 25]

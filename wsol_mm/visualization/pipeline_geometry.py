@@ -44,9 +44,9 @@ _CONTAINERS = (
 # Pixels of a probe that may be used must be this close to what they should be, in grey levels.
 _TOLERANCE = 1.0
 _LEAST_PIXELS = 32
-# Share of the pixels that must agree with the fitted map, and how well, in grey levels of the probe.
+# Share of the pixels that must agree with the fitted map, within rounding to levels and to the nearest pixel.
 _LEAST_AGREEMENT = 0.95
-_FIT_TOLERANCE = 1.5
+_LEVELS_ROUNDED, _PIXELS_ROUNDED = 1.5, 0.75
 
 
 class PipelineGeometry:
@@ -215,7 +215,8 @@ def fit_affine(
     places = np.stack([columns + 0.5, rows + 0.5, np.ones(len(rows))], axis=1)
     levels = (forward - backward)[..., :2][usable] / 2 + 127.5
     fit = np.linalg.lstsq(places, levels, rcond=None)[0]
-    agreeing = np.abs(places @ fit - levels).max(axis=1) <= _FIT_TOLERANCE
+    tolerance = _LEVELS_ROUNDED + _PIXELS_ROUNDED * 255 / np.array(size)
+    agreeing = (np.abs(places @ fit - levels) <= tolerance).all(axis=1)
     if agreeing.mean() < _LEAST_AGREEMENT:
         return None
     fit = np.linalg.lstsq(places[agreeing], levels[agreeing], rcond=None)[0]

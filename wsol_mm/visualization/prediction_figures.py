@@ -31,6 +31,12 @@ IMAGE, ATTENTION, ROLLOUT, SEMANTIC, COUPLED, BOXES = (
 )
 
 
+def class_name(label: int, classes: Sequence[str] | None) -> str:
+    """Name a class; without the number that folders of CUB's layout have, as 001.Black_footed_Albatross."""
+    named = classes is not None and 0 <= label < len(classes)
+    return re.sub(r'^\d+\.', '', str(classes[label])) if named else f'class {label}'
+
+
 def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None) -> str:
     """Say label, prediction and IoU in one line.
 
@@ -40,16 +46,15 @@ def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None
         iou: IoU of the predicted box, None if there is no ground truth.
     """
 
-    def name(label: int) -> str:
-        # Folders of CUB's layout number their classes, as in 001.Black_footed_Albatross.
-        named = classes is not None and 0 <= label < len(classes)
-        return re.sub(r'^\d+\.', '', str(classes[label])) if named else f'class {label}'
-
     predicted = int(sample.pred_label)
-    text = f'{name(predicted)} {float(sample.pred_score[predicted]):.2f}'
+    text = f'{class_name(predicted, classes)} {float(sample.pred_score[predicted]):.2f}'
     if 'gt_label' in sample:
         label = int(sample.gt_label)
-        text = f'{name(label)}' if label == predicted else f'{name(label)}, taken for {text}'
+        text = (
+            f'{class_name(label, classes)}'
+            if label == predicted
+            else f'{class_name(label, classes)}, taken for {text}'
+        )
     return text if iou is None else f'IoU {iou:.2f}  {text}'
 
 
@@ -112,6 +117,11 @@ class PredictionPictures:
         """Whether the IoU is at least 0.5, or unknown."""
         return self.iou is None or self.iou >= 0.5
 
+    def tile_size(self, width: int) -> tuple[int, int]:
+        """Return width and height of tiles with the image's aspect ratio, within 1:2 and 2:1."""
+        aspect = self.image.shape[0] / self.image.shape[1]
+        return width, round(width * min(max(aspect, 0.5), 2.0))
+
     def heat_tile(self, heat: Tensor, size: int | tuple[int, int]) -> Image.Image:
         """Lay a map (h, w) of the patch grid over the image, in a frame of a side or (width, height)."""
         picture = overlay_heat(self.image, heat_on_image(heat.float().numpy(), self.geometry, self.protocol))
@@ -158,13 +168,12 @@ class PredictionPictures:
         Args:
             maps: Maps of the image.
             classes: Names of the classes.
-            width: Of a tile in pixels; all tiles have the image's aspect ratio, within 1:2 and 2:1.
+            width: Of a tile in pixels, see :meth:`tile_size`.
 
         Returns:
             The figure.
         """
-        aspect = self.image.shape[0] / self.image.shape[1]
-        size = width, round(width * min(max(aspect, 0.5), 2.0))
+        size = self.tile_size(width)
         tiles = self.tiles(size, maps)
         rows = [TileRow(list(tiles.values()), list(tiles))]
         depth = max(len(layers) for layers in maps.layers.values())

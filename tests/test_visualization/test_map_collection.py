@@ -1,0 +1,76 @@
+"""The maps behind a prediction are those that the heads compute."""
+
+from wsol_mm.registry import MODELS
+from wsol_mm.visualization import predict_with_maps
+
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+ARCH = dict(embed_dims=12, num_layers=3, num_heads=2, feedforward_channels=24)
+BACKBONE = dict(type='TokenVisionTransformer', arch=ARCH, img_size=32, patch_size=8)
+CATR = dict(type='CATRHead', num_layers=3, num_heads=2, ocm=dict(num_layers=2))
+
+
+def build(head, backbone=BACKBONE):
+    torch.manual_seed(0)
+    model = dict(
+        type='ImageLocalizer',
+        data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+        backbone=backbone,
+        head=dict(num_classes=3, in_channels=12, **head),
+    )
+    return MODELS.build(model).eval()
+
+
+def batch(*shape, labels):
+    inputs = [torch.randint(0, 255, shape, dtype=torch.uint8) for _ in labels]
+    samples = [DataSample() if label is None else DataSample().set_gt_label(label) for label in labels]
+    return dict(inputs=inputs, data_samples=samples)
+
+
+@pytest.mark.parametrize(
+    ('head', 'more_layers'),
+    [
+        (dict(type='TSCAMHead'), []),
+        (dict(type='SCMHead'), []),
+        (dict(type='LCTRHead'), ['propagated attention']),
+        (CATR, []),
+    ],
+)
+@pytest.mark.parametrize('labels', [(2, 0), (None, None)])
+def test_coupled_map_is_attention_times_semantic_map(head, more_layers, labels):
+    samples, maps = predict_with_maps(build(head), batch(3, 32, 40, labels=labels))
+    for sample, label in zip(samples, labels, strict=True):
+        assert sample.loc_labels[0] == (sample.pred_label if label is None else label)
+    for sample, found in zip(samples, maps, strict=True):
+        assert list(found.layers) == ['class-token attention', *more_layers]
+        assert all(layers.shape == (3, 4, 5) for layers in found.layers.values())
+        torch.testing.assert_close(found.attention * found.semantic, sample.loc_maps[0])
+        torch.testing.assert_close(found.coupled, sample.loc_maps[0])
+        assert found.rollout.shape == (4, 5) and 0 < found.rollout.sum() < 1
+
+
+def test_layers_are_the_summands_of_ts_cams_attention():
+    _, (maps,) = predict_with_maps(build(dict(type='TSCAMHead')), batch(3, 32, 32, labels=(0,)))
+    torch.testing.assert_close(maps.layers['class-token attention'].sum(dim=0), maps.attention)
+
+
+def test_class_agnostic_method_shows_its_masks():
+    backbone = dict(BACKBONE, type='SpatialTokenTransformer', masked_layers=2)
+    samples, (maps,) = predict_with_maps(build(dict(type='SATHead'), backbone), batch(3, 32, 32, labels=(0,)))
+    assert maps.attention is None and maps.semantic is None
+    masks = maps.layers['spatial mask']
+    assert masks.shape == (2, 4, 4)
+    torch.testing.assert_close(masks.mean(dim=0), samples[0].loc_maps[0])
+    assert maps.layers['class-token attention'].shape == (3, 4, 4)
+
+
+def test_of_ten_crops_the_centre_is_shown():
+    model = build(dict(type='TSCAMHead'))
+    crops = batch(10, 3, 32, 32, labels=(1,))
+    _, (maps,) = predict_with_maps(model, crops)
+    centre = dict(crops, inputs=[crops['inputs'][0][4]])
+    _, (expected,) = predict_with_maps(model, centre)
+    torch.testing.assert_close(maps.coupled, expected.coupled)
+    torch.testing.assert_close(maps.rollout, expected.rollout)
