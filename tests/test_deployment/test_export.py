@@ -18,11 +18,11 @@ import torch
 
 NUM_CLASSES = 7
 SHAPE = (32, 48)
-VIT_ARCH = dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48)
+VIT_ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
 VIT = dict(type='TokenVisionTransformer', arch=VIT_ARCH, img_size=32, patch_size=8)
-SPATIAL = dict(VIT, type='SpatialTokenTransformer')
+SPATIAL = dict(VIT, type='SpatialTokenTransformer', masked_layers=1)
 CONFORMER = dict(type='TokenConformer', arch=dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25))
-CATR_PARTS = dict(num_layers=3, num_heads=2, ocm=dict(num_layers=2))
+CATR_PARTS = dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1))
 METHODS = {
     'ts_cam': (VIT, dict(type='TSCAMHead')),
     'scm': (VIT, dict(type='SCMHead')),
@@ -62,7 +62,12 @@ def onnx_runner(path):
     return lambda arrays: session.run(None, dict(zip(names, arrays, strict=True))), session
 
 
-@pytest.fixture(scope='module', params=METHODS)
+@pytest.fixture(
+    scope='module',
+    params=[
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith('conformer') else name for name in METHODS
+    ],
+)
 def exported(request):
     """A model of every method, with the program that is made of it."""
     deployed = DeployedLocalizer(build_model(request.param), topk=5)
