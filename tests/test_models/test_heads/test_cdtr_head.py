@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
+from torch.utils._python_dispatch import TorchDispatchMode
 
 LAYERS, HEADS, CLASSES = 4, 2, 5
 SBA = dict(class_names=list('abcde'), clip=RANDOM_CLIP)
@@ -128,6 +129,30 @@ def test_clip_is_needed_for_training_alone(feats, monkeypatch):
     head.predict(feats._replace(images=None), samples())
     assert not [name for name in head.state_dict() if 'clip' in name.lower()]
     assert not [name for name, _ in head.named_modules() if 'clip' in name.lower()]
+
+
+class UsedOperations(TorchDispatchMode):
+    """Notes the names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_training_can_be_deterministic_on_a_gpu(feats):
+    """With deterministic=True PyTorch refuses these operations on a GPU."""
+    refused = {'kthvalue', 'cumsum', 'histc', 'bincount', 'median', 'put_', '_adaptive_avg_pool2d_backward'}
+    refused |= {'grid_sampler_2d_backward', 'upsample_bicubic2d_backward', '_upsample_bicubic2d_aa_backward'}
+    head = build().train()
+    with UsedOperations() as used:
+        losses = head.loss(feats, samples())
+        sum(value for name, value in losses.items() if 'loss' in name).backward()
+    assert 'convolution_backward' in used.names
+    assert not used.names & refused
 
 
 def test_localizer_hands_over_the_images():

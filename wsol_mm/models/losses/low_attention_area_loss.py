@@ -36,6 +36,7 @@ class LowAttentionAreaLoss(nn.Module):
         """Return the loss of attention maps (B, h, w), a scalar."""
         values = maps.flatten(1)
         count = values.shape[1]
-        limits = values.detach().kthvalue(int(count * self.ratio) + 1, dim=1, keepdim=True).values
+        # Sorted: on a GPU kthvalue has no deterministic form.
+        limits = values.detach().sort(dim=1).values[:, int(count * self.ratio), None]
         loss = values.masked_fill(values > limits, 0).sum() / count
         return loss if self.reference_batch is None else loss * (self.reference_batch / len(maps))
