@@ -53,3 +53,8 @@ def test_width_and_sizes():
     assert sum(parameter.numel() for parameter in csm.parameters()) == 571_936
     csm = CategoryStimulation(attention_maps=72, num_classes=1000, base_channels=256)
     assert sum(parameter.numel() for parameter in csm.parameters()) == 17_953_120
+
+
+def test_width_must_be_positive():
+    with pytest.raises(ValueError, match='csm.base_channels must be at least 1, got 0'):
+        CategoryStimulation(attention_maps=6, num_classes=5, base_channels=0)

@@ -31,10 +31,15 @@ class CategoryStimulation(nn.Module):
         attention_maps (int): Number of input maps, layers times heads of the backbone.
         num_classes (int): Number of classes C.
         base_channels (int): Half the width of the encoder: 8 on CUB, 256 on ILSVRC (CDTR, table 2.0).
+
+    Raises:
+        ValueError: If ``base_channels`` is not positive.
     """
 
     def __init__(self, attention_maps: int, num_classes: int, base_channels: int = 8) -> None:
         super().__init__()
+        if base_channels < 1:
+            raise ValueError(f'csm.base_channels must be at least 1, got {base_channels}')
         width = 2 * base_channels
         self.encoder = double_conv(attention_maps, width)
         self.decoder = double_conv(attention_maps + width, num_classes)
