@@ -139,7 +139,7 @@ class LocalizationHead(ClsHead):
             - ``pred_topk`` (min(5, C)): classes by falling logit or mean score.
             - ``loc_maps`` (K, h, w): float32, un-normalised.
             - ``loc_labels`` (K): classes of the maps: the ground-truth class first where it is known,
-              then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
+                then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
             - ``attn_map`` (h, w): float32, if the method has such a map.
         """
         feats = self.prepare(feats)
