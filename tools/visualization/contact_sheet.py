@@ -41,7 +41,7 @@ def predict_samples(
         tuple[list[DataSample], Sequence[str] | None]: Predictions on the CPU, and the names of the classes.
 
     Raises:
-        RuntimeError: The checkpoint does not fit the model.
+        ValueError: The checkpoint cannot be read or does not fit the model.
     """
     images = TestImages(cfg, count=count)
     model, _ = load_model(cfg, checkpoint)
@@ -127,9 +127,9 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     try:
         protocol = box_protocol(cfg, args.protocol, args.threshold)
+        samples, classes = predict_samples(cfg, args.checkpoint, args.num)
     except ValueError as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
-    samples, classes = predict_samples(cfg, args.checkpoint, args.num)
     title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
     sheet = make_sheet(samples, classes, protocol, args.threshold, title, args.tile)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -102,11 +102,11 @@ def main() -> None:
     try:
         protocol = box_protocol(cfg, args.protocol, args.threshold)
         files = list_images(args.images) if args.images else None
+        model, trained_classes = load_model(cfg, args.checkpoint)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     count = 24 if args.num is None and files is None else args.num
     images = TestImages(cfg, files, count)
-    model, trained_classes = load_model(cfg, args.checkpoint)
     classes = images.classes or trained_classes
     args.out_dir.mkdir(parents=True, exist_ok=True)
 

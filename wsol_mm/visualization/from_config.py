@@ -4,18 +4,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.apis.model_loading import default_device, load_localizer
 from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS
-from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
+from wsol_mm.registry import DATASETS, TRANSFORMS
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.runner import load_checkpoint
 
 
-def load_model(cfg: Config, checkpoint: str) -> tuple[BaseModel, tuple[str, ...] | None]:
+def load_model(cfg: Config, checkpoint: str) -> tuple[BaseModel, tuple[str, ...]]:
     """Build the model of a config with the weights of a checkpoint, on the GPU if there is one.
 
     Args:
@@ -23,17 +22,14 @@ def load_model(cfg: Config, checkpoint: str) -> tuple[BaseModel, tuple[str, ...]
         checkpoint (str): File or address of the weights.
 
     Returns:
-        tuple[BaseModel, tuple[str, ...] | None]: The model in evaluation mode, and the class names that
-        training wrote into the checkpoint, if it did.
+        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode, and the class names that training
+        wrote into the checkpoint (``class 0``, ... if it did not).
 
     Raises:
-        RuntimeError: If the checkpoint does not fit the model.
+        ValueError: If the checkpoint cannot be read or does not fit the model.
     """
-    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None})
-    content = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
-    classes = ((content.get('meta') or {}).get('dataset_meta') or {}).get('classes')
-    return model, None if classes is None else tuple(classes)
+    model, classes = load_localizer(cfg, checkpoint)
+    return model.to(default_device()), classes
 
 
 def spread_indices(total: int, count: int) -> list[int]:
