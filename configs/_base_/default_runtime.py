@@ -7,6 +7,8 @@ default_hooks = dict(
     # A method adds save_best=<its localization metric>.
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_last=True),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # Batch statistics are averaged over the processes after every epoch: what validates is what is saved.
+    sync_buffers=dict(type='SyncBuffersHook'),
     # Stops where data set and head have different numbers of classes.
     class_count=dict(type='ClassCountHook'),
     # Draws maps and boxes during validation and test; tools/test.py --show-dir switches it on.
