@@ -1,5 +1,5 @@
-# A trial of the whole path where CLIP's weights are not at hand: a small CLIP with random weights, two epochs.
-# A random CLIP teaches nothing; the SBA is noise here.
+# A trial of the whole path where CLIP is not at hand: a small CLIP with random weights, two epochs. It teaches
+# nothing; the SBA is noise here.
 _base_ = './cdtr_vit-t_cub40.py'
 
 small_clip = dict(
