@@ -1,5 +1,5 @@
-# A trial of the whole path where CLIP is not at hand: a small CLIP with random weights, two epochs. It teaches
-# nothing; the SBA is noise here.
+# A trial of the whole path where CLIP is not at hand: two epochs with a small CLIP of random weights. It
+# teaches nothing; the SBA is noise here.
 _base_ = './cdtr_vit-t_cub40.py'
 
 small_clip = dict(
