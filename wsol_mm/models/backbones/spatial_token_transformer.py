@@ -63,5 +63,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images (B, 3, H, W) into tokens (B, h*w + 2, D), the spatial token last, and the grid."""
         tokens, grid = super().embed(x)
-        spatial = self.drop_after_pos((self.spatial_token + self.spatial_pos_embed).expand(x.shape[0], -1, -1))
+        spatial = self.drop_after_pos(
+            (self.spatial_token + self.spatial_pos_embed).expand(x.shape[0], -1, -1)
+        )
         return torch.cat((tokens, spatial), dim=1), grid
