@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .boxes import check_boxes
 from .dataset_problems import DatasetProblems
-from .image_files import DECODE_ERRORS, decode_failure, inspect_image, map_threads, missing_files
+from .image_files import DECODE_ERRORS, decode_failure, error_text, inspect_image, map_threads, missing_files
 
 
 def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
@@ -266,4 +266,4 @@ def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:
     try:
         return inspect_image(path, apply_exif)
     except DECODE_ERRORS as error:
-        return f'{path}: {type(error).__name__}: {error}'
+        return f'{path}: {error_text(error)}'

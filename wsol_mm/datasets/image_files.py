@@ -7,7 +7,7 @@ from pathlib import Path
 from struct import error as StructError
 from typing import TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Result = TypeVar('Result')
 
@@ -141,8 +141,23 @@ def decode_failure(path: str | Path) -> str | None:
         with Image.open(path) as image:
             image.load()
     except DECODE_ERRORS as error:
-        return f'{type(error).__name__}: {error}'
+        return error_text(error)
     return None
+
+
+def error_text(error: Exception) -> str:
+    """Say what is wrong with an image, alike in every run.
+
+    Args:
+        error (Exception): One of :data:`DECODE_ERRORS`.
+
+    Returns:
+        str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of an
+        object, the type with an explanation.
+    """
+    if isinstance(error, UnidentifiedImageError):
+        return 'UnidentifiedImageError: empty, or in no known image format'
+    return f'{type(error).__name__}: {error}'
 
 
 def map_threads(

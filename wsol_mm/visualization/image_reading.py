@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from wsol_mm.datasets.image_files import DECODE_ERRORS
+from wsol_mm.datasets.image_files import DECODE_ERRORS, error_text
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -38,7 +38,7 @@ def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
                 apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
             image = np.array((ImageOps.exif_transpose(file) if apply_exif else file).convert('RGB'))
     except DECODE_ERRORS as error:
-        raise ValueError(f'cannot decode the image {path}: {type(error).__name__}: {error}') from error
+        raise ValueError(f'cannot decode the image {path}: {error_text(error)}') from error
     if image.shape[:2] != shape:
         raise ValueError(f'{path} is {image.shape[:2]}, the pipeline saw {shape} (height, width)')
     return image

@@ -12,7 +12,7 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image, ImageOps
 
 from ..dataset_problems import DatasetError
-from ..image_files import DECODE_ERRORS
+from ..image_files import DECODE_ERRORS, error_text
 
 
 @TRANSFORMS.register_module()
@@ -58,7 +58,7 @@ class LoadImageWithPillow(LoadImageFromFile):
                     image = image.convert('RGB')
                 img = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
         except DECODE_ERRORS as error:
-            raise DatasetError(f'{path} does not decode: {type(error).__name__}: {error}') from error
+            raise DatasetError(f'{path} does not decode: {error_text(error)}') from error
         results['img'] = img
         results['img_shape'] = img.shape[:2]
         results['ori_shape'] = img.shape[:2]
