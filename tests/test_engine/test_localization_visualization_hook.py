@@ -19,8 +19,8 @@ class Recorder:
     def __init__(self):
         self.drawn = []
 
-    def add_datasample(self, name, data_sample, protocol, threshold, out_file, step):
-        self.drawn.append((name, protocol.name, threshold, out_file, step))
+    def add_datasample(self, name, data_sample, protocol, out_file, step):
+        self.drawn.append((name, protocol.name, protocol.thresholds, out_file, step))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_every_nth_image_over_batches(recorder, tmp_path):
     hook.after_test_iter(runner, 0, None, outputs(0, 4))
     hook.after_test_iter(runner, 1, None, outputs(4, 4))
     assert [entry[0] for entry in recorder.drawn] == ['a_0.jpg', 'a_3.jpg', 'a_6.jpg']
-    assert recorder.drawn[0][1:] == ('ts_cam', None, str(tmp_path / 'a_0.jpg.png'), 0)
+    assert recorder.drawn[0][1:] == ('ts_cam', (0.1,), str(tmp_path / 'a_0.jpg.png'), 0)
 
 
 def test_validation_goes_to_the_backends_under_the_epoch(recorder):
@@ -52,7 +52,7 @@ def test_validation_goes_to_the_backends_under_the_epoch(recorder):
     )
     runner = SimpleNamespace(val_dataloader=SimpleNamespace(batch_size=1), epoch=7)
     hook.after_val_iter(runner, 0, None, outputs(0, 1))
-    assert recorder.drawn == [('a_0.jpg', 'maxboxacc', 0.3, None, 7)]
+    assert recorder.drawn == [('a_0.jpg', 'maxboxacc', (0.3,), None, 7)]
 
 
 def test_damaged_image_is_drawn_black(tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_disabled_by_default(recorder):
 def test_errors():
     with pytest.raises(ValueError, match='interval'):
         LocalizationVisualizationHook(interval=0)
-    with pytest.raises(ValueError, match='threshold must be given'):
+    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold"):
         LocalizationVisualizationHook(protocol='maxboxacc')
 
 

@@ -1,4 +1,5 @@
 from wsol_mm.evaluation import get_protocol
+from wsol_mm.evaluation.box_protocol import with_one_threshold
 from wsol_mm.evaluation.functional import ConstantMapError, TestGeometry
 from wsol_mm.evaluation.map_boxes import (
     empty_box,
@@ -71,14 +72,15 @@ def test_constant_map_raises_and_has_a_score():
 @pytest.mark.parametrize('name', ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2'])
 def test_predicted_box_in_pixels_of_the_image(name):
     geometry = TestGeometry((112, 224), SIZE, SIZE)
-    boxes = predict_boxes(block_map(10, 10, 40, 40), geometry, get_protocol(name), threshold=0.3)
+    protocol = with_one_threshold(name, 0.3)
+    boxes = predict_boxes(block_map(10, 10, 40, 40), geometry, protocol)
     assert boxes == pytest.approx(np.array([[20, 40, 80, 160]]), abs=2)
-    constant = predict_boxes(np.ones((7, 7), np.float32), geometry, get_protocol(name), threshold=0.3)
+    constant = predict_boxes(np.ones((7, 7), np.float32), geometry, protocol)
     assert constant.shape == (1, 4)
 
 
 def test_swept_protocol_needs_a_threshold():
-    with pytest.raises(ValueError, match="threshold must be given: protocol 'scm'"):
+    with pytest.raises(ValueError, match="protocol 'scm' has .* thresholds; accepted is one"):
         predict_boxes(block_map(1, 1, 5, 5), TestGeometry(SIZE, SIZE, SIZE), get_protocol('scm'))
 
 

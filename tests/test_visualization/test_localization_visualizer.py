@@ -1,4 +1,5 @@
 from wsol_mm.evaluation import get_protocol
+from wsol_mm.evaluation.box_protocol import with_one_threshold
 from wsol_mm.evaluation.functional import TestGeometry
 from wsol_mm.visualization.localization_visualizer import (
     GT_COLOR,
@@ -83,8 +84,7 @@ def test_unlabelled_image_without_boxes():
     picture = LocalizationVisualizer().add_datasample(
         'x',
         make_sample(),
-        get_protocol('maxboxacc'),
-        threshold=0.3,
+        with_one_threshold('maxboxacc', 0.3),
         image=np.zeros((SIDE, 2 * SIDE, 3), np.uint8),
     )
     assert has_color(picture, PREDICTION_COLOR) and not has_color(picture, GT_COLOR)

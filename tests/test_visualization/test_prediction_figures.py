@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.visualization.map_collection import ImageMaps
 from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
@@ -32,13 +34,15 @@ def test_caption_of_a_class_without_a_name():
 def test_box_and_iou(tmp_path):
     sample = make_sample(tmp_path / 'a.png')
     assert PredictionPictures(sample, PROTOCOL).iou is None and PredictionPictures(sample, PROTOCOL).right
-    assert [text.split(':')[0] for _, text in box_legend(sample, PROTOCOL, None)] == ['predicted box']
+    assert [text.split(':')[0] for _, text in box_legend(sample, PROTOCOL)] == ['predicted box']
     sample.gt_bboxes = np.array([[8.0, 4, 24, 12]])
     pictures = PredictionPictures(sample, PROTOCOL)
     assert pictures.boxes.tolist() == [[8, 4, 24, 12]] and pictures.iou == 1
     sample.gt_bboxes = np.array([[0.0, 0, 8, 8]])
     assert not PredictionPictures(sample, PROTOCOL).right
-    assert [text for _, text in box_legend(sample.set_gt_label(1), PROTOCOL, 0.25)] == [
+    assert [
+        text for _, text in box_legend(sample.set_gt_label(1), replace(PROTOCOL, thresholds=(0.25,)))
+    ] == [
         'ground-truth box',
         'predicted box: map of the label, protocol ts_cam, threshold 0.25',
     ]

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from .protocols import LocalizationProtocol, get_protocol
 
 #: What ``LocalizationVisualizationHook`` draws with unless its config names another.
-_DEFAULT_PROTOCOL = 'ts_cam'
+DEFAULT_PROTOCOL = 'ts_cam'
 
 
 def box_protocol(
@@ -30,8 +30,24 @@ def box_protocol(
     """
     hook = cfg.get('default_hooks', {}).get('visualization') or {}
     if protocol is None:
-        protocol = hook.get('protocol', _DEFAULT_PROTOCOL)
+        protocol = hook.get('protocol', DEFAULT_PROTOCOL)
         threshold = hook.get('threshold') if threshold is None else threshold
+    return with_one_threshold(protocol, threshold)
+
+
+def with_one_threshold(protocol: str | dict, threshold: float | None = None) -> LocalizationProtocol:
+    """Build a protocol with which a map becomes one box.
+
+    Args:
+        protocol: Preset, or dict of :func:`get_protocol` arguments.
+        threshold: Threshold in [0, 1) instead of the protocol's.
+
+    Returns:
+        The protocol, with exactly one threshold.
+
+    Raises:
+        ValueError: As :func:`box_protocol`.
+    """
     chosen = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
     if threshold is not None:
         if not 0 <= threshold < 1:

@@ -128,32 +128,27 @@ def finish_boxes(
 
 
 def predict_boxes(
-    loc_map: NDArray[np.floating],
-    geometry: TestGeometry,
-    protocol: LocalizationProtocol,
-    threshold: float | None = None,
+    loc_map: NDArray[np.floating], geometry: TestGeometry, protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:
     """Box of a localization map in pixels of the original image, for pictures and annotations.
 
     Args:
         loc_map: Map (h, w) on the patch grid, un-normalised.
         geometry: How the image got into the frame.
-        protocol: The protocol.
-        threshold: Threshold in [0, 1); None for a protocol with one threshold.
+        protocol: The protocol, with one threshold; see :func:`~wsol_mm.evaluation.box_protocol.box_protocol`.
 
     Returns:
         Boxes (1, 4) float64, x0 y0 x1 y1 with exclusive ends, clipped to the image. A map without
         contrast gives the protocol's empty box.
 
     Raises:
-        ValueError: If ``threshold`` is None and the protocol sweeps thresholds.
+        ValueError: If the protocol has several thresholds.
     """
-    if threshold is None and len(protocol.thresholds) != 1:
+    if len(protocol.thresholds) != 1:
         raise ValueError(
-            f'threshold must be given: protocol {protocol.name!r} has {len(protocol.thresholds)}'
+            f'protocol {protocol.name!r} has {len(protocol.thresholds)} thresholds; accepted is one'
         )
-    thresholds = protocol.thresholds if threshold is None else (threshold,)
-    single = replace(protocol, thresholds=thresholds, contours='largest', clip_ends=False)
+    single = replace(protocol, contours='largest', clip_ends=False)
     try:
         boxes = score_map_boxes(score_map(loc_map, geometry.frame, single), single)
     except ConstantMapError:

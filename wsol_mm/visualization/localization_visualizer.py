@@ -57,7 +57,6 @@ class LocalizationVisualizer(Visualizer):
         name: str,
         data_sample: DataSample,
         protocol: LocalizationProtocol,
-        threshold: float | None = None,
         image: NDArray[np.uint8] | None = None,
         out_file: str | None = None,
         step: int = 0,
@@ -70,8 +69,7 @@ class LocalizationVisualizer(Visualizer):
             name: Identifier of the picture in the backends.
             data_sample: Prediction of a :class:`LocalizationHead` with the meta keys of
                 :class:`TestGeometry`; ``gt_bboxes`` is optional.
-            protocol: How the map becomes a box.
-            threshold: Threshold in [0, 1); None for a protocol with one threshold.
+            protocol: How the map becomes a box, with one threshold.
             image: RGB image (H, W, 3) in its original size; by default ``img_path`` is read; it is
                 black if the sample has a ``load_error``.
             out_file: Write the picture there instead of to the backends.
@@ -87,11 +85,13 @@ class LocalizationVisualizer(Visualizer):
             image = read_image(data_sample)
         geometry = TestGeometry.from_metainfo(data_sample.metainfo)
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
-        boxes = predict_boxes(loc_map, geometry, protocol, threshold)
+        boxes = predict_boxes(loc_map, geometry, protocol)
         heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]
         self.set_image(self.draw_featmap(heat, image, alpha=0.5))
-        used = protocol.thresholds[0] if threshold is None else threshold
-        caption = [self._class_text(data_sample), f'box: {protocol.name}, threshold {used:g}']
+        caption = [
+            self._class_text(data_sample),
+            f'box: {protocol.name}, threshold {protocol.thresholds[0]:g}',
+        ]
         gt_boxes = data_sample.get('gt_bboxes')
         if gt_boxes is not None and len(gt_boxes):
             self.draw_bboxes(

@@ -58,22 +58,18 @@ def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None
     return text if iou is None else f'IoU {iou:.2f}  {text}'
 
 
-def box_legend(
-    sample: DataSample, protocol: LocalizationProtocol, threshold: float | None
-) -> list[tuple[Colour, str]]:
+def box_legend(sample: DataSample, protocol: LocalizationProtocol) -> list[tuple[Colour, str]]:
     """Say what the outlines of boxes mean, for pictures of predictions like this one.
 
     Args:
         sample: One of the predictions.
-        protocol: How maps become boxes.
-        threshold: For a protocol that sweeps thresholds.
+        protocol: How maps become boxes, with one threshold.
     """
-    used = protocol.thresholds[0] if threshold is None else threshold
     if int(sample.loc_labels[0]) < 0:
         whose = 'one map for all classes'
     else:
         whose = 'map of the label' if 'gt_label' in sample else 'map of the predicted class'
-    predicted = f'predicted box: {whose}, protocol {protocol.name}, threshold {used:.3g}'
+    predicted = f'predicted box: {whose}, protocol {protocol.name}, threshold {protocol.thresholds[0]:.3g}'
     truth = [(GT_COLOR, 'ground-truth box')] if len(_truth(sample)) else []
     return [*truth, (PREDICTION_COLOR, predicted)]
 
@@ -89,8 +85,7 @@ class PredictionPictures:
     Args:
         sample: Prediction of a :class:`LocalizationHead`, with the meta keys of :class:`TestGeometry`. Its
             first map is shown: that of the label where it is known, else of the predicted class.
-        protocol: How a map is enlarged and becomes a box.
-        threshold: For a protocol that sweeps thresholds.
+        protocol: How a map is enlarged and becomes a box, with one threshold.
 
     Raises:
         ValueError: If the file does not decode, or its size is not the one that the pipeline saw.
@@ -98,13 +93,12 @@ class PredictionPictures:
 
     sample: DataSample
     protocol: LocalizationProtocol
-    threshold: float | None = None
 
     def __post_init__(self) -> None:
         self.image = read_image(self.sample)
         self.geometry = TestGeometry.from_metainfo(self.sample.metainfo)
         loc_map = self.sample.loc_maps[0].float().numpy()
-        self.boxes = predict_boxes(loc_map, self.geometry, self.protocol, self.threshold)
+        self.boxes = predict_boxes(loc_map, self.geometry, self.protocol)
 
     @property
     def iou(self) -> float | None:
@@ -186,5 +180,5 @@ class PredictionPictures:
         return figure_of_rows(
             caption(self.sample, classes, self.iou),
             rows,
-            box_legend(self.sample, self.protocol, self.threshold),
+            box_legend(self.sample, self.protocol),
         )

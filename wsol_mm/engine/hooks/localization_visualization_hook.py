@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.evaluation.protocols import get_protocol
+from wsol_mm.evaluation.box_protocol import DEFAULT_PROTOCOL, with_one_threshold
 from wsol_mm.registry import HOOKS
 
 from mmengine.dist import is_main_process
@@ -25,13 +25,13 @@ class LocalizationVisualizationHook(Hook):
         enable: Whether to draw at all.
         interval: Draw one image of so many.
         protocol: Preset (or dict of :func:`get_protocol` arguments) that makes map and box.
-        threshold: Threshold in [0, 1); needed for a protocol that sweeps thresholds.
+        threshold: Threshold in [0, 1) instead of the protocol's; needed for a protocol that searches it.
         show_dir: Folder for the pictures, named after the images (``dog_1.jpg.png``
             is that of ``dog/1.jpg``); by default they go to the backends of
             the visualizer (local files, TensorBoard, ...).
 
     Raises:
-        ValueError: If ``interval`` is not positive or the protocol needs a threshold.
+        ValueError: If ``interval`` is not positive, ``threshold`` not in [0, 1), or the protocol needs one.
     """
 
     priority = 'NORMAL'
@@ -40,7 +40,7 @@ class LocalizationVisualizationHook(Hook):
         self,
         enable: bool = False,
         interval: int = 50,
-        protocol: str | dict = 'ts_cam',
+        protocol: str | dict = DEFAULT_PROTOCOL,
         threshold: float | None = None,
         show_dir: str | None = None,
     ) -> None:
@@ -48,10 +48,7 @@ class LocalizationVisualizationHook(Hook):
             raise ValueError(f'interval must be at least 1, found {interval}')
         self.enable = enable
         self.interval = interval
-        self.protocol = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
-        if threshold is None and len(self.protocol.thresholds) != 1:
-            raise ValueError(f'threshold must be given: protocol {self.protocol.name!r} sweeps thresholds')
-        self.threshold = threshold
+        self.protocol = with_one_threshold(protocol, threshold)
         self.show_dir = show_dir
 
     def after_val_iter(
@@ -77,6 +74,4 @@ class LocalizationVisualizationHook(Hook):
             # Images of different classes may share a file name: the picture is named after the whole id.
             name = str(sample.get('img_id', Path(sample.img_path).name)).replace('/', '_')
             out_file = None if self.show_dir is None else str(Path(self.show_dir) / f'{name}.png')
-            visualizer.add_datasample(
-                name, sample, self.protocol, self.threshold, out_file=out_file, step=step
-            )
+            visualizer.add_datasample(name, sample, self.protocol, out_file=out_file, step=step)
