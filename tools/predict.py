@@ -6,6 +6,7 @@ status is 0, or 3 if all is done but some images cannot be used; these are liste
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS
@@ -14,6 +15,7 @@ from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, predict_fo
 from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, checkpoint_path
 
 _BROKEN_STATUS = 3
+_INTERRUPTED_STATUS = 130
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -146,6 +148,9 @@ def main() -> None:
         summary = predict_folder(inferencer, task, args.batch_size, args.num_workers)
     except (OSError, ValueError) as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    except KeyboardInterrupt:
+        print(f'{Path(__file__).name}: stopped; the same command goes on', file=sys.stderr)
+        raise SystemExit(_INTERRUPTED_STATUS) from None
     print_summary(summary, task)
     if summary.num_broken:
         raise SystemExit(_BROKEN_STATUS)

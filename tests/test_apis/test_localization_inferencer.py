@@ -251,9 +251,9 @@ def test_wrong_arguments(inferencer, options, message):
 
 
 def test_wrong_inputs(inferencer, tmp_path):
-    with pytest.raises(FileNotFoundError, match='no file or folder at .*missing.jpg'):
+    with pytest.raises(FileNotFoundError, match='no image file or folder at .*missing.jpg'):
         inferencer(tmp_path / 'missing.jpg')
-    with pytest.raises(ValueError, match='there is no image in the folder'):
+    with pytest.raises(ValueError, match='no image in the folder'):
         inferencer(tmp_path)
     (tmp_path / 'torn.jpg').write_bytes(b'\xff\xd8')
     with pytest.raises(ValueError, match=r'torn.jpg cannot be used: .* does not decode'):

@@ -197,10 +197,7 @@ def test_unknown_class_folders(predict, tmp_path):
 
 def test_what_stops_it_at_once(predict, photos, tmp_path):
     (tmp_path / 'empty').mkdir()
-    assert (
-        'there is no image in the folder'
-        in predict('--out', tmp_path / 'a.json', folder=tmp_path / 'empty')[0]
-    )
+    assert 'no image in the folder' in predict('--out', tmp_path / 'a.json', folder=tmp_path / 'empty')[0]
     assert 'no folder at' in predict('--out', tmp_path / 'a.json', folder=tmp_path / 'none')[0]
     (tmp_path / 'a.json').write_text('mine')
     assert 'a.json exists; remove it' in predict('--out', tmp_path / 'a.json')[0]

@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.apis.model_loading import build_localizer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
-from wsol_mm.registry import MODELS
 from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
 
 import torch
-from mmengine.registry import init_default_scope
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -120,15 +119,14 @@ def main() -> None:
     """Count and print."""
     args = parse_arguments()
     cfg = read_config(args)
-    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
-    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None})
+    model = build_localizer(cfg)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
         raise SystemExit(
             f'{Path(__file__).name}: error: the model is {type(model).__name__} without a localization head'
         )
     height, width = args.shape if len(args.shape) == 2 else args.shape * 2
     topk = min(args.topk, model.head.num_classes)
-    parts = measure(model.eval(), (height, width), topk)
+    parts = measure(model, (height, width), topk)
     print(f'{Path(args.config).stem}, one image of {height}x{width} (height x width)')
     maps = 'the one map' if model.head.class_agnostic else f'maps of {topk} classes'
     print(f'{"":<10}{"parameters":>14}{"MACs, logits":>16}{f"MACs, with {maps}":>32}')

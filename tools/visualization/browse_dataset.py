@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.apis.pipeline_images import spread_indices
 from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP
 from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
 from wsol_mm.visualization import read_image
 from wsol_mm.visualization.figure_layout import TileRow, figure_of_rows
-from wsol_mm.visualization.from_config import spread_indices
 from wsol_mm.visualization.localization_visualizer import GT_COLOR
 from wsol_mm.visualization.pipeline_geometry import PipelineGeometry
 from wsol_mm.visualization.tiles import draw_boxes, draw_quadrilaterals, fit_tile

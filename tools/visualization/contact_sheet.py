@@ -9,11 +9,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.apis.model_loading import load_localizer
+from wsol_mm.apis.pipeline_images import TestImages
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
-from wsol_mm.visualization.from_config import TestImages, load_model
 from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
 from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
 from wsol_mm.visualization.tiles import INK
@@ -44,7 +45,7 @@ def predict_samples(
         ValueError: The checkpoint cannot be read or does not fit the model.
     """
     images = TestImages(cfg, count=count)
-    model, _ = load_model(cfg, checkpoint)
+    model, _ = load_localizer(cfg, checkpoint)
     with torch.no_grad():
         samples = [sample.cpu() for batch in images.batches(_BATCH_SIZE) for sample in model.test_step(batch)]
     return samples, images.classes
@@ -54,7 +55,6 @@ def make_sheet(
     samples: Sequence[DataSample],
     classes: Sequence[str] | None,
     protocol: LocalizationProtocol,
-    threshold: float | None,
     title: str,
     side: int,
 ) -> Image.Image:
@@ -64,7 +64,6 @@ def make_sheet(
         samples (Sequence[DataSample]): Predictions.
         classes (Sequence[str], optional): Names of the classes.
         protocol (LocalizationProtocol): How maps become boxes.
-        threshold (float, optional): For a protocol that sweeps thresholds.
         title (str): First line of the sheet.
         side (int): Side of a tile in pixels.
 
@@ -73,11 +72,11 @@ def make_sheet(
     """
     blocks = []
     for sample in samples:
-        pictures = PredictionPictures(sample, protocol, threshold)
+        pictures = PredictionPictures(sample, protocol)
         tiles = pictures.tiles(side)
         colour = INK if pictures.right else PREDICTION_COLOR
         blocks.append(SheetBlock(list(tiles.values()), caption(sample, classes, pictures.iou), colour))
-    return contact_sheet(title, blocks, list(tiles), box_legend(samples[0], protocol, threshold))
+    return contact_sheet(title, blocks, list(tiles), box_legend(samples[0], protocol))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -131,7 +130,7 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
-    sheet = make_sheet(samples, classes, protocol, args.threshold, title, args.tile)
+    sheet = make_sheet(samples, classes, protocol, title, args.tile)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.out)
     print(args.out.resolve())

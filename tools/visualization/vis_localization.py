@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.apis.model_loading import load_localizer
+from wsol_mm.apis.pipeline_images import TestImages, list_images
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
@@ -17,7 +19,6 @@ from wsol_mm.utils.runner_options import (
     read_config,
 )
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
-from wsol_mm.visualization.from_config import TestImages, list_images, load_model
 from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
 from wsol_mm.visualization.map_collection import predict_with_maps
 from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
@@ -102,7 +103,7 @@ def main() -> None:
     try:
         protocol = box_protocol(cfg, args.protocol, args.threshold)
         files = list_images(args.images) if args.images else None
-        model, trained_classes = load_model(cfg, args.checkpoint)
+        model, trained_classes = load_localizer(cfg, args.checkpoint)
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     count = 24 if args.num is None and files is None else args.num
@@ -115,7 +116,7 @@ def main() -> None:
     done = sheets = 0
     for batch in images.batches(_BATCH_SIZE):
         for sample, maps in zip(*predict_with_maps(model, batch), strict=True):
-            pictures = PredictionPictures(sample, protocol, args.threshold)
+            pictures = PredictionPictures(sample, protocol)
             name = picture_name(str(sample.get('img_id', Path(sample.img_path).name)), names)
             pictures.figure(maps, classes, args.tile).save(args.out_dir / name)
             tiles = pictures.tiles(_SHEET_TILE, maps)
@@ -125,7 +126,7 @@ def main() -> None:
             if len(blocks) == _IMAGES_PER_SHEET or done == len(images):
                 sheets += 1
                 title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
-                legend = box_legend(sample, protocol, args.threshold)
+                legend = box_legend(sample, protocol)
                 path = args.out_dir / f'contact_sheet_{sheets}.png'
                 contact_sheet(title, blocks, list(tiles), legend).save(path)
                 blocks = []

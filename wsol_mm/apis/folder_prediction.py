@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
+from wsol_mm.utils.process_lock import process_lock
 
 import numpy as np
 import torch
@@ -110,26 +111,30 @@ def predict_folder(
         FolderSummary: Counts.
 
     Raises:
+        BlockingIOError: If another process writes the same output.
         FileExistsError: If the output exists.
         JournalError: If there is a journal of a call with other settings.
         NotADirectoryError: If there is no such folder.
-        ValueError: If the folder holds no image, or one outside the folders of classes where these are asked
-            for.
+        ValueError: If the model cannot give ``topk`` boxes, or the folder holds no image, or one outside the
+            folders of classes where these are asked for.
     """
-    journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
-    if journal.exists():
-        journal.resume()
-    elif not task.out.exists():
-        _list_images(journal, task, inferencer.classes)
-    is_published = task.out.exists()
-    if is_published and (not journal.is_complete or task.partial.exists()):
-        raise FileExistsError(f'{task.out} exists; remove it, or write to another place')
-    if not is_published:
-        _predict(inferencer, task, journal, batch_size, num_workers, progress)
-        _publish(journal, task, inferencer)
-    summary = _summarize(journal)
-    journal.remove()
-    return summary
+    inferencer.check_topk(task.topk)
+    task.out.parent.mkdir(parents=True, exist_ok=True)
+    with process_lock(_beside(task.out, '.lock')):
+        journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
+        if journal.exists():
+            journal.resume()
+        elif not task.out.exists():
+            _list_images(journal, task, inferencer.classes)
+        is_published = task.out.exists()
+        if is_published and (not journal.is_complete or task.partial.exists()):
+            raise FileExistsError(f'{task.out} exists; remove it, or write to another place')
+        if not is_published:
+            _predict(inferencer, task, journal, batch_size, num_workers, progress)
+            _publish(journal, task, inferencer)
+        summary = _summarize(journal)
+        journal.remove()
+        return summary
 
 
 def settings_of(inferencer: LocalizationInferencer, task: FolderTask) -> dict[str, Any]:
@@ -163,7 +168,7 @@ def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable
     try:
         journal.create(images)
         if not journal.num_images:
-            raise ValueError(f'there is no image in the folder {task.folder}')
+            raise ValueError(f"no image in the folder '{task.folder}'")
     except (OSError, ValueError):
         shutil.rmtree(journal.folder, ignore_errors=True)
         raise

@@ -1,4 +1,4 @@
-"""Walks the images of a folder in sorted order, one directory in memory at a time."""
+"""Finds the images that paths mean: in folders in sorted order, one directory in memory at a time."""
 
 import os
 from collections import Counter
@@ -22,10 +22,35 @@ class ListedImage(NamedTuple):
     name: str
 
 
+def images_at(path: str | Path) -> list[tuple[str, str]]:
+    """Find the images that a path means.
+
+    Args:
+        path (str | Path): A file, which is taken as it is, or a folder; see :func:`walk_images`.
+
+    Returns:
+        list[tuple[str, str]]: Path of every image, and what it is called: its file name, or its path relative
+        to the folder.
+
+    Raises:
+        FileNotFoundError: If the path does not exist.
+        ValueError: If the folder holds no image.
+    """
+    if os.path.isfile(path):
+        return [(str(path), os.path.basename(path))]
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"no image file or folder at '{path}'")
+    found = [(os.path.join(path, image.path), image.path) for image in walk_images(path)]
+    if not found:
+        raise ValueError(f"no image in the folder '{path}'; accepted are {', '.join(IMAGE_EXTENSIONS)}")
+    return found
+
+
 def walk_images(folder: str | Path) -> Iterator[ListedImage]:
     """Find the images in a folder and the folders inside.
 
-    Hidden files and folders are left out. Links to folders are followed, except to one above them.
+    Hidden files and folders are left out, as is what is no file (sockets, pipes). Links to folders are
+    followed, except to one above them; links to nothing count as images.
 
     Args:
         folder (str | Path): The folder.
@@ -47,9 +72,9 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
         for entry in found:
             if entry.name.startswith('.'):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 entries.append(f'{entry.name}/')
-            elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
+            elif entry.name.lower().endswith(IMAGE_EXTENSIONS) and (entry.is_symlink() or entry.is_file()):
                 entries.append(entry.name)
     images = [entry for entry in entries if not entry.endswith('/')]
     # Compared without case: not every file system can tell 1.jpg from 1.JPG.
@@ -65,6 +90,13 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
         stem = _stem(entry)
         is_own = stems[stem.lower()] == 1 and stem.lower() not in taken
         yield ListedImage(inside + entry, inside + (stem if is_own else entry))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _stem(name: str) -> str:

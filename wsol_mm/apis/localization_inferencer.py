@@ -1,6 +1,5 @@
 """From images to classes, boxes, maps and pictures in one call."""
 
-import os
 from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
@@ -19,7 +18,7 @@ from mmpretrain.apis.base import BaseInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
-from .image_listing import walk_images
+from .image_listing import images_at
 from .inference_pipeline import (
     InferencePipeline,
     UnreadableImage,
@@ -27,7 +26,7 @@ from .inference_pipeline import (
     whole_image_transforms,
 )
 from .localization_result import LocalizationResult, Maps, localization_result
-from .model_loading import default_device, find_config, list_model_names, load_localizer
+from .model_loading import find_config, list_model_names, load_localizer
 
 ImageInput = str | Path | np.ndarray
 Label = int | str
@@ -84,9 +83,9 @@ class LocalizationInferencer(BaseInferencer):
         #: How maps become boxes, with one threshold.
         self.protocol = box_protocol(cfg, protocol, threshold)
         self.whole_image = whole_image
-        localizer, self.classes = load_localizer(cfg, checkpoint, classes)
+        localizer, self.classes = load_localizer(cfg, checkpoint, classes, device)
         localizer._config = cfg  # where the base class looks for it
-        super().__init__(localizer, pretrained=False, device=device or default_device())
+        super().__init__(localizer, pretrained=False)
         print_log(f'Boxes: {self.description}', 'current')
 
     @property
@@ -133,8 +132,7 @@ class LocalizationInferencer(BaseInferencer):
             UnreadableImage: If an image does not decode.
             ValueError: If an argument is not as said.
         """
-        if not 1 <= topk <= min(PRED_TOPK, len(self.classes)):
-            raise ValueError(f'topk is {topk}; accepted are 1 to {min(PRED_TOPK, len(self.classes))}')
+        self.check_topk(topk)
         if maps not in (None, 'grid', 'image'):
             raise ValueError(f"maps is {maps!r}; accepted are None, 'grid' and 'image'")
         if batch_size < 1:
@@ -151,6 +149,12 @@ class LocalizationInferencer(BaseInferencer):
             self.visualize(images[part], samples, names[part], out_dir, show, wait_time)
             results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps)
         return results
+
+    def check_topk(self, topk: int) -> None:
+        """Raise a ValueError unless the model can localize so many of the best classes."""
+        most = min(PRED_TOPK, len(self.classes))
+        if not 1 <= topk <= most:
+            raise ValueError(f'topk is {topk}; accepted are 1 to {most}')
 
     def preprocess(
         self, inputs: Sequence[ImageInput], batch_size: int = 1, labels: Sequence[int | None] | None = None
@@ -259,17 +263,10 @@ class LocalizationInferencer(BaseInferencer):
             if isinstance(entry, np.ndarray):
                 images.append(entry)
                 names.append('array')
-            elif os.path.isdir(entry):
-                listed = [image.path for image in walk_images(entry)]
-                if not listed:
-                    raise ValueError(f'inputs: there is no image in the folder {entry}')
-                images += [os.path.join(entry, path) for path in listed]
-                names += listed
-            elif os.path.isfile(entry):
-                images.append(str(entry))
-                names.append(os.path.basename(entry))
             else:
-                raise FileNotFoundError(f'inputs: no file or folder at {entry}')
+                for file, name in images_at(entry):
+                    images.append(file)
+                    names.append(name)
         return images, _distinct(names)
 
     def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:

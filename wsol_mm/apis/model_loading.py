@@ -53,30 +53,45 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
     return Config.fromfile(_index_folder() / entry['Config']), entry.get('Weights')
 
 
+def build_localizer(cfg: Config) -> BaseModel:
+    """Build the model of a config in evaluation mode, without the weights that training starts from.
+
+    Args:
+        cfg (Config): Runner config.
+
+    Returns:
+        BaseModel: The model with random weights, on the CPU.
+    """
+    settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
+        return MODELS.build(settings).eval()
+
+
 def load_localizer(
-    cfg: Config, checkpoint: str | Path, classes: Sequence[str] | None = None
+    cfg: Config,
+    checkpoint: str | Path,
+    classes: Sequence[str] | None = None,
+    device: str | torch.device | None = None,
 ) -> tuple[BaseModel, tuple[str, ...]]:
     """Build the model of a config and load all its weights.
-
-    Weights that only training starts from are not read.
 
     Args:
         cfg (Config): Runner config.
         checkpoint (str | Path): File or address.
         classes (Sequence[str], optional): Names of the classes. By default those that training has written
             into the checkpoint, or ``class 0``, ``class 1``, ... if there are none.
+        device (str | torch.device, optional): See :func:`usable_device`.
 
     Returns:
-        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode on the CPU, and the class names.
+        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode, and the class names.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the checkpoint cannot be read, does not fit the model, or the number of class names is
-            not that of the model's classes.
+        ValueError: If the checkpoint cannot be read, does not fit the model, the number of class names is not
+            that of the model's classes, or there is no such device.
     """
-    settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
-        model = MODELS.build(settings)
+    device = usable_device(device)
+    model = build_localizer(cfg)
     try:
         content = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
     except CheckpointError as error:
@@ -98,12 +113,33 @@ def load_localizer(
         raise ValueError(
             f'classes: {len(classes)} names for a model of {count} classes; accepted is one each'
         )
-    return model.eval(), tuple(str(name) for name in classes)
+    return model.to(device), tuple(str(name) for name in classes)
 
 
-def default_device() -> torch.device:
-    """Return the first GPU, or the CPU where there is none."""
-    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+def usable_device(device: str | torch.device | None = None) -> torch.device:
+    """Check that a device can be used here.
+
+    Args:
+        device (str | torch.device, optional): None for the first GPU, or the CPU where there is none.
+
+    Returns:
+        torch.device: The device.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    if device is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        # The value comes back, as it does not from a device without memory such as 'meta'.
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # the latter from a PyTorch that was built without CUDA
+        gpus = [f'cuda:{index}' for index in range(torch.cuda.device_count())]
+        reason = str(error).partition('\n')[0]
+        raise ValueError(
+            f"device is '{device}' ({reason}); accepted are here {', '.join(['cpu', *gpus])}"
+        ) from error
+    return torch.device(device)
 
 
 def _index_folder() -> Path:

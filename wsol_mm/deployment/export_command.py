@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.registry import MODELS
+from wsol_mm.apis.model_loading import build_localizer, load_localizer
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -15,7 +14,6 @@ from wsol_mm.utils.runner_options import (
 )
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from .checking import BATCH_SIZES, TOLERANCE, RunFunction, worst_deviations
 from .deployed_localizer import MAP_CHOICES, DeployedLocalizer
@@ -98,12 +96,10 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
         ValueError: If the checkpoint does not fit the model, or the model cannot give what is asked for.
     """
     cfg = read_config(args)
-    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     if args.checkpoint is None:
-        settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
-        model, classes = MODELS.build(settings).eval(), None
+        model, classes = build_localizer(cfg), None
     else:
-        model, classes = load_localizer(cfg, args.checkpoint)
+        model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
     shape = args.shape or cfg.model.backbone.get('img_size', 224)
     sides = [shape] if isinstance(shape, int) else list(shape)
     # Where there are fewer classes than maps by default, all have one.

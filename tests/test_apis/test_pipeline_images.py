@@ -1,4 +1,4 @@
-from wsol_mm.visualization.from_config import list_images, spread_indices
+from wsol_mm.apis.pipeline_images import list_images, spread_indices
 
 import pytest
 
@@ -19,5 +19,5 @@ def test_files_and_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         list_images([str(tmp_path / 'nowhere')])
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match="no image in '.*empty'; accepted are .bmp, .jpeg"):
+    with pytest.raises(ValueError, match="no image in the folder '.*empty'; accepted are .jpg, .jpeg"):
         list_images([str(tmp_path / 'empty')])

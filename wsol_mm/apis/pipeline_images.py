@@ -1,35 +1,16 @@
-"""What a figure needs of a config: the model, and images through its test pipeline."""
+"""Images as the test pipeline of a config makes them, for figures."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.apis.model_loading import default_device, load_localizer
-from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS
 from wsol_mm.registry import DATASETS, TRANSFORMS
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.model import BaseModel
 
-
-def load_model(cfg: Config, checkpoint: str) -> tuple[BaseModel, tuple[str, ...]]:
-    """Build the model of a config with the weights of a checkpoint, on the GPU if there is one.
-
-    Args:
-        cfg (Config): Runner config.
-        checkpoint (str): File or address of the weights.
-
-    Returns:
-        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode, and the class names that training
-        wrote into the checkpoint (``class 0``, ... if it did not).
-
-    Raises:
-        ValueError: If the checkpoint cannot be read or does not fit the model.
-    """
-    model, classes = load_localizer(cfg, checkpoint)
-    return model.to(default_device()), classes
+from .image_listing import images_at
 
 
 def spread_indices(total: int, count: int) -> list[int]:
@@ -50,18 +31,7 @@ def list_images(paths: Sequence[str]) -> list[str]:
         FileNotFoundError: If a path does not exist.
         ValueError: If a folder holds no image.
     """
-    found: list[str] = []
-    for path in map(Path, paths):
-        if path.is_file():
-            found.append(str(path))
-        elif path.is_dir():
-            files = sorted(str(file) for file in path.rglob('*') if file.suffix.lower() in IMAGE_EXTENSIONS)
-            if not files:
-                raise ValueError(f"no image in '{path}'; accepted are {', '.join(sorted(IMAGE_EXTENSIONS))}")
-            found += files
-        else:
-            raise FileNotFoundError(f"no image file or folder at '{path}'")
-    return found
+    return [file for path in paths for file, _ in images_at(path)]
 
 
 class TestImages:

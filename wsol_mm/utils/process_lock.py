@@ -1,0 +1,35 @@
+"""Keeps a second process from doing the same work at the same time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None
+
+
+@contextmanager
+def process_lock(file: Path) -> Iterator[None]:
+    """Run the body in one process at a time.
+
+    The system releases the lock when the process ends in whatever way, so that a file that is left over locks
+    nobody out; child processes do not inherit it.
+
+    Args:
+        file (Path): Lock file, in a folder that exists; removed at the end.
+
+    Raises:
+        BlockingIOError: If another process holds the lock.
+    """
+    with open(file, 'a') as stream:
+        if fcntl is not None:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                raise BlockingIOError(f'another process is at work: it holds {file}') from error
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
