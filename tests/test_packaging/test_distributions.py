@@ -143,10 +143,11 @@ def declared(repo_dir: Path, *names: str) -> set[str]:
 @pytest.mark.parametrize(
     ('folders', 'requirements'),
     [
-        (('wsol_mm', 'tools'), ('runtime', 'mminstall')),
+        (('wsol_mm',), ('runtime', 'mminstall')),
+        (('tools',), ('runtime', 'mminstall', 'optional')),
         (('tests',), ('runtime', 'mminstall', 'tests')),
     ],
-    ids=['package', 'tests'],
+    ids=['package', 'tools', 'tests'],
 )
 def test_every_import_is_a_declared_requirement(repo_dir, folders, requirements):
     known = declared(repo_dir, *requirements)

@@ -1,6 +1,7 @@
 """A tiny data set in the layout of CUB-200-2011, a config over it, and a way to run the tools."""
 
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -159,6 +160,24 @@ def write_micro_cub(root: Path) -> None:
     lines['classes'] = [f'{label + 1} {name}' for label, name in enumerate(CLASSES)]
     for name, content in lines.items():
         (root / f'{name}.txt').write_text('\n'.join(content) + '\n')
+
+
+@pytest.fixture
+def run_here(micro_project, monkeypatch, capsys):
+    """Run a tool in this process, in the folder of the project; give what it prints.
+
+    A process of its own takes some seconds to import everything. A SystemExit of the tool is left to the test.
+    """
+
+    def run(name: str, *arguments: object) -> str:
+        path = micro_project.repo / 'tools' / name
+        monkeypatch.chdir(micro_project.folder)
+        monkeypatch.setattr(sys, 'argv', [path.name, *map(str, arguments)])
+        capsys.readouterr()
+        runpy.run_path(str(path), run_name='__main__')
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture(scope='session')

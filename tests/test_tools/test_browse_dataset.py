@@ -20,22 +20,20 @@ def tool(repo_dir):
 
 
 @pytest.mark.parametrize(('split', 'variants'), [('train', 5), ('val', 1), ('test', 1)])
-def test_every_split(micro_project, split, variants):
-    arguments = ['--split', split, '--out-dir', 'browsed', '-n', 3, '--tile', 64]
-    result = micro_project.run(TOOL, micro_project.config, *arguments)
-    assert result.returncode == 0, result.stderr
-    path = micro_project.folder / 'browsed' / f'{split}_1.png'
-    assert result.stdout.splitlines()[-1] == str(path.resolve())
+def test_every_split(run_here, micro_project, tmp_path, split, variants):
+    arguments = ['--split', split, '--out-dir', tmp_path / 'browsed', '-n', 3, '--tile', 64]
+    printed = run_here(TOOL, micro_project.config, *arguments)
+    path = tmp_path / 'browsed' / f'{split}_1.png'
+    assert printed.splitlines()[-1] == str(path)
     green = (cv2.imread(str(path))[..., ::-1] == GREEN).all(axis=2)
     # Boxes of training data are read for this; each tile has one.
     assert green.sum() > 3 * (1 + variants) * 60
 
 
-def test_many_variants_take_several_pictures(micro_project):
-    arguments = ['--out-dir', 'mosaics', '-n', 3, '--variants', 17, '--tile', 64]
-    result = micro_project.run(TOOL, micro_project.config, *arguments)
-    assert result.returncode == 0, result.stderr
-    assert len(list((micro_project.folder / 'mosaics').iterdir())) == 2, 'two images of three lines in each'
+def test_many_variants_take_several_pictures(run_here, micro_project, tmp_path):
+    arguments = ['--out-dir', tmp_path, '-n', 3, '--variants', 17, '--tile', 64]
+    run_here(TOOL, micro_project.config, *arguments)
+    assert len(list(tmp_path.iterdir())) == 2, 'two images of three lines in each'
 
 
 def test_unknown_geometry_is_said_and_nothing_is_drawn(tool, tmp_path):

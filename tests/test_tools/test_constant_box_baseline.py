@@ -70,11 +70,9 @@ def test_boxes_are_relative_to_the_size_that_the_data_set_gives(baseline):
         baseline.relative_boxes(Items([dict(img_id='b.jpg')]))
 
 
-def test_command_line(micro_project):
-    result = micro_project.run(
-        'analysis_tools/constant_box_baseline.py', micro_project.config, '--out', 'out/baseline.json'
-    )
-    assert result.returncode == 0, result.stderr
-    assert 'of 9 images at IoU 0.5' in result.stdout
-    written = json.loads((micro_project.folder / 'out' / 'baseline.json').read_text())
+def test_command_line(run_here, micro_project, tmp_path):
+    out = tmp_path / 'out' / 'baseline.json'
+    printed = run_here('analysis_tools/constant_box_baseline.py', micro_project.config, '--out', out)
+    assert 'of 9 images at IoU 0.5' in printed
+    written = json.loads(out.read_text())
     assert 0 < written['BoxAcc'] <= 100 and len(written['box']) == 4

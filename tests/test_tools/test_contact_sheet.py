@@ -30,24 +30,22 @@ def count(picture, colour):
     return int((picture[..., ::-1] == colour).all(axis=2).sum())
 
 
-def test_sheet_shows_boxes_of_the_number_asked_for(micro_project, checkpoint):
-    arguments = [TOOL, micro_project.config, checkpoint, '--num', 4, '--tile', 64]
-    result = micro_project.run(*arguments, '--out', 'a folder/sheet.png')
-    assert result.returncode == 0, result.stderr
-    path = micro_project.folder / 'a folder' / 'sheet.png'
-    assert result.stdout.splitlines()[-1] == str(path.resolve())
+def test_sheet_shows_boxes_of_the_number_asked_for(run_here, micro_project, checkpoint, tmp_path):
+    path = tmp_path / 'a folder' / 'sheet.png'
+    options = ['--num', 4, '--tile', 64, '--out', path]
+    printed = run_here(TOOL, micro_project.config, checkpoint, *options)
+    assert printed.splitlines()[-1] == str(path)
     picture = cv2.imread(str(path))
     # Four samples of four tiles of 64 pixels stand side by side.
     assert picture.shape[1] > 16 * 64 and picture.shape[0] < 250
     assert count(picture, GREEN) > 4 * 60 and count(picture, RED) > 4 * 20
 
 
-def test_more_images_than_there_are(micro_project, checkpoint):
+def test_more_images_than_there_are(run_here, micro_project, checkpoint, tmp_path):
     # 9 test images; a protocol that searches its threshold is told one.
-    options = ['--num', 50, '--tile', 32, '--protocol', 'maxboxacc', '--threshold', 0.5, '--out', 'all.jpg']
-    result = micro_project.run(TOOL, micro_project.config, checkpoint, *options)
-    assert result.returncode == 0, result.stderr
-    assert np.ptp(cv2.imread(str(micro_project.folder / 'all.jpg'))) > 100
+    options = ['--num', 50, '--tile', 32, '--protocol', 'maxboxacc', '--threshold', 0.5]
+    run_here(TOOL, micro_project.config, checkpoint, *options, '--out', tmp_path / 'all.jpg')
+    assert np.ptp(cv2.imread(str(tmp_path / 'all.jpg'))) > 100
 
 
 @pytest.fixture(scope='module')
@@ -87,5 +85,5 @@ def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
     sample.set_pred_score(torch.ones(2) / 2).set_pred_label(1)
     if attention:
         sample.attn_map = torch.eye(4)
-    sheet = sheet_tool.make_sheet([sample], None, get_protocol('sat'), None, 'title', 100)
+    sheet = sheet_tool.make_sheet([sample], None, get_protocol('sat'), 'title', 100)
     assert sheet.width // 100 == (4 if attention else 3)

@@ -46,10 +46,9 @@ def test_plots_of_predictions(tool, runs, monkeypatch, tmp_path, name):
     assert cv2.imread(str(out)).shape[1] == 960
 
 
-def test_pdf_through_the_command_line(micro_project, runs):
-    result = micro_project.run(TOOL, 'errors', 'json=run.json', 'pkl=run.pkl', '--out', 'errors.pdf')
-    assert result.returncode == 0, result.stderr
-    assert (micro_project.folder / 'errors.pdf').read_bytes().startswith(b'%PDF')
+def test_pdf_through_the_command_line(run_here, runs, tmp_path):
+    run_here(TOOL, 'errors', 'json=run.json', 'pkl=run.pkl', '--out', tmp_path / 'errors.pdf')
+    assert (tmp_path / 'errors.pdf').read_bytes().startswith(b'%PDF')
 
 
 def test_predictions_and_metrics_have_the_same_breakdown(tool, runs):

@@ -169,17 +169,20 @@ def test_wrappers_are_looked_into(tool, data):
         tool.verify(Config(dict(model=dict())), ['train'], 0)
 
 
-def test_command_line(micro_project, data):
+def test_command_line(run_here, micro_project, data, tmp_path, capsys):
     root, _ = data
     image_path(root, 6).write_bytes(b'no image')
-    options = ['--num-workers', 1, '--out', 'out/report.json', '--cfg-options']
+    out = tmp_path / 'out' / 'report.json'
+    options = ['--num-workers', 1, '--out', out, '--cfg-options']
     options += [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test')]
-    result = micro_project.run('misc/verify_dataset.py', micro_project.config, *options)
-    assert result.returncode == 1
-    assert 'train: 12 images decoded, 0 problem(s)' in result.stdout
-    assert 'val, test: 8 images decoded, 1 problem(s)' in result.stdout
-    assert str(image_path(root, 6)) in result.stdout
-    report = json.loads((micro_project.folder / 'out' / 'report.json').read_text())
+    with pytest.raises(SystemExit) as caught:
+        run_here('misc/verify_dataset.py', micro_project.config, *options)
+    assert caught.value.code == 1
+    printed = capsys.readouterr().out
+    assert 'train: 12 images decoded, 0 problem(s)' in printed
+    assert 'val, test: 8 images decoded, 1 problem(s)' in printed
+    assert str(image_path(root, 6)) in printed
+    report = json.loads(out.read_text())
     assert report['val, test']['images'] == 8
     assert list(report['val, test']['findings']) == ['image that does not decode']
 

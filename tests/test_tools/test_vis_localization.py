@@ -35,11 +35,10 @@ def count(path, colour):
     return int((cv2.imread(str(path))[..., ::-1] == colour).all(axis=2).sum())
 
 
-def test_pictures_and_sheet_of_the_test_data(micro_project, checkpoint):
-    result = micro_project.run(TOOL, micro_project.config, checkpoint, '--out-dir', 'pictures', '-n', 3)
-    assert result.returncode == 0, result.stderr
-    folder = micro_project.folder / 'pictures'
-    assert result.stdout.splitlines()[-1] == str((folder / 'contact_sheet_1.png').resolve())
+def test_pictures_and_sheet_of_the_test_data(run_here, micro_project, checkpoint, tmp_path):
+    folder = tmp_path / 'new' / 'pictures'
+    printed = run_here(TOOL, micro_project.config, checkpoint, '--out-dir', folder, '-n', 3)
+    assert printed.splitlines()[-1] == str(folder / 'contact_sheet_1.png')
     assert len(list(folder.iterdir())) == 4
     for path in folder.iterdir():
         assert count(path, GREEN) > 60 and count(path, RED) > 20
@@ -47,14 +46,13 @@ def test_pictures_and_sheet_of_the_test_data(micro_project, checkpoint):
     assert cv2.imread(str(folder / '001.Red_005.png.png')).shape[1] > 6 * 160
 
 
-def test_images_of_ones_own_need_no_data_set(micro_project, checkpoint):
+def test_images_of_ones_own_need_no_data_set(run_here, micro_project, checkpoint, tmp_path):
     images = micro_project.folder / 'cub' / 'images'
-    arguments = [images / '001.Red', images / '002.Green' / '008.png', '--out-dir', 'own', '--tile', 64]
+    arguments = [images / '001.Red', images / '002.Green' / '008.png', '--out-dir', tmp_path, '--tile', 64]
     options = ['--protocol', 'maxboxacc', '--threshold', 0.3]
     options += ['--cfg-options', 'test_dataloader.dataset.data_root=nowhere']
-    result = micro_project.run(TOOL, micro_project.config, checkpoint, *arguments, *options)
-    assert result.returncode == 0, result.stderr
-    found = list((micro_project.folder / 'own').iterdir())
+    run_here(TOOL, micro_project.config, checkpoint, *arguments, *options)
+    found = list(tmp_path.iterdir())
     assert len(found) == 7 + 1 + 1
     assert not any(count(path, GREEN) for path in found), 'there is no ground truth'
 
