@@ -122,6 +122,9 @@ def predict_folder(
     task.out.parent.mkdir(parents=True, exist_ok=True)
     with process_lock(_beside(task.out, '.lock')):
         journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
+        # Before the journal, which a call with other folders could not go on with.
+        for folder in filter(None, (task.maps_dir, task.show_dir)):
+            folder.mkdir(parents=True, exist_ok=True)
         if journal.exists():
             journal.resume()
         elif not task.out.exists():

@@ -152,8 +152,8 @@ def error_text(error: Exception) -> str:
         error (Exception): One of :data:`DECODE_ERRORS`.
 
     Returns:
-        str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of an
-        object, the type with an explanation.
+        str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of
+        an object, the type with an explanation.
     """
     if isinstance(error, UnidentifiedImageError):
         return 'UnidentifiedImageError: empty, or in no known image format'
