@@ -153,7 +153,7 @@ def error_text(error: Exception) -> str:
 
     Returns:
         str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of
-        an object, the type with an explanation.
+            an object, the type with an explanation.
     """
     if isinstance(error, UnidentifiedImageError):
         return 'UnidentifiedImageError: empty, or in no known image format'
