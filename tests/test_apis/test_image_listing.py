@@ -1,6 +1,8 @@
 """Walking a folder of images."""
 
-from wsol_mm.apis.image_listing import walk_images
+import os
+
+from wsol_mm.apis.image_listing import images_at, walk_images
 from wsol_mm.datasets.image_files import list_images
 
 import pytest
@@ -42,6 +44,28 @@ def test_links_are_followed_unless_they_lead_back(tmp_path):
     (tmp_path / 'a' / 'back').symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / 'a' / 'other').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
     assert [image.path for image in walk_images(tmp_path)] == ['a/1.jpg', 'a/other/2.jpg', 'elsewhere/2.jpg']
+
+
+def test_what_is_no_image_file(tmp_path):
+    make(tmp_path, 'a/1.jpg', 'folder.jpg/2.png')
+    (tmp_path / 'itself').symlink_to('itself')
+    (tmp_path / 'itself.jpg').symlink_to('itself.jpg')
+    (tmp_path / 'gone.jpg').symlink_to('nowhere.jpg')
+    os.mkfifo(tmp_path / 'pipe.jpg')  # opening it would wait for ever
+    paths = ['a/1.jpg', 'folder.jpg/2.png', 'gone.jpg', 'itself.jpg']
+    assert [image.path for image in walk_images(tmp_path)] == paths
+
+
+def test_what_a_path_means(tmp_path):
+    make(tmp_path, 'a/1.jpg', 'notes.txt')
+    assert images_at(tmp_path) == [(str(tmp_path / 'a' / '1.jpg'), 'a/1.jpg')]
+    # A file is taken as it is given.
+    assert images_at(tmp_path / 'notes.txt') == [(str(tmp_path / 'notes.txt'), 'notes.txt')]
+    with pytest.raises(FileNotFoundError, match="no image file or folder at '.*nothing'"):
+        images_at(tmp_path / 'nothing')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match="no image in the folder '.*empty'; accepted are .jpg, .jpeg"):
+        images_at(tmp_path / 'empty')
 
 
 def test_no_folder(tmp_path):

@@ -262,6 +262,12 @@ def test_wrong_inputs(inferencer, tmp_path):
         LocalizationInferencer(tmp_path / 'no.py', 'weights.pth')
 
 
+@pytest.mark.parametrize('device', ['gpu', 'meta', 'cuda:99'])
+def test_device_that_is_not_there(small_model, device):
+    with pytest.raises(ValueError, match=f"device is '{device}' .*; accepted are here cpu"):
+        LocalizationInferencer(*small_model, device=device)
+
+
 def test_results_do_not_depend_on_the_batch(inferencer):
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 255, (40, 50, 3), np.uint8) for _ in range(5)]

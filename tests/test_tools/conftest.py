@@ -166,7 +166,7 @@ def write_micro_cub(root: Path) -> None:
 def run_here(micro_project, monkeypatch, capsys):
     """Run a tool in this process, in the folder of the project; give what it prints.
 
-    A process of its own takes some seconds to import everything. A SystemExit of the tool is left to the test.
+    A process of its own takes some seconds to import everything. The tool's SystemExit is left to the test.
     """
 
     def run(name: str, *arguments: object) -> str:

@@ -206,6 +206,36 @@ def test_what_stops_it_at_once(predict, photos, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.json', 'empty']
 
 
+def test_a_mistake_leaves_no_journal_to_remove(predict, tmp_path):
+    (tmp_path / 'file').write_text('mine')
+    assert 'topk is 4; accepted are 1 to 3' in predict('--out', tmp_path / 'a.json', '--topk', 4)[0]
+    for option in ('--save-maps', '--show-dir'):
+        assert "exists: '" in predict('--out', tmp_path / 'a.json', option, tmp_path / 'file')[0]
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
+
+
+def test_one_process_at_a_time_and_an_interrupt(predict, tmp_path, monkeypatch):
+    out, others = tmp_path / 'a.json', []
+    append = PredictionJournal.append
+
+    def interrupted(journal, results):
+        append(journal, results)
+        # POSIX locks are of a process: another one is needed to meet it.
+        code = "import fcntl, sys\nfcntl.lockf(open(sys.argv[1], 'a'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        command = [sys.executable, '-c', code, f'{out}.lock']
+        others.append(subprocess.run(command, capture_output=True, text=True).stderr)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(PredictionJournal, 'append', interrupted)
+        status, printed = predict('--out', out, '--batch-size', 7)
+    assert status == 130 and printed.splitlines()[-1] == 'predict.py: stopped; the same command goes on'
+    assert 'BlockingIOError' in others[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.json.journal']
+    assert predict('--out', out)[0] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.json', 'a.json.broken.txt']
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS
+from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS, is_folder
 
 
 class ListedImage(NamedTuple):
@@ -72,7 +72,7 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
         for entry in found:
             if entry.name.startswith('.'):
                 continue
-            if _is_folder(entry):
+            if is_folder(entry):
                 entries.append(f'{entry.name}/')
             elif entry.name.lower().endswith(IMAGE_EXTENSIONS) and (entry.is_symlink() or entry.is_file()):
                 entries.append(entry.name)
@@ -90,13 +90,6 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
         stem = _stem(entry)
         is_own = stems[stem.lower()] == 1 and stem.lower() not in taken
         yield ListedImage(inside + entry, inside + (stem if is_own else entry))
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
 
 
 def _stem(name: str) -> str:

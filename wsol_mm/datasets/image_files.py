@@ -53,9 +53,17 @@ def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
 def _file_names(folder: str) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.is_dir()}
+            return {entry.name for entry in entries if not is_folder(entry)}
     except (FileNotFoundError, NotADirectoryError):
         return set()
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Tell whether an entry is a folder or a link to one; a link to itself is none, and no error."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def list_images(
@@ -87,7 +95,7 @@ def list_images(
             for entry in entries:
                 if entry.name.startswith('.'):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     if recursive:
                         pending.append(f'{inside}{entry.name}/')
                 elif entry.name.lower().endswith(extensions):
