@@ -12,7 +12,12 @@ from pathlib import Path
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.apis import LocalizationInferencer
 from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, predict_folder
-from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, checkpoint_path
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    checkpoint_path,
+    one_line_errors,
+)
 
 _BROKEN_STATUS = 3
 _INTERRUPTED_STATUS = 130
@@ -121,6 +126,7 @@ def print_summary(summary: FolderSummary, task: FolderTask) -> None:
             print(f'  ... and {summary.num_broken - len(summary.broken)} more')
 
 
+@one_line_errors()
 def main() -> None:
     """Predict, write, and say what came out."""
     args = parse_arguments()
@@ -134,20 +140,18 @@ def main() -> None:
         maps_dir=args.save_maps,
         show_dir=args.show_dir,
     )
+    inferencer = LocalizationInferencer(
+        args.config,
+        args.checkpoint,
+        device=args.device,
+        classes=args.classes,
+        protocol=args.protocol,
+        threshold=args.threshold,
+        whole_image=not args.test_pipeline,
+        cfg_options=args.cfg_options,
+    )
     try:
-        inferencer = LocalizationInferencer(
-            args.config,
-            args.checkpoint,
-            device=args.device,
-            classes=args.classes,
-            protocol=args.protocol,
-            threshold=args.threshold,
-            whole_image=not args.test_pipeline,
-            cfg_options=args.cfg_options,
-        )
         summary = predict_folder(inferencer, task, args.batch_size, args.num_workers)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
     except KeyboardInterrupt:
         print(f'{Path(__file__).name}: stopped; the same command goes on', file=sys.stderr)
         raise SystemExit(_INTERRUPTED_STATUS) from None

@@ -4,6 +4,7 @@ import importlib.util
 from types import ModuleType
 
 from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
+from wsol_mm.utils.runner_options import one_line_errors
 
 import pytest
 import torch
@@ -318,3 +319,24 @@ def test_a_config_that_cannot_take_an_option_is_one_line(here, train_tool, monke
     assert caught.value.code == (
         'train.py: error: --amp replaces the optimizer wrapper OptimWrapper, the config has ApexOptimWrapper'
     )
+
+
+def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr('sys.argv', ['/somewhere/tool.py'])
+
+    @one_line_errors(KeyError)
+    def tool(error):
+        if error is None:
+            (tmp_path / 'no' / 'file').write_text('')
+        raise error
+
+    for error, text in (
+        (ValueError('num is 0; accepted are 1 to 3'), 'num is 0; accepted are 1 to 3'),
+        (KeyError('no such metric'), 'no such metric'),
+        (None, f"[Errno 2] No such file or directory: '{tmp_path / 'no' / 'file'}'"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            tool(error)
+        assert caught.value.code == f'tool.py: error: {text}'
+    with pytest.raises(TypeError):  # an error of the tool itself keeps its traceback
+        tool(TypeError('of the tool'))

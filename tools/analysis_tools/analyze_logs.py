@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.utils.runner_options import RunnerArgumentParser
+from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -198,30 +198,28 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Print times and keys, and draw what is asked for."""
     args = parse_arguments()
-    try:
-        runs = [
-            read_run(path, name)
-            for path, name in zip(args.runs, args.legend or [None] * len(args.runs), strict=True)
-        ]
+    runs = [
+        read_run(path, name)
+        for path, name in zip(args.runs, args.legend or [None] * len(args.runs), strict=True)
+    ]
+    for run in runs:
+        times = mean_times(run, args.warmup)
+        speed = 'no times'
+        if times:
+            speed = (
+                f'{times["time"]:.3f} s per iteration (deviation {times["std"]:.3f}), '
+                f'of it {times["data_time"]:.3f} s waiting for data'
+            )
+        print(f'{run.name}: {len(run.train)} training records, {len(run.val)} validations, {speed}')
+    if args.keys is None:
         for run in runs:
-            times = mean_times(run, args.warmup)
-            speed = 'no times'
-            if times:
-                speed = (
-                    f'{times["time"]:.3f} s per iteration (deviation {times["std"]:.3f}), '
-                    f'of it {times["data_time"]:.3f} s waiting for data'
-                )
-            print(f'{run.name}: {len(run.train)} training records, {len(run.val)} validations, {speed}')
-        if args.keys is None:
-            for run in runs:
-                print(f'{run.name}: {", ".join(available_keys(run))}')
-        else:
-            plot_curves(runs, args.keys, args.out)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+            print(f'{run.name}: {", ".join(available_keys(run))}')
+    else:
+        plot_curves(runs, args.keys, args.out)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import DATASETS, METRICS
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, read_config
+from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import mmengine
 from mmengine.config import Config, DictAction
@@ -198,19 +198,16 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     return values
 
 
+@one_line_errors(KeyError)
 def main() -> None:
     """Evaluate, print, and write what the options ask for."""
     args = parse_arguments()
-    try:
-        if args.ann is not None:
-            metrics = evaluate_annotations(args)
-        else:
-            samples = read_predictions(args.predictions)
-            evaluator = Evaluator(build_metrics(args, samples))
-            metrics = evaluator.offline_evaluate(samples)
-    except (ValueError, FileNotFoundError, KeyError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f'{Path(__file__).name}: error: {message}') from error
+    if args.ann is not None:
+        metrics = evaluate_annotations(args)
+    else:
+        samples = read_predictions(args.predictions)
+        evaluator = Evaluator(build_metrics(args, samples))
+        metrics = evaluator.offline_evaluate(samples)
     width = max(map(len, metrics))
     for name, value in metrics.items():
         print(

@@ -15,7 +15,12 @@ from typing import Any
 from wsol_mm.apis.model_loading import build_localizer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
-from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    one_line_errors,
+    read_config,
+)
 
 import torch
 from torch import nn
@@ -115,15 +120,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Count and print."""
     args = parse_arguments()
     cfg = read_config(args)
     model = build_localizer(cfg)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
-        raise SystemExit(
-            f'{Path(__file__).name}: error: the model is {type(model).__name__} without a localization head'
-        )
+        raise ValueError(f'the model is {type(model).__name__} without a localization head')
     height, width = args.shape if len(args.shape) == 2 else args.shape * 2
     topk = min(args.topk, model.head.num_classes)
     parts = measure(model, (height, width), topk)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from wsol_mm.evaluation.functional import OUTCOMES
 from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
-from wsol_mm.utils.runner_options import RunnerArgumentParser
+from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.visualization.result_plots import (
     plot_error_breakdown,
     plot_size_accuracy,
@@ -164,14 +164,11 @@ def make_plot(args: argparse.Namespace) -> Figure:
     return plot_threshold_curves(runs, args.iou)
 
 
+@one_line_errors(KeyError)
 def main() -> None:
     """Plot, write, and print the path."""
     args = parse_arguments()
-    try:
-        figure = make_plot(args)
-    except (ValueError, KeyError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f'{Path(__file__).name}: error: {message}') from error
+    figure = make_plot(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out)
     print(args.out.resolve())

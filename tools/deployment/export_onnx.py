@@ -1,23 +1,20 @@
 """Export a trained model to ONNX: images in, class scores and localization maps out, batches of any size."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from wsol_mm.deployment import export_program, write_onnx
 from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
+from wsol_mm.utils.runner_options import one_line_errors
 
 from numpy.typing import NDArray
 
 
+@one_line_errors(ImportError)
 def main() -> None:
     """Export, and check where asked to."""
     args = parse_export_arguments(__doc__, '.onnx')
-    tool = Path(__file__).name
-    try:
-        job = prepare_export(args)
-        write_onnx(export_program(job.model, job.shape), job.model, args.out, job.facts)
-    except (ValueError, ImportError) as error:
-        raise SystemExit(f'{tool}: error: {error}') from error
+    job = prepare_export(args)
+    write_onnx(export_program(job.model, job.shape), job.model, args.out, job.facts)
     size = args.out.stat().st_size / 1e6
     inputs, outputs = ', '.join(job.model.input_names), ', '.join(job.model.output_names)
     print(f'{args.out}: {size:.1f} MB, {inputs} -> {outputs}')
@@ -25,7 +22,7 @@ def main() -> None:
         try:
             import onnxruntime
         except ImportError as error:
-            raise SystemExit(f'{tool}: error: --verify needs onnxruntime: pip install onnxruntime') from error
+            raise ImportError('--verify needs onnxruntime: pip install onnxruntime') from error
         session = onnxruntime.InferenceSession(args.out, providers=['CPUExecutionProvider'])
         names = [value.name for value in session.get_inputs()]
 

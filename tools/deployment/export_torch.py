@@ -1,23 +1,21 @@
 """Export a trained model with torch.export: a .pt2 file that PyTorch runs without this library."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from wsol_mm.deployment import export_program, write_program
 from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
+from wsol_mm.utils.runner_options import one_line_errors
 
 import torch
 from numpy.typing import NDArray
 
 
+@one_line_errors()
 def main() -> None:
     """Export, and check where asked to."""
     args = parse_export_arguments(__doc__, '.pt2')
-    try:
-        job = prepare_export(args)
-        write_program(export_program(job.model, job.shape), args.out, job.facts)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    job = prepare_export(args)
+    write_program(export_program(job.model, job.shape), args.out, job.facts)
     size = args.out.stat().st_size / 1e6
     inputs, outputs = ', '.join(job.model.input_names), ', '.join(job.model.output_names)
     print(f'{args.out}: {size:.1f} MB, {inputs} -> {outputs}')

@@ -2,7 +2,12 @@
 
 import argparse
 
-from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    one_line_errors,
+    read_config,
+)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -20,6 +25,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@one_line_errors()
 def main() -> None:
     """Print the config, and write it to a file if asked."""
     args = parse_arguments()

@@ -22,7 +22,12 @@ from wsol_mm.datasets.entry_checks import empty_classes
 from wsol_mm.datasets.image_files import decode_failure
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    one_line_errors,
+    read_config,
+)
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -251,15 +256,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Verify, and print what was found."""
     args = parse_arguments()
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
-    try:
-        reports = verify(cfg, args.split, args.num_workers)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    reports = verify(cfg, args.split, args.num_workers)
     for name, report in reports.items():
         count = sum(map(len, report.findings.values()))
         print(f'{name}: {report.images} images decoded, {count} problem(s)')

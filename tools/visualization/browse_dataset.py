@@ -14,7 +14,12 @@ from wsol_mm.apis.pipeline_images import spread_indices
 from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP
-from wsol_mm.utils.runner_options import RunnerArgumentParser, add_config_options, read_config
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    add_config_options,
+    one_line_errors,
+    read_config,
+)
 from wsol_mm.visualization import read_image
 from wsol_mm.visualization.figure_layout import TileRow, figure_of_rows
 from wsol_mm.visualization.localization_visualizer import GT_COLOR
@@ -115,6 +120,7 @@ def image_row(dataset: Any, geometry: PipelineGeometry, index: int, variants: in
     return TileRow(tiles, labels, heading)
 
 
+@one_line_errors()
 def main() -> None:
     """Draw, write, and print the paths."""
     args = parse_arguments()
@@ -125,7 +131,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
-        raise SystemExit(f'{Path(__file__).name}: error: the config has no {args.split}_dataloader')
+        raise ValueError(f'the config has no {args.split}_dataloader')
     settings = dict(loader.dataset)
     if issubclass(DATASETS.get(settings['type']), FineGrainedDataset):
         settings.setdefault('with_boxes', True)  # which training leaves unread

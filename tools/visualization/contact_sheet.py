@@ -13,7 +13,7 @@ from wsol_mm.apis.model_loading import load_localizer
 from wsol_mm.apis.pipeline_images import TestImages
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.evaluation.protocols import LocalizationProtocol
-from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path
+from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path, one_line_errors
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
 from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
 from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
@@ -118,17 +118,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
-    try:
-        protocol = box_protocol(cfg, args.protocol, args.threshold)
-        samples, classes = predict_samples(cfg, args.checkpoint, args.num)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    protocol = box_protocol(cfg, args.protocol, args.threshold)
+    samples, classes = predict_samples(cfg, args.checkpoint, args.num)
     title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
     sheet = make_sheet(samples, classes, protocol, title, args.tile)
     args.out.parent.mkdir(parents=True, exist_ok=True)

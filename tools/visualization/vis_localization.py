@@ -16,6 +16,7 @@ from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,
+    one_line_errors,
     read_config,
 )
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
@@ -95,17 +96,15 @@ def picture_name(img_id: str, taken: set[str]) -> str:
     return f'{name}.png'
 
 
+@one_line_errors()
 def main() -> None:
     """Predict, draw, write, and print the paths of the sheets."""
     args = parse_arguments()
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
-    try:
-        protocol = box_protocol(cfg, args.protocol, args.threshold)
-        files = list_images(args.images) if args.images else None
-        model, trained_classes = load_localizer(cfg, args.checkpoint)
-    except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    protocol = box_protocol(cfg, args.protocol, args.threshold)
+    files = list_images(args.images) if args.images else None
+    model, trained_classes = load_localizer(cfg, args.checkpoint)
     count = 24 if args.num is None and files is None else args.num
     images = TestImages(cfg, files, count)
     classes = images.classes or trained_classes

@@ -18,6 +18,9 @@ from mmengine.config import Config
 from .checking import BATCH_SIZES, TOLERANCE, RunFunction, worst_deviations
 from .deployed_localizer import MAP_CHOICES, DeployedLocalizer
 
+#: Classes with maps, unless another number is asked for.
+_TOPK = 5
+
 
 class ExportJob(NamedTuple):
     """What is exported.
@@ -68,7 +71,12 @@ def parse_export_arguments(
         default='topk',
         help='maps of the best classes, or of classes given as a second input (default: topk)',
     )
-    parser.add_argument('--topk', type=int, default=5, metavar='K', help='maps of the K best classes')
+    parser.add_argument(
+        '--topk',
+        type=int,
+        metavar='K',
+        help='maps of the K best classes (default: 5, or all of fewer)',
+    )
     parser.add_argument(
         '--verify',
         action='store_true',
@@ -102,8 +110,8 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
         model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
     shape = args.shape or cfg.model.backbone.get('img_size', 224)
     sides = [shape] if isinstance(shape, int) else list(shape)
-    # Where there are fewer classes than maps by default, all have one.
-    deployed = DeployedLocalizer(model, args.maps, min(args.topk, model.head.num_classes))
+    topk = min(_TOPK, model.head.num_classes) if args.topk is None else args.topk
+    deployed = DeployedLocalizer(model, args.maps, topk)
     height, width = sides * 2 if len(sides) == 1 else sides
     return ExportJob(deployed, (height, width), deployment_facts(cfg, deployed, (height, width), classes))
 

@@ -1,7 +1,10 @@
-"""The command-line options that tools/train.py and tools/test.py share."""
+"""The command-line options that tools share, and how they report errors."""
 
 import argparse
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +22,27 @@ class RunnerArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message in one line and exit with status 2."""
         self.exit(2, f'{self.prog}: error: {message} (--help lists the options)\n')
+
+
+@contextmanager
+def one_line_errors(*more: type[Exception]) -> Iterator[None]:
+    """Report what users can mend in one line, ``<tool>: error: <message>``, with exit status 1.
+
+    For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
+    be read or written (OSError) and arguments, configs and contents that are not as needed (ValueError).
+
+    Args:
+        *more (type[Exception]): Further exceptions.
+
+    Raises:
+        SystemExit: In place of these exceptions.
+    """
+    try:
+        yield
+    except (OSError, ValueError, *more) as error:
+        # The text of a KeyError is its argument in quotes.
+        message = error.args[0] if isinstance(error, KeyError) else error
+        raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}') from error
 
 
 def config_path(text: str) -> str:
