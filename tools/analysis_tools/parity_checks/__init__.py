@@ -1,7 +1,7 @@
 """Checks of this library against outputs of the reference implementations.
 
 A case is ``<name>.npz`` with ``<name>.json`` in a folder named after its system. Each module here
-registers checks for some systems; :func:`find_check` picks by system, case name and content, so that
+registers checks for some systems; :func:`find_check` picks by system and content, so that
 further cases of a known kind need no new code.
 """
 

@@ -204,18 +204,18 @@ def run_weighting(case: Case) -> Found:
 
 @register('cdtr', lambda case: 'classnames' in case.meta)
 def check_class_names(case: Case) -> list[Comparison]:
-    """Compare a list of class names, which its file's name tells, and the prompt.
+    """Compare a list of class names, which its length tells, and the prompt.
 
     Raises:
-        ValueError: If the file's name does not tell the list.
+        ValueError: If no list here is as long.
     """
-    data = re.fullmatch(r'classnames_(cub|ilsvrc)', case.name)
-    if data is None:
-        raise ValueError(f'{case.name}: accepted are classnames_cub and classnames_ilsvrc')
     names, prompt = case.meta['classnames'], case.meta['prompt']
-    adapter = SemanticBoostAdapter(class_names=data[1])
+    data = next((data for data in ('cub', 'ilsvrc') if len(load_class_names(data)) == len(names)), None)
+    if data is None:
+        raise ValueError(f'{case.name}: a list of {len(names)} names; here are those of CUB and ILSVRC')
+    adapter = SemanticBoostAdapter(class_names=data)
     results = [
-        equal('classnames', load_class_names(data[1]), names),
+        equal('classnames', load_class_names(data), names),
         equal('prompt', adapter.prompt, prompt),
         equal('prompts', list(adapter.prompts), [prompt.format(name) for name in names]),
     ]

@@ -14,10 +14,9 @@ from . import Case, Comparison, register
 from .lctr_models import ATOL, GRADIENT_RTOL, worst_of
 
 
-@register('lctr', lambda case: case.name.startswith('module_'))
+@register('lctr', lambda case: any(name.startswith('c0/state/') for name in case.arrays))
 def check_modules(case: Case) -> list[Comparison]:
     """Compare outputs and gradients of every configuration of a case."""
-    run = run_cdm if case.name == 'module_cdm' else run_attention
     rtol = float(case.meta['tolerance']['rtol'])
     results = []
     for index, config in enumerate(case.meta['configs']):
@@ -25,7 +24,7 @@ def check_modules(case: Case) -> list[Comparison]:
         arrays = {
             name.removeprefix(prefix): case.arrays[name] for name in case.arrays if name.startswith(prefix)
         }
-        found = run(config, arrays)
+        found = (run_cdm if 'num_experts' in config else run_attention)(config, arrays)
         for name, expected in arrays.items():
             if name.startswith(('in/', 'state/')):
                 continue

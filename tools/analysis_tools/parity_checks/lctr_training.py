@@ -19,7 +19,7 @@ BASES = Path(__file__).resolve().parents[3] / 'configs' / '_base_'
 CROP, SHORT_SIDE = 224, 256
 
 
-@register('lctr', lambda case: case.name == 'lr_schedule')
+@register('lctr', lambda case: case.meta.get('mode') == 'schedule')
 def check_schedule(case: Case) -> list[Comparison]:
     """Compare the learning rates of the configs' schedules, epoch by epoch."""
     results = []
@@ -39,7 +39,7 @@ def check_schedule(case: Case) -> list[Comparison]:
     return results
 
 
-@register('lctr', lambda case: case.name == 'repeated_aug_sampler')
+@register('lctr', lambda case: case.meta.get('mode') == 'sampler')
 def check_sampler(case: Case) -> list[Comparison]:
     """Compare the indices that every process draws."""
     results = []
@@ -55,7 +55,7 @@ def check_sampler(case: Case) -> list[Comparison]:
     return results
 
 
-@register('lctr', lambda case: case.name == 'data_gt_boxes')
+@register('lctr', lambda case: 'in/CUB_list_box' in case.arrays)
 def check_boxes(case: Case) -> list[Comparison]:
     """Compare boxes in the test crop, and every 28th pixel of the configs' test pipeline.
 

@@ -18,7 +18,7 @@ SIZE = (224, 224)
 
 
 def _is_postprocess(case: Case) -> bool:
-    return case.name.startswith('postprocess') or case.meta.get('kind') == 'postprocess'
+    return 'in/label' in case.arrays and ('in/gt_boxes' in case.arrays or 'in/gt_box' in case.arrays)
 
 
 def _top_classes(logits: np.ndarray, k: int = 5) -> np.ndarray:

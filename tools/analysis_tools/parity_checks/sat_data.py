@@ -20,7 +20,7 @@ from . import Case, Comparison, close, equal, register
 _DATA_CONFIG = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'datasets' / 'cub-ten-crop.py'
 
 
-@register('sat', lambda case: case.name == 'gt_boxes')
+@register('sat', lambda case: {'in/wh', 'in/boxes', 'in/offsets'} <= {*case.arrays})
 def check_gt_boxes(case: Case) -> list[Comparison]:
     """Boxes of all loaders, at every resize and crop size of the case."""
     arrays, results = dict(case.arrays), []
@@ -45,7 +45,7 @@ def check_gt_boxes(case: Case) -> list[Comparison]:
     return results
 
 
-@register('sat', lambda case: case.name == 'iou_pairs')
+@register('sat', lambda case: {*case.arrays} == {'in/pred', 'in/gt', 'out/iou'})
 def check_iou(case: Case) -> list[Comparison]:
     """IoU of pixel boxes, degenerate ones too."""
     inclusive = get_protocol('sat').inclusive_iou
@@ -54,7 +54,7 @@ def check_iou(case: Case) -> list[Comparison]:
     return [close('iou', found, case.arrays['out/iou'], 1e-9)]
 
 
-@register('sat', lambda case: case.name == 'test_pipeline')
+@register('sat', lambda case: 'resize_size' in case.meta.get('args', ()) and 'in/img0' in case.arrays)
 def check_test_pipeline(case: Case) -> list[Comparison]:
     """Images and lists on disk, through data set, pipeline of the configs and data preprocessor."""
     settings = Config.fromfile(_DATA_CONFIG)

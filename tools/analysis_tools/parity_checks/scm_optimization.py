@@ -28,7 +28,7 @@ _SCHEDULES = {
 _TOLERANCE = 1e-8
 
 
-@register('scm', lambda case: case.name == 'train_steps' or 'param_groups' in case.meta)
+@register('scm', lambda case: 'param_groups' in case.meta)
 def check_recipe(case: Case) -> list[Comparison]:
     """Compare the groups, the losses and weights of the steps, and all lists of learning rates."""
     meta = case.meta
