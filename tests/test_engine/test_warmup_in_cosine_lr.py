@@ -29,7 +29,7 @@ def formula(t: int, peak: float, epochs: int, warmup: int = 5) -> float:
     return 1e-5 + 0.5 * (peak - 1e-5) * (1 + math.cos(math.pi * t / epochs))
 
 
-@pytest.mark.parametrize(('peak', 'epochs'), [(5e-5, 80), (1e-3, 14), (1e-4, 5)])
+@pytest.mark.parametrize(('peak', 'epochs'), [(5e-5, 80), (1e-3, 14), (1e-4, 5), (1e-4, 2)])
 @pytest.mark.parametrize('late', [True, False])
 def test_formula(peak, epochs, late):
     optimizer = make_optimizer(peak)
@@ -76,8 +76,7 @@ def test_resumes_in_the_middle():
     ('changes', 'message'),
     [
         (dict(epochs=0), 'epochs must be at least 1, got 0'),
-        (dict(warmup_epochs=11), r'warmup_epochs must lie in 0\.\.10 \(epochs\), got 11'),
-        (dict(warmup_epochs=-1), 'warmup_epochs must lie in'),
+        (dict(warmup_epochs=-1), 'warmup_epochs must not be negative, got -1'),
         (dict(warmup_lr=-1e-6), 'warmup_lr must not be negative, got -1e-06'),
         (dict(min_lr=-1), 'min_lr must not be negative, got -1'),
     ],

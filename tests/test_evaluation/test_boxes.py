@@ -99,6 +99,31 @@ def test_continuous_conversion_uses_the_unrounded_side_and_the_wider_offset():
     assert box == pytest.approx(np.clip(expected, 0, 224))
 
 
+@pytest.mark.parametrize(('width', 'height'), [(258, 257), (299, 300), (500, 499), (439, 440), (300, 300)])
+def test_nearly_square_images_are_resized_by_their_shorter_side(width, height):
+    """Their resized size is square, but the scale of their boxes is that of the unrounded sides."""
+    short = min(width, height)
+    scale = 256 / short
+    geometry = TestGeometry((width, height), (256 * width // short, 256 * height // short), (224, 224))
+    assert geometry.resized == (256, 256) and geometry.keeps_aspect
+    box = np.array([50.0, 60, 200, 210])
+    sides = np.array([width, height]) * scale
+    offset = np.array([round((side - 223) / 2) for side in sides] * 2)
+    found = gt_boxes_to_frame(box[None], geometry, 'continuous')[0]
+    assert found == pytest.approx(np.clip(box * scale - offset, 0, 224))
+
+
+def test_squashed_images_do_not_keep_their_aspect():
+    assert not TestGeometry((500, 375), (256, 256), (224, 224)).keeps_aspect
+    assert TestGeometry((500, 375), (341, 256), (224, 224)).keeps_aspect
+    assert TestGeometry((375, 500), (256, 342), (224, 224)).keeps_aspect  # rounded up
+    # in a squashed frame, boxes are squashed, however little
+    box = gt_boxes_to_frame(
+        [[0, 0, 258, 257]], TestGeometry((258, 257), (224, 224), (224, 224)), 'continuous'
+    )
+    assert box.tolist() == [[0, 0, 224, 224]]
+
+
 def test_unknown_conversion():
     with pytest.raises(ValueError, match="conversion must be .* found 'other'"):
         gt_boxes_to_frame([[0, 0, 1, 1]], TestGeometry((2, 2), (2, 2), (2, 2)), 'other')

@@ -217,6 +217,15 @@ def test_thresholds_from_errors(tmp_path):
         LocalizationMetric(['maxboxacc'], thresholds_from=str(file))
 
 
+def test_no_geometry_warning_about_nearly_square_images():
+    sample = make_sample({1: GOOD}, [1], 1, [BOX])
+    sample['ori_shape'] = (257, 258)
+    sample['scale_factor'] = (256 / 258, 256 / 257)
+    metric = LocalizationMetric(['sat', 'lctr'])
+    metric.process(None, [sample])
+    assert not metric._warned_geometry
+
+
 def test_geometry_warning_once(caplog):
     sample = make_sample({1: GOOD}, [1], 1, [BOX])
     sample['ori_shape'] = (SIDE, 2 * SIDE)

@@ -23,6 +23,14 @@ def test_published_thresholds(name, cub, ilsvrc):
     assert get_protocol(name, 'ilsvrc').thresholds == (ilsvrc,)
 
 
+def test_fractional_boxes_of_ilsvrc_are_scaled_first():
+    for name in ('ts_cam', 'scm'):
+        assert get_protocol(name).gt_conversion == 'truncate_xywh'
+        assert get_protocol(name, 'ilsvrc').gt_conversion == 'truncate'
+    assert get_protocol('scm', 'ilsvrc').thresholds == get_protocol('scm').thresholds
+    assert get_protocol('maxboxacc', 'ilsvrc') == get_protocol('maxboxacc')
+
+
 def test_grids_are_numpy_grids():
     assert get_protocol('scm').thresholds == tuple(np.arange(0, 1, 0.01))
     assert get_protocol('maxboxacc').thresholds == tuple(np.arange(0, 1, 0.001))

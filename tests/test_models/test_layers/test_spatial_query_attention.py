@@ -122,7 +122,9 @@ def test_zero_padding_damps_the_border():
 
 
 def test_wrong_kernels_are_refused():
-    with pytest.raises(ValueError, match='size must be odd and positive, got 4'):
-        gaussian_kernel(4, 6)
+    with pytest.raises(ValueError, match='size must be positive, got 0'):
+        gaussian_kernel(0, 6)
+    with pytest.raises(ValueError, match='size must be odd, got 4'):
+        GaussianFilter(4)
     with pytest.raises(ValueError, match='sigmas must be positive, got 0'):
         gaussian_kernel(3, 0)

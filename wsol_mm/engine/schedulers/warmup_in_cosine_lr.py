@@ -26,7 +26,7 @@ class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
     Args:
         optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.
         epochs (int): Number of epochs E of the whole schedule; afterwards the rate is ``min_lr``.
-        warmup_epochs (int): Length of the warm-up, 0 for none.
+        warmup_epochs (int): Length of the warm-up, 0 for none; a training that is shorter only warms up.
         warmup_lr (float): Rate at its start; not scaled with P.
         min_lr (float): Rate at the end of the cosine; not scaled with P.
         one_epoch_late (bool): Whether epoch e trains with f(max(e - 1, 0)), as in the reference, or
@@ -38,8 +38,7 @@ class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
         verbose (bool): Whether to print every new rate.
 
     Raises:
-        ValueError: If ``epochs`` is not positive, ``warmup_epochs`` not within 0..``epochs``, or a rate
-            negative.
+        ValueError: If ``epochs`` is not positive, or ``warmup_epochs`` or a rate negative.
     """
 
     def __init__(
@@ -58,11 +57,9 @@ class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
     ) -> None:
         if epochs < 1:
             raise ValueError(f'epochs must be at least 1, got {epochs}')
-        if not 0 <= warmup_epochs <= epochs:
-            raise ValueError(f'warmup_epochs must lie in 0..{epochs} (epochs), got {warmup_epochs}')
-        for name, rate in (('warmup_lr', warmup_lr), ('min_lr', min_lr)):
-            if rate < 0:
-                raise ValueError(f'{name} must not be negative, got {rate}')
+        for name, value in (('warmup_epochs', warmup_epochs), ('warmup_lr', warmup_lr), ('min_lr', min_lr)):
+            if value < 0:
+                raise ValueError(f'{name} must not be negative, got {value}')
         self.epochs = epochs
         self.warmup_epochs = warmup_epochs
         self.warmup_lr = warmup_lr

@@ -91,6 +91,18 @@ class TestGeometry(NamedTuple):
         return 'squash_crop' if self.resized[0] == self.resized[1] else 'short_side_crop'
 
     @property
+    def keeps_aspect(self) -> bool:
+        """Whether the resize keeps the aspect ratio, up to the rounding of sides to pixels.
+
+        A nearly square image may be resized to a square either way; that it keeps its ratio is all that can
+        be said of it.
+        """
+        scale = min(self.resized) / min(self.image)
+        return all(
+            abs(side * scale - resized) < 1 for side, resized in zip(self.image, self.resized, strict=True)
+        )
+
+    @property
     def offset(self) -> tuple[int, int]:
         """Upper left corner (x, y) of the central crop in the resized image."""
         return (
@@ -154,7 +166,7 @@ def _continuous(
     low: NDArray[np.float64], high: NDArray[np.float64], image: NDArray[np.float64], geometry: TestGeometry
 ) -> NDArray[np.float64]:
     frame = np.array(geometry.frame, np.float64)
-    if geometry.kind == 'short_side_crop':
+    if geometry.kind != 'squash' and geometry.keeps_aspect:
         short = min(geometry.resized)
         resized = image * short / image.min()
     else:

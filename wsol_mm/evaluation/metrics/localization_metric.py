@@ -157,7 +157,8 @@ class LocalizationMetric(BaseMetric):
         return make_record(protocol, maps, label, ranked, frame_boxes, geometry.frame)
 
     def _check_geometry(self, protocol: LocalizationProtocol, geometry: TestGeometry) -> None:
-        square = geometry.image[0] == geometry.image[1]
+        # A (nearly) square image looks alike, squashed or not.
+        square = geometry.resized[0] == geometry.resized[1] and geometry.keeps_aspect
         if geometry.kind == protocol.geometry or square or protocol.name in self._warned_geometry:
             return
         self._warned_geometry.add(protocol.name)

@@ -17,14 +17,14 @@ def gaussian_kernel(size: int, sigmas: float) -> Tensor:
     (SAT, section 2.3). The square root makes it wider than the Gaussian of the bins.
 
     Args:
-        size (int): Side of the kernel, odd.
+        size (int): Side of the kernel.
         sigmas (float): Where the distribution is cut.
 
     Raises:
-        ValueError: If ``size`` is not odd and positive, or ``sigmas`` not positive.
+        ValueError: If ``size`` or ``sigmas`` is not positive.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f'size must be odd and positive, got {size}')
+    if size < 1:
+        raise ValueError(f'size must be positive, got {size}')
     if sigmas <= 0:
         raise ValueError(f'sigmas must be positive, got {sigmas}')
     half_bin = (2 * sigmas + 1) / size / 2
@@ -40,10 +40,16 @@ class GaussianFilter(nn.Module):
     Args:
         size (int): Side of the kernel, odd.
         sigmas (float): See :func:`gaussian_kernel`.
+
+    Raises:
+        ValueError: If ``size`` is even (the filtered map would have another size), or as
+            :func:`gaussian_kernel` does.
     """
 
     def __init__(self, size: int = 3, sigmas: float = 6.0) -> None:
         super().__init__()
+        if size % 2 == 0:
+            raise ValueError(f'size must be odd, got {size}')
         self.register_buffer('kernel', gaussian_kernel(size, sigmas).float()[None, None])
 
     def forward(self, maps: Tensor) -> Tensor:
