@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from tests.documented_commands import BLOCK, COMMANDS, DOCUMENTS, OTHERS, PLACEHOLDERS, REPO_DIR, tool_call
 from wsol_mm.registry import METRICS, MODELS
 
 import pytest
@@ -15,82 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-REPO_DIR = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted(
-    path for pattern in ('*.md', 'docs/**/*.md', 'configs/*/README.md') for path in REPO_DIR.glob(pattern)
-)
-BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r'`((?:python|bash) tools/[^`\n]+)`')
-ASSIGNMENT = re.compile(r'([A-Z_]+)=(.*)')
-# What a reader puts in.
-PLACEHOLDERS = {
-    'CONFIG': 'configs/ts_cam/ts-cam_deit-s_cub.py',
-    'CHECKPOINT': 'checkpoint.pth',
-    'FOLDER': 'images',
-    'DATA': 'images',
-    'WEIGHTS': 'weights.pth',
-    'FILE': 'file.json',
-    'DIR': 'folder',
-    'N': '1',
-}
-LAUNCHERS = {
-    # The tool that a launch script runs, and which of its arguments are the script's own.
-    'tools/dist_train.sh': ('tools/train.py', 1),
-    'tools/dist_test.sh': ('tools/test.py', 2),
-}
-# Commands that are no tools of this repository.
-OTHERS = (
-    'pip install',
-    'MMCV_WITH_OPS=0 pip install',
-    'python="$(bash tools/setup_env.sh',
-    'python -m mkdocs',
-    'mim download',
-    'jupyter lab',
-    'tensorboard',
-    '--',  # options alone, which the text adds to a command
-)
-
-
-def shell_lines(text):
-    """Yield the commands of a document, with its shell variables put in."""
-    variables = {}
-    for language, code in BLOCK.findall(text):
-        if language not in ('bash', 'shell', 'sh'):
-            continue
-        for line in code.replace('\\\n', ' ').splitlines():
-            line = re.sub(r'(^|\s)#.*', '', line).strip()
-            assignment = ASSIGNMENT.fullmatch(line)
-            if assignment:
-                variables[assignment[1]] = assignment[2].strip('"')
-            elif line:
-                yield re.sub(r'\$([A-Z_]+)', lambda match: variables[match[1]], line)  # noqa: B023
-    for code in INLINE.findall(BLOCK.sub('', text)):
-        yield re.sub(r'\$([A-Z_]+)', lambda match: variables[match[1]], code)
-
-
-def all_commands():
-    found = {}
-    for document in DOCUMENTS:
-        for command in shell_lines(document.read_text(encoding='utf-8')):
-            found.setdefault(' '.join(command.split()), document.relative_to(REPO_DIR).as_posix())
-    return found
-
-
-COMMANDS = all_commands()
-
-
-def tool_commands():
-    """Return the arguments of the commands that call a Python tool, directly or through a launch script."""
-    for command in COMMANDS:
-        words = shlex.split(command)
-        if words[:1] == ['python'] and words[1].startswith('tools/'):
-            yield command, words[1], words[2:]
-        elif words[:1] == ['bash'] and words[1] in LAUNCHERS and len(words) > 2:
-            tool, own = LAUNCHERS[words[1]]
-            yield command, tool, words[2 : 2 + own] + words[3 + own :]
-
-
-TOOL_COMMANDS = list(tool_commands())
+TOOL_COMMANDS = [(command, *call) for command in COMMANDS if (call := tool_call(command)) is not None]
 
 
 class Parsed(Exception):
@@ -164,16 +90,6 @@ def flat_keys(settings, prefix=''):
         if isinstance(value, dict | list | tuple):
             keys |= flat_keys(value, f'{name}.')
     return keys
-
-
-@pytest.mark.parametrize(
-    'command', [command for command, tool, _ in TOOL_COMMANDS if tool == 'tools/misc/print_config.py']
-)
-def test_quick_commands_run(reader_dir, monkeypatch, capsys, command):
-    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)[1:]]
-    monkeypatch.setattr(sys, 'argv', words)
-    runpy.run_path(str(REPO_DIR / words[0]), run_name='__main__')
-    assert 'ImageLocalizer' in capsys.readouterr().out
 
 
 def python_blocks(starts_with=''):

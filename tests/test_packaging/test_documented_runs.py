@@ -1,0 +1,54 @@
+"""Every documented command that can run without a network, an accelerator or real data is run."""
+
+import re
+
+from tests.documented_commands import COMMANDS, OTHERS, tool_call
+from tests.documented_runs import Workplace
+
+import pytest
+
+#: Commands that are not run here, by how they start or what they contain, and why.
+NOT_RUN = {
+    '--device cuda': 'there may be no accelerator',
+    'tools/analysis_tools/check_parity.py': 'tests/test_parity checks the same cases',
+    'tools/analysis_tools/benchmark_evaluator.py': 'takes a minute; its own test runs it on less',
+    'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',
+    'bash tools/run_tests.sh': 'runs these tests',
+    **dict.fromkeys(OTHERS, 'installs, builds or opens something outside of this repository'),
+}
+READER = {
+    'CONFIG': 'configs/ts_cam/ts-cam_deit-s_cub.py',
+    'CHECKPOINT': 'checkpoint.pth',
+    'FOLDER': 'photos',
+    'DATA': 'data/CUB_200_2011_40',
+    'WEIGHTS': 'weights.pth',
+}
+#: Of minutes.
+SLOW = ('docs/benchmarks.md',)
+
+
+def documented_runs() -> dict[str, list[str]]:
+    """Return the commands to run of every document, in order."""
+    runs: dict[str, list[str]] = {}
+    for command, document in COMMANDS.items():
+        if not any(f' {part} ' in f' {command} ' or command.startswith(part) for part in NOT_RUN):
+            runs.setdefault(document, []).append(command)
+    return runs
+
+
+RUNS = documented_runs()
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    return Workplace(tmp_path_factory.mktemp('workplace'))
+
+
+@pytest.mark.parametrize(
+    'document', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RUNS]
+)
+def test_commands_run(workplace, document):
+    folder = workplace.folder(document)
+    for command in RUNS[document]:
+        tool, arguments = tool_call(re.sub(r'\b([A-Z]+)\b', lambda m: READER.get(m[1], m[1]), command))
+        workplace.run(folder, tool, [word for word in arguments if word != '...'])
