@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 from wsol_mm.datasets import DatasetError
+from wsol_mm.datasets.image_files import decode_failure
 from wsol_mm.registry import MODELS, TRANSFORMS
 
 import numpy as np
@@ -77,19 +78,38 @@ def test_pack_refuses_another_size():
 # ---------------------------------------------------------------------- loading
 
 
-@pytest.mark.parametrize('mode', ['RGB', 'L', 'RGBA', 'LA', 'P', 'CMYK', '1', 'I;16'])
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'RGBA', 'LA', 'P', 'CMYK', '1'])
 def test_loader_equals_pillow(tmp_path, write_image, mode):
     path = tmp_path / ('a.jpg' if mode in ('CMYK',) else 'a.png')
-    if mode == 'I;16':
-        Image.fromarray(np.random.default_rng(0).integers(0, 65535, (30, 40), dtype=np.uint16)).save(path)
-    else:
-        write_image(path, mode=mode)
+    write_image(path, mode=mode)
     results = TRANSFORMS.build(dict(type='LoadImageWithPillow'))(dict(img_path=str(path)))
     with Image.open(path) as image:
         expected = np.asarray(image.convert('RGB'))
     np.testing.assert_array_equal(results['img'][:, :, ::-1], expected)
     assert results['img'].flags.c_contiguous
     assert results['img_shape'] == results['ori_shape'] == (30, 40)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.tif'])
+def test_upper_bits_of_16_bit_grey_images(tmp_path, suffix):
+    path = tmp_path / f'grey{suffix}'
+    values = np.random.default_rng(0).integers(0, 65536, (30, 40), dtype=np.uint16)
+    Image.fromarray(values).save(path)
+    found = TRANSFORMS.build(dict(type='LoadImageWithPillow'))(dict(img_path=str(path)))['img']
+    for channel in found.transpose(2, 0, 1):
+        np.testing.assert_array_equal(channel, values // 256)
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'reason'),
+    [(np.ones((4, 5), np.float32), 'floating-point'), (np.full((4, 5), 70000, np.int32), '32 bits')],
+)
+def test_other_depths_are_refused(tmp_path, pixels, reason):
+    path = tmp_path / 'deep.tif'
+    Image.fromarray(pixels).save(path)
+    with pytest.raises(DatasetError, match=f'deep.tif does not decode: .*{reason}'):
+        TRANSFORMS.build(dict(type='LoadImageWithPillow'))(dict(img_path=str(path)))
+    assert reason in decode_failure(path)
 
 
 def test_loader_equals_mmcv_on_photographs(shared_dir):

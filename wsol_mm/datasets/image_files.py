@@ -7,6 +7,7 @@ from pathlib import Path
 from struct import error as StructError
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 Result = TypeVar('Result')
@@ -105,6 +106,31 @@ def list_images(
     return sorted(found), others
 
 
+def rgb_image(image: Image.Image) -> Image.Image:
+    """Convert an image to RGB, 8 bits.
+
+    Of grey images with 16 bits the upper 8 are kept, as of colour images; Pillow's own conversion would make
+    nearly all of their pixels white.
+
+    Args:
+        image (Image.Image): Of any mode but Pillow's ``'F'``.
+
+    Returns:
+        Image.Image: The image, or a converted copy.
+
+    Raises:
+        ValueError: If the pixels are floating-point numbers, or integers of more than 16 bits.
+    """
+    if image.mode == 'F':
+        raise ValueError('its pixels are floating-point numbers; accepted are 8 and 16 bits')
+    if image.mode.startswith('I'):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+            raise ValueError('its pixels have 32 bits; accepted are 8 and 16')
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    return image if image.mode == 'RGB' else image.convert('RGB')
+
+
 def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
     """Read the size of an image from its header, and look whether its file is complete.
 
@@ -148,6 +174,7 @@ def decode_failure(path: str | Path) -> str | None:
     try:
         with Image.open(path) as image:
             image.load()
+            rgb_image(image)
     except DECODE_ERRORS as error:
         return error_text(error)
     return None

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from wsol_mm.datasets.image_files import DECODE_ERRORS, error_text
+from wsol_mm.datasets.image_files import DECODE_ERRORS, error_text, rgb_image
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -36,7 +36,7 @@ def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
             apply_exif = data_sample.get('apply_exif')
             if apply_exif is None:
                 apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
-            image = np.array((ImageOps.exif_transpose(file) if apply_exif else file).convert('RGB'))
+            image = np.array(rgb_image(ImageOps.exif_transpose(file) if apply_exif else file))
     except DECODE_ERRORS as error:
         raise ValueError(f'cannot decode the image {path}: {error_text(error)}') from error
     if image.shape[:2] != shape:

@@ -12,12 +12,14 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image, ImageOps
 
 from ..dataset_problems import DatasetError
-from ..image_files import DECODE_ERRORS, error_text
+from ..image_files import DECODE_ERRORS, error_text, rgb_image
 
 
 @TRANSFORMS.register_module()
 class LoadImageWithPillow(LoadImageFromFile):
     """Load an image exactly as ``Image.open(path).convert('RGB')``, in BGR order.
+
+    Except that grey images with 16 bits keep their upper 8 (see :func:`rgb_image`).
 
     mmcv's ``LoadImageFromFile`` with the Pillow backend gives the same pixels for all but grey images with
     alpha, but hands on a reversed view, and the Pillow resize after it then takes half as long again to copy
@@ -54,9 +56,7 @@ class LoadImageWithPillow(LoadImageFromFile):
             with Image.open(BytesIO(fileio.get(path, backend_args=self.backend_args))) as image:
                 if self.apply_exif:
                     image = ImageOps.exif_transpose(image)
-                if image.mode != 'RGB':
-                    image = image.convert('RGB')
-                img = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+                img = cv2.cvtColor(np.asarray(rgb_image(image)), cv2.COLOR_RGB2BGR)
         except DECODE_ERRORS as error:
             raise DatasetError(f'{path} does not decode: {error_text(error)}') from error
         results['img'] = img
