@@ -108,6 +108,9 @@ setup(
         'optional': optional,
         'all': sorted({*mim, *tests, *optional}),
     },
+    # The source tree goes on sys.path. Otherwise a folder of the name of the package in the working directory
+    # (a reader beside the clone) would be taken for it.
+    options={'editable_wheel': {'mode': 'compat'}},
     cmdclass={'build_py': BuildPackage},
     zip_safe=False,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wsol_mm.evaluation.metrics import DumpPredictions
 from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.utils.checkpoint_differences import describe_differences
+from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
 from wsol_mm.utils.checkpoint_io import CheckpointError
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
@@ -13,6 +13,7 @@ from wsol_mm.utils.runner_options import (
     add_runner_options,
     checkpoint_path,
     load_runner_config,
+    one_line_errors,
 )
 
 import mmengine
@@ -146,26 +147,22 @@ def load_strictly(runner: Runner, checkpoint: str) -> None:
     broadcast_object_list(shared)
     if shared[0] is not None:
         raise ValueError(
-            f'{checkpoint} does not fit the model of the config: {shared[0]}. Weights in the layout of the '
-            "authors' code need tools/model_converters/official_to_wsol_mm.py; another number of classes "
-            'needs --cfg-options model.head.num_classes=N'
+            f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {shared[0]}'
         )
 
 
+@one_line_errors()
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()
     cfg = load_runner_config(args)
-    try:
-        apply_test_options(cfg, args)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+    apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)
     try:
         load_strictly(runner, args.checkpoint)
     except ValueError as error:
         if is_main_process():
-            raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
+            raise
         raise SystemExit(1) from error
     for path in args.out:
         if path.suffix == '.pkl':

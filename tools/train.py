@@ -1,7 +1,7 @@
 """Train the model of a config."""
 
 import argparse
-from pathlib import Path
+import logging
 
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
@@ -9,10 +9,12 @@ from wsol_mm.utils.runner_options import (
     add_runner_options,
     checkpoint_path,
     load_runner_config,
+    one_line_errors,
 )
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
@@ -106,15 +108,38 @@ def use_mixed_precision(cfg: Config) -> None:
     cfg.optim_wrapper.type = amp_wrapper
 
 
+def warn_of_another_length(cfg: Config) -> None:
+    """Say so where the learning rate is to fall over another number of epochs than are trained.
+
+    Args:
+        cfg (Config): Runner config.
+    """
+    epochs = cfg.train_cfg.get('max_epochs')
+    for index, scheduler in enumerate(cfg.get('param_scheduler') or []):
+        for key in {'T_max', 'epochs'} & {*scheduler}:
+            begin = scheduler.get('begin', 0)
+            if scheduler.get('by_epoch') and epochs and begin + scheduler[key] != epochs:
+                keys = [key, 'end'] if 'end' in scheduler else [key]
+                values = {key: epochs - begin, 'end': epochs}
+                options = ' '.join(f'param_scheduler.{index}.{name}={values[name]}' for name in keys)
+                print_log(
+                    f'train_cfg.max_epochs is {epochs}, but {scheduler["type"]} lowers the learning rate '
+                    f'until epoch {begin + scheduler[key]}; for the whole curve: --cfg-options {options}',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+
+
+@one_line_errors()
 def main() -> None:
     """Train, and keep logs, config and checkpoints in the work directory."""
     args = parse_arguments()
     cfg = load_runner_config(args)
-    try:
-        apply_train_options(cfg, args)
-    except ValueError as error:
-        raise SystemExit(f'{Path(__file__).name}: error: {error}') from error
-    Runner.from_cfg(cfg).train()
+    apply_train_options(cfg, args)
+    runner = Runner.from_cfg(cfg)
+    warn_of_another_length(cfg)
+    runner.train()
+    del runner
     finish_launch()
 
 

@@ -123,6 +123,23 @@ def test_editable_installation_links_to_the_source_tree(source_tree, tmp_path):
         assert not link.readlink().is_absolute()
 
 
+def test_editable_installation_is_found_beside_a_folder_of_its_name(source_tree, tmp_path):
+    """As is a clone for who works in the folder that holds it."""
+    tree = tmp_path / 'wsol_mm'
+    shutil.copytree(source_tree, tree)
+    site = tmp_path / 'site'
+    with zipfile.ZipFile(build('editable', tree, tmp_path)) as wheel:
+        wheel.extractall(site)
+    script = (
+        f'import importlib.util, site; site.addsitedir({str(site)!r}); '
+        "print(importlib.util.find_spec('wsol_mm').origin)"
+    )
+    result = subprocess.run(
+        [sys.executable, '-S', '-c', script], cwd=tmp_path, env={}, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == str(tree / 'wsol_mm' / '__init__.py'), result.stderr
+
+
 def imported_packages(path: Path) -> set[str]:
     """Return the top-level packages that a source file imports."""
     packages = set()

@@ -9,7 +9,7 @@ from wsol_mm.utils.runner_options import one_line_errors
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner.checkpoint import load_state_dict
+from mmengine.logging import MMLogger
 
 
 def load_tool(repo_dir, name: str) -> ModuleType:
@@ -254,25 +254,6 @@ def test_no_averaging_of_weights_in_a_test(evaluate_tool):
     assert cfg.custom_hooks == hooks[1:]
 
 
-def test_differences_of_a_checkpoint_are_counted(evaluate_tool):
-    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
-    weights = model.state_dict()
-    fitting = dict(weights)
-    # Older checkpoints may lack the counter; MMEngine asks for all other buffers.
-    del fitting['1.num_batches_tracked']
-    load_state_dict(model, fitting, strict=True)
-    del weights['1.running_mean']
-    weights['2.weight'] = torch.zeros(5, 3)
-    weights |= {f'blocks.{i}': torch.zeros(1) for i in range(4)}
-    with pytest.raises(RuntimeError) as caught:
-        load_state_dict(model, weights, strict=True)
-    assert evaluate_tool.describe_differences(str(caught.value)) == (
-        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), '
-        '1 mismatched (2.weight) keys'
-    )
-    assert evaluate_tool.describe_differences('out of memory') is None
-
-
 def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, evaluate_tool):
     with pytest.raises(ValueError, match="protocol must be one of .*'maxboxacc'.*, found 'cam'"):
         evaluate_config('--protocol', 'cam')
@@ -291,6 +272,11 @@ def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, 
         ('train', ['CONFIG', '--resume', 'no.pth'], "argument --resume: no checkpoint file at 'no.pth'"),
         ('train', ['CONFIG', '--launcher', 'ssh'], "argument --launcher: invalid choice: 'ssh'"),
         ('train', ['CONFIG', '--seed', '-1'], 'argument --seed: must be 0 or more, found -1'),
+        (
+            'train',
+            ['CONFIG', '--cfg-options', 'model.head.num_classes', '10'],
+            "argument --cfg-options: found 'model.head.num_classes'; accepted are words like key=value",
+        ),
         ('train', ['CONFIG', '--fast'], 'unrecognized arguments: --fast'),
         ('test', ['CONFIG', 'no.pth'], "argument checkpoint: no checkpoint file at 'no.pth'"),
         (
@@ -340,3 +326,57 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
         assert caught.value.code == f'tool.py: error: {text}'
     with pytest.raises(TypeError):  # an error of the tool itself keeps its traceback
         tool(TypeError('of the tool'))
+
+
+def test_errors_from_below_are_one_line_too(monkeypatch):
+    monkeypatch.setattr('sys.argv', ['tool.py'])
+
+    @one_line_errors()
+    def tool(error):
+        raise error
+
+    worker = ValueError(
+        'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
+    )
+    setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
+    for error, text in ((worker, 'ValueError: a.jpg'), (setting, str(setting))):
+        with pytest.raises(SystemExit) as caught:
+            tool(error)
+        assert caught.value.code == f'tool.py: error: {text}'
+
+
+def test_the_traceback_is_in_the_log(monkeypatch, tmp_path):
+    monkeypatch.setattr('sys.argv', ['tool.py'])
+    logger = MMLogger.get_instance('one line', log_file=str(tmp_path / 'run.log'), file_mode='w')
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+
+    @one_line_errors()
+    def tool():
+        raise ValueError('wrong')
+
+    with pytest.raises(SystemExit, match=r'tool\.py: error: wrong \(traceback in .*run\.log\)'):
+        tool()
+    text = (tmp_path / 'run.log').read_text()
+    assert 'Traceback' in text and text.endswith('ValueError: wrong\n')
+
+
+@pytest.mark.parametrize(
+    ('scheduler', 'options'),
+    [
+        (dict(type='CosineAnnealingLR', begin=0, end=12, T_max=12), 'T_max=2 param_scheduler.1.end=2'),
+        (dict(type='WarmupInCosineLR', epochs=80), 'epochs=2'),
+        (dict(type='CosineAnnealingLR', begin=1, end=2, T_max=1), None),
+        (dict(type='ModuloStepLR', steps=[30], end=60), None),
+    ],
+)
+def test_a_learning_rate_over_other_epochs_is_said(train_tool, monkeypatch, scheduler, options):
+    messages = []
+    monkeypatch.setattr(train_tool, 'print_log', lambda message, logger, level: messages.append(message))
+    entries = [dict(type='LinearLR', by_epoch=True, end=1), dict(scheduler, by_epoch=True)]
+    train_tool.warn_of_another_length(Config(dict(train_cfg=dict(max_epochs=2), param_scheduler=entries)))
+    if options is None:
+        assert not messages
+    else:
+        (message,) = messages
+        assert message.startswith('train_cfg.max_epochs is 2, but')
+        assert message.endswith(f'--cfg-options param_scheduler.1.{options}')

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import wsol_mm
 from wsol_mm.registry import MODELS
-from wsol_mm.utils.checkpoint_differences import describe_differences
+from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
 from wsol_mm.utils.checkpoint_io import CheckpointError
 
 import mmengine
@@ -101,9 +101,7 @@ def load_localizer(
         if differences is None:
             raise
         raise ValueError(
-            f'{checkpoint} does not fit the model of the config: {differences}. Weights in the layout of the '
-            "authors' code need tools/model_converters/official_to_wsol_mm.py; another number of classes "
-            'needs the option model.head.num_classes=N'
+            f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {differences}'
         ) from error
     count = model.head.num_classes
     if classes is None:

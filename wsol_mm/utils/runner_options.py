@@ -1,6 +1,7 @@
 """The command-line options that tools share, and how they report errors."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 
+from .config_options import ConfigOptionsAction, merge_options
 from .launch import LAUNCHERS, prepare_launch
 
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -29,7 +32,8 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     """Report what users can mend in one line, ``<tool>: error: <message>``, with exit status 1.
 
     For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
-    be read or written (OSError) and arguments, configs and contents that are not as needed (ValueError).
+    be read or written (OSError), arguments, configs and contents that are not as needed (ValueError), and
+    settings that what they are for does not have. The traceback goes into the log file, if there is one.
 
     Args:
         *more (type[Exception]): Further exceptions.
@@ -39,10 +43,30 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, *more) as error:
-        # The text of a KeyError is its argument in quotes.
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}') from error
+    except (OSError, ValueError, TypeError, *more) as error:
+        if isinstance(error, TypeError) and 'unexpected keyword argument' not in str(error):
+            raise
+        # The text of a KeyError is its argument in quotes; that of an error in a worker of a dataloader is a
+        # traceback.
+        message = error.args[0] if isinstance(error, KeyError) else str(error).strip()
+        if message.startswith('Caught '):
+            message = message.splitlines()[-1]
+        log_file = _log_traceback(error)
+        where = f' (traceback in {log_file})' if log_file else ''
+        raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}{where}') from error
+
+
+def _log_traceback(error: Exception) -> str | None:
+    """Write a traceback into the file of MMEngine's logger; return its path, or None if there is none."""
+    record = logging.LogRecord(
+        *('wsol_mm', logging.ERROR, __file__, 0, 'Stopped by an error', ()),
+        exc_info=(type(error), error, error.__traceback__),
+    )
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
+            return handler.baseFilename
+    return None
 
 
 def config_path(text: str) -> str:
@@ -91,7 +115,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptionsAction,
         metavar='KEY=VALUE',
         help='settings of the config to change, as in train_dataloader.batch_size=32 or key="[a,b]"; '
         'the other options win over them',
@@ -123,8 +147,7 @@ def read_config(args: argparse.Namespace) -> Config:
         Config: The config.
     """
     cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     return cfg
 
 

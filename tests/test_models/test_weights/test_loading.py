@@ -157,8 +157,19 @@ def test_timm_scheme(timm_vit, build_localizer, monkeypatch):
 
 
 def test_unknown_timm_model_is_named(build_localizer):
-    with pytest.raises(ValueError, match="knows no model 'vit_unheard_of'"):
+    with pytest.raises(
+        ValueError, match='model.pretrained is timm://vit_unheard_of, but timm .* knows no such'
+    ):
         load_pretrained(build_localizer(), 'timm://vit_unheard_of')
+
+
+def test_without_a_network_a_file_is_asked_for(build_localizer, monkeypatch):
+    def create_model(name, pretrained):
+        raise ConnectionError('no route\nto host')
+
+    monkeypatch.setattr(timm, 'create_model', create_model)
+    with pytest.raises(OSError, match=r'cache \(ConnectionError: no route\)\. .*model\.pretrained=FILE'):
+        load_pretrained(build_localizer(), 'timm://vit_tiny_patch16_224')
 
 
 def test_mmpretrain_vit(build_localizer, tmp_path):
@@ -267,7 +278,7 @@ def test_file_without_weights_is_refused(tmp_path):
 
 
 def test_missing_file_is_named(build_localizer, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*absent\.pth'):
+    with pytest.raises(FileNotFoundError, match=r'model\.pretrained: no file at .*absent\.pth; accepted are'):
         load_pretrained(build_localizer(), tmp_path / 'absent.pth')
 
 

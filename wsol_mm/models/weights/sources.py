@@ -29,6 +29,7 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
     Raises:
         FileNotFoundError: If the file does not exist.
         CheckpointError: If it is no checkpoint, or holds no weights.
+        OSError: If timm cannot fetch the weights.
         ValueError: If timm knows no such model.
     """
     text = str(source)
@@ -36,6 +37,10 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
         return _fetch_from_timm(text[len(TIMM_SCHEME) :])
     if '://' in text:
         return unwrap_state_dict(CheckpointLoader.load_checkpoint(text, map_location='cpu'), text)
+    if not Path(source).expanduser().is_file():
+        raise FileNotFoundError(
+            f'model.pretrained: no file at {source}; accepted are a file, an address and {TIMM_SCHEME}<model>'
+        )
     return unwrap_state_dict(read_checkpoint(source), text)
 
 
@@ -69,5 +74,15 @@ def _fetch_from_timm(name: str) -> dict[str, Tensor]:
     import timm
 
     if not timm.is_model(name):
-        raise ValueError(f'timm {timm.__version__} knows no model {name!r} (see timm.list_models())')
-    return dict(timm.create_model(name, pretrained=True).state_dict())
+        raise ValueError(
+            f'model.pretrained is {TIMM_SCHEME}{name}, but timm {timm.__version__} knows no such model (see '
+            'timm.list_models())'
+        )
+    try:
+        return dict(timm.create_model(name, pretrained=True).state_dict())
+    except Exception as error:  # of several libraries, that fetch and read the file
+        reason = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
+        raise OSError(
+            f'model.pretrained is {TIMM_SCHEME}{name}, and its weights can neither be fetched nor are they '
+            f'in the cache ({reason}). Without a network give a file: model.pretrained=FILE, of timm or DeiT'
+        ) from error
