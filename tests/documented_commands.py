@@ -35,6 +35,7 @@ OTHERS = (
     'python="$(bash tools/setup_env.sh',
     'python -m mkdocs',
     'mim download',
+    'source .venv',
     'jupyter lab',
     'tensorboard',
     '--',  # options alone, which the text adds to a command

@@ -157,3 +157,6 @@ row 'GT-known Loc (fixed threshold)' "$(metric metrics.json ts_cam/GT-known_Loc)
 row 'Top-1 Loc (box and class right)' "$(metric metrics.json ts_cam/Top-1_Loc)"
 row 'Top-1 classification' "$(metric metrics.json Top-1_Cls)"
 printf '\n  metrics: %s\n  picture: %s\n' "$work_dir/metrics.json" "$sheet"
+if [[ $python == "$repo_dir/.venv/bin/python" ]]; then
+    printf '\nFor all further commands: source %s\n' "$repo_dir/.venv/bin/activate"
+fi

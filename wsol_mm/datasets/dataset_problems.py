@@ -72,7 +72,8 @@ class DatasetProblems:
             listing = '\n  '.join(self._lines())
             raise DatasetError(
                 f'{self.source}: {len(self)} problem(s) found.\n  {listing}\n'
-                "Correct the files, or pass on_error='skip' to go on without what is affected."
+                "Correct the files, or set on_error='skip' to go on without what is affected (--cfg-options "
+                'train_dataloader.dataset.on_error=skip, or that of another loader).'
             )
 
     def log_summary(self) -> None:
