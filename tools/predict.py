@@ -9,14 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-from wsol_mm.annotation_formats import FORMATS
+from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
 from wsol_mm.apis import LocalizationInferencer
-from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, predict_folder
+from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, check_task, predict_folder
+from wsol_mm.apis.localization_inferencer import check_topk
+from wsol_mm.evaluation.protocols import PRESETS
+from wsol_mm.utils.argument_types import map_threshold, new_output, output_folder
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,
     one_line_errors,
+    read_config,
 )
 
 _BROKEN_STATUS = 3
@@ -35,18 +39,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
     parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
-    parser.add_argument('folder', type=Path, help='folder with images, also in the folders inside')
+    parser.add_argument(
+        'folder', type=Path, help='folder with images, also in the folders inside; or one image file'
+    )
     parser.add_argument(
         '--out',
-        type=Path,
+        type=new_output,
         required=True,
         help='file (coco: .json, csv: .csv) or folder (voc, yolo, labelme) to write; must not exist',
     )
     parser.add_argument('--format', choices=FORMATS, default='coco', help='default: coco')
     parser.add_argument(
         '--labels',
-        choices=('predicted', 'from-folder'),
-        default='predicted',
+        choices=(PREDICTED, FROM_FOLDER),
+        default=PREDICTED,
         help='whose box is wanted: of the predicted class, or of the one that the first folder below FOLDER '
         'is named after',
     )
@@ -57,11 +63,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
     )
     parser.add_argument(
-        '--protocol', metavar='NAME', help='how maps become boxes (default: as the config draws)'
+        '--protocol',
+        choices=tuple(PRESETS),
+        metavar='NAME',
+        help='how maps become boxes (default: as the config draws)',
     )
     parser.add_argument(
         '--threshold',
-        type=float,
+        type=map_threshold,
         metavar='T',
         help="threshold in [0, 1) on the map (default: the protocol's)",
     )
@@ -77,8 +86,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='names of the classes, one a line, if the checkpoint has none',
     )
-    parser.add_argument('--save-maps', type=Path, metavar='DIR', help='write localization maps (.npz)')
-    parser.add_argument('--show-dir', type=Path, metavar='DIR', help='draw maps and boxes')
+    parser.add_argument(
+        '--save-maps', type=output_folder, metavar='DIR', help='write localization maps (.npz)'
+    )
+    parser.add_argument('--show-dir', type=output_folder, metavar='DIR', help='draw maps and boxes')
     parser.add_argument('--batch-size', type=int, default=32, help='default: 32')
     parser.add_argument(
         '--num-workers',
@@ -95,7 +106,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f'argument --{option}: must be {lowest} or more, found {getattr(args, name)}')
     if not 0 <= args.score_thr <= 1:
         parser.error(f'argument --score-thr: must lie in [0, 1], found {args.score_thr}')
-    if args.labels == 'from-folder' and args.topk != 1:
+    if args.labels == FROM_FOLDER and args.topk != 1:
         parser.error('argument --topk: goes with --labels predicted alone')
     return args
 
@@ -134,21 +145,26 @@ def main() -> None:
         folder=args.folder,
         out=args.out,
         format=args.format,
-        labels_from_folder=args.labels == 'from-folder',
+        labels_from_folder=args.labels == FROM_FOLDER,
         topk=args.topk,
         score_thr=args.score_thr,
         maps_dir=args.save_maps,
         show_dir=args.show_dir,
     )
+    # What can be told without the model, which takes its time to load.
+    check_task(task)
+    cfg = read_config(args)
+    num_classes = cfg.get('model', {}).get('head', {}).get('num_classes')
+    if num_classes is not None:
+        check_topk(args.topk, num_classes, '--topk')
     inferencer = LocalizationInferencer(
-        args.config,
+        cfg,
         args.checkpoint,
         device=args.device,
         classes=args.classes,
         protocol=args.protocol,
         threshold=args.threshold,
         whole_image=not args.test_pipeline,
-        cfg_options=args.cfg_options,
     )
     try:
         summary = predict_folder(inferencer, task, args.batch_size, args.num_workers)

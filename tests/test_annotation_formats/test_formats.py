@@ -5,7 +5,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
+from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from wsol_mm.annotation_formats.image_annotation import printable
 from wsol_mm.datasets.box_annotations import read_box_csv, read_coco_json, read_voc_xml
 from wsol_mm.datasets.dataset_problems import DatasetProblems
@@ -69,6 +69,14 @@ def test_coco_without_any_box(tmp_path):
     content = json.loads(write('coco', tmp_path, [IMAGES[1]]).read_text())
     assert content['annotations'] == [] and len(content['images']) == 1
     assert content['info'] == {'description': 'by hand'}
+
+
+@pytest.mark.parametrize('labels', [FROM_FOLDER, PREDICTED])
+def test_coco_tells_where_the_labels_come_from(tmp_path, labels):
+    annotations = Annotations(lambda: iter(IMAGES), CLASSES, tmp_path, 'by hand', labels)
+    FORMATS['coco'].write(annotations, tmp_path / 'a.json')
+    info = json.loads((tmp_path / 'a.json').read_text())['info']
+    assert info == {'description': 'by hand', 'labels': labels}
 
 
 def test_voc(tmp_path):

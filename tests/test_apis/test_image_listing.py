@@ -1,8 +1,10 @@
 """Walking a folder of images."""
 
 import os
+from collections import Counter
 
-from wsol_mm.apis.image_listing import images_at, walk_images
+from wsol_mm.apis import image_listing
+from wsol_mm.apis.image_listing import check_has_image, images_at, walk_images
 from wsol_mm.datasets.image_files import list_images
 
 import pytest
@@ -69,5 +71,35 @@ def test_what_a_path_means(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(NotADirectoryError, match='no folder at .*nothing'):
-        list(walk_images(tmp_path / 'nothing'))
+    for look in (check_has_image, lambda path: list(walk_images(path))):
+        with pytest.raises(NotADirectoryError, match="no folder at '.*nothing'; accepted are a folder with"):
+            look(tmp_path / 'nothing')
+
+
+def test_an_image_file_stands_for_itself(tmp_path):
+    make(tmp_path, 'a/1.jpg', 'a/2.jpg', 'a/photo')
+    check_has_image(tmp_path / 'a' / '1.jpg')
+    assert list(walk_images(tmp_path / 'a' / '1.jpg')) == [('1.jpg', '1')]
+    assert list(walk_images(tmp_path / 'a' / 'photo')) == [('photo', 'photo')]
+
+
+def test_other_files_are_counted_by_suffix(tmp_path, monkeypatch):
+    make(
+        tmp_path, '1.jpg', '2.gif', 'a/3.GIF', 'a/4.PNG', 'a/list.txt', 'a/README', '.hidden.gif', '.b/5.gif'
+    )
+    skipped = Counter()
+    assert len(list(walk_images(tmp_path, skipped))) == 2
+    assert skipped == {'.gif': 2, '.txt': 1, '': 1}
+    logged = []
+    monkeypatch.setattr(image_listing, 'print_log', lambda text, _: logged.append(text))
+    assert len(images_at(tmp_path)) == 2
+    (text,) = logged
+    assert text.startswith(f'{tmp_path}: 4 file(s) are no images (.jpg .jpeg .png ')
+    assert text.endswith('): 2 .gif, 1 without suffix, 1 .txt')
+    (tmp_path / 'a' / '4.PNG').unlink()
+    for look in (check_has_image, images_at):
+        with pytest.raises(
+            ValueError, match='no image in .*/a., only 1 without suffix, 1 .gif, 1 .txt; accepted are .jpg, '
+        ):
+            look(tmp_path / 'a')
+    assert len(logged) == 1

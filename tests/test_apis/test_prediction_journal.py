@@ -73,6 +73,49 @@ def test_other_settings(tmp_path):
         begin(tmp_path, {'topk': 2, 'size': (1, 2)})
 
 
+def test_only_what_differs_is_named(tmp_path):
+    before = {
+        'protocol': {'name': 'ts_cam', 'map_source': 'label', 'thresholds': [0.1], 'dtype': 'float32'},
+        'transforms': [
+            {'type': 'LoadImageFromFile'},
+            {'type': 'Resize', 'scale': [256, 256]},
+            {'type': 'Crop'},
+        ],
+        'folder': f'/data/{"long/" * 20}a',
+        'weights': 'a' * 64,
+        'maps_dir': None,
+    }
+    begin(tmp_path, before)
+    now = before | {
+        'protocol': before['protocol'] | {'thresholds': [0.3]},
+        'transforms': [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': [224, 224]}],
+        'folder': f'/data/{"long/" * 20}b',
+        'weights': 'b' * 64,
+    }
+    with pytest.raises(JournalError) as caught:
+        begin(tmp_path, now)
+    named = str(caught.value).partition('other settings: ')[2].partition('. Go on')[0]
+    assert named == (
+        'folder (was ...long/long/long/a", now ...long/long/long/b"), '
+        'protocol.thresholds (was [0.1], now [0.3]), '
+        'transforms[1].scale (was [256, 256], now [224, 224]), '
+        'transforms[2] (was {"type": "Crop"}, now nothing), '
+        f'weights (was "{"a" * 59}..., now "{"b" * 59}...)'
+    )
+    # Settings that a later version adds, or an earlier one had.
+    other = {key: value for key, value in before.items() if key != 'maps_dir'} | {'new': 1}
+    message = r'settings: maps_dir \(was null, now nothing\), new \(was nothing, now 1\)\. Go'
+    with pytest.raises(JournalError, match=message):
+        begin(tmp_path, other)
+
+
+def test_not_every_one_of_many_differences_is_named(tmp_path):
+    begin(tmp_path, {'classes': [f'{number} a' for number in range(1000)]})
+    message = r'settings: classes\[0\] \(was "0 a", now "0 b"\), .*, classes\[5\] [^\]]* and 994 more\. Go'
+    with pytest.raises(JournalError, match=message):
+        begin(tmp_path, {'classes': [f'{number} b' for number in range(1000)]})
+
+
 def test_results_of_unfinished_work(tmp_path):
     journal = begin(tmp_path)
     journal.append(BATCHES[0])

@@ -58,6 +58,15 @@ def test_boxes_and_categories_are_counted():
     )
 
 
+def test_given_labels_are_not_counted():
+    expected = annotation_accuracy(GOOD, ENTRIES, CLASSES)
+    for info in ({'labels': 'predicted'}, {'labels': None}, {}, None, 'by hand', ['labels']):
+        assert annotation_accuracy(GOOD | {'info': info}, ENTRIES, CLASSES) == expected
+    values = annotation_accuracy(GOOD | {'info': {'labels': 'from-folder'}}, ENTRIES, CLASSES)
+    assert values == {name: value for name, value in expected.items() if not name.startswith('Top-1')}
+    assert values['BoxAcc@0.5'] == pytest.approx(200 / 3)
+
+
 def test_an_image_without_annotation_is_wrong_and_one_that_is_not_listed_does_not_count():
     values = annotation_accuracy(coco(names=('red/a.jpg',)), ENTRIES, CLASSES)
     assert (values['BoxAcc@0.3'], values['Top-1_Cls']) == (0, 0)
@@ -103,6 +112,8 @@ def test_what_cannot_be_used_is_named():
         return content
 
     for content, message in (
+        ([], r"annotations lack \['images', 'annotations', 'categories'\]; accepted are COCO"),
+        (5, r"annotations lack \['images', 'annotations', 'categories'\]; accepted are COCO"),
         ({'images': []}, r"annotations lack \['annotations', 'categories'\]"),
         (changed(['annotations', 1, 'image_id'], 9), r'annotations\[1\].image_id is 9, which no entry'),
         (changed(['annotations', 2, 'category_id'], 9), r'annotations\[2\].category_id is 9'),

@@ -123,7 +123,8 @@ def test_thresholds_on_the_command_line(evaluate, tmp_path):
     assert evaluate(file, '--protocol', 'ts_cam', '--threshold', 0.4) == fixed.offline_evaluate(
         random_samples(False)
     )
-    with pytest.raises(SystemExit, match="error: threshold_choice 'fixed' needs one threshold, found 2"):
+    message = "error: argument --threshold: protocol ts_cam: threshold_choice 'fixed' needs one threshold"
+    with pytest.raises(SystemExit, match=message):
         evaluate(file, '--protocol', 'ts_cam', '--threshold', 0.3, 0.6)
 
 
@@ -177,12 +178,40 @@ def test_annotations_against_the_test_data_of_a_config(micro_project, evaluate, 
     assert values['images'] == 3 and values['Top-1_Cls'] == 100
     assert values['BoxAcc@0.7'] == values['Top-1_Loc@0.7'] == pytest.approx(200 / 3)
     assert f'6 of 9 test images are not in {file}: left out' in capsys.readouterr().out
+    # As predict.py --labels from-folder writes them.
+    file.write_text(json.dumps(content | {'info': {'labels': 'from-folder'}}))
+    given = evaluate('--ann', file, '--config', micro_project.config)
+    assert given == {name: value for name, value in values.items() if not name.startswith('Top-1')}
+    assert 'labels of these annotations were given' in capsys.readouterr().out
     file.write_text('{')
     with pytest.raises(SystemExit, match='is no JSON file'):
         evaluate('--ann', file, '--config', micro_project.config)
     file.write_text('{}')
     with pytest.raises(SystemExit, match=r'annotations.json: annotations lack'):
         evaluate('--ann', file, '--config', micro_project.config)
+
+
+def test_folder_data_without_boxes_say_where_boxes_come_from(micro_project, evaluate, tmp_path, capsys):
+    config = micro_project.folder / 'folder config.py'
+    root = micro_project.folder / 'cub' / 'images'
+    config.write_text(
+        "_base_ = 'micro config.py'\n"
+        f"own = dict(_delete_=True, type='FolderDataset', data_root='{root.as_posix()}', pipeline=[])\n"
+        'test_dataloader = dict(dataset=own)\n'
+    )
+    name = min(path.name for path in (root / '001.Red').iterdir())
+    content = dict(
+        images=[dict(id=1, file_name=f'001.Red/{name}')],
+        annotations=[dict(image_id=1, category_id=1, bbox=[0, 0, 5, 5])],
+        categories=[dict(id=1, name='001.Red')],
+    )
+    file = tmp_path / 'annotations.json'
+    file.write_text(json.dumps(content))
+    values = evaluate('--ann', file, '--config', config)
+    assert values['Top-1_Cls'] == 100 and not any(name.startswith('BoxAcc') for name in values)
+    printed = capsys.readouterr().out
+    assert f'Warning: no ground-truth boxes in the test data of {config}, so no BoxAcc' in printed
+    assert '; test_dataloader.dataset.box_source names them' in printed
 
 
 @pytest.mark.parametrize(
@@ -209,10 +238,8 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
     file = tmp_path / 'predictions.pkl'
     samples = random_samples(False, masks=True)
     file.write_bytes(pickle.dumps(samples))
-    with pytest.raises(SystemExit, match="error: protocol must be one of .*'maxboxacc'.*, found 'cam'"):
+    with pytest.raises(SystemExit, match="error: --protocol must be one of .*'maxboxacc'.*, found 'cam'"):
         evaluate(file, '--protocol', 'cam')
-    with pytest.raises(SystemExit, match='No such file'):
-        evaluate(tmp_path / 'no.pkl', '--protocol', 'ts_cam')
     for sample in samples:
         sample['gt_mask'] = sample['gt_mask'][:100]
     file.write_bytes(pickle.dumps(samples))
@@ -228,9 +255,29 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
         (['p.pkl'], '--protocol NAME ... or --config CONFIG must be given'),
         (['--ann', 'a.json'], '--ann needs --config'),
         (['--ann', 'a.json', '--config', 'CONFIG', '--protocol', 'sat'], 'annotations are boxes already'),
+        (['no.pkl'], "argument PREDICTIONS.pkl: no file at 'no.pkl'; accepted is what `tools/test.py"),
+        (['.'], "argument PREDICTIONS.pkl: '.' is a folder; accepted is what `tools/test.py"),
+        (
+            ['--ann', 'voc'],
+            "argument --ann: 'voc' is a folder; accepted is a COCO .json file, as `tools/predict",
+        ),
+        (['--ann', 'b.json'], "argument --ann: no file at 'b.json'; accepted is a COCO .json file"),
+        (['p.pkl', '--protocol', 'sat', '--threshold', '2'], '--threshold: must lie in [0, 1), found 2.0'),
+        (
+            ['p.pkl', '--protocol', 'scm', '--threshold', '0.3', '0.2'],
+            '--threshold: must ascend, found [0.3,',
+        ),
+        (
+            ['p.pkl', '--protocol', 'sat', '--out', 'p.pkl/m.json'],
+            "--out: cannot write 'p.pkl/m.json': 'p.pkl'",
+        ),
     ],
 )
-def test_arguments_that_do_not_fit(tool, micro_project, capsys, arguments, message):
+def test_arguments_that_do_not_fit(tool, micro_project, tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'voc').mkdir()
+    for name in ('p.pkl', 'a.json'):
+        (tmp_path / name).touch()
     arguments = [str(micro_project.config) if one == 'CONFIG' else one for one in arguments]
     with pytest.raises(SystemExit):
         tool.parse_arguments(arguments)

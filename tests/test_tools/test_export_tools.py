@@ -4,7 +4,9 @@ import importlib.util
 import json
 import re
 import sys
+from importlib.util import find_spec
 
+from wsol_mm.deployment import export as deployment_export
 from wsol_mm.evaluation.functional import TestGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.evaluation.protocols import get_protocol
@@ -93,6 +95,29 @@ def test_trial_without_weights_of_another_size(export, tmp_path):
     assert session.run(None, inputs)[1].shape == (2, 1, 3, 5)
 
 
+@pytest.mark.parametrize(('sides', 'found'), [((225,), '225x225'), ((224, 36), '224x36')])
+def test_sides_are_multiples_of_the_patch_size(export, tmp_path, sides, found):
+    message = f'error: --shape: images of {found} .height x width. .*; accepted are multiples of 8$'
+    with pytest.raises(SystemExit, match=message):
+        export('export_onnx', '--out', 'm.onnx', '--shape', *sides)
+    assert not (tmp_path / 'm.onnx').exists()
+
+
+def test_missing_packages_are_named_before_the_model_is_built(export, repo_dir, monkeypatch):
+    command = 'pip install onnx onnxscript onnxruntime'
+    assert command in (repo_dir / 'docs' / 'deployment.md').read_text(encoding='utf-8')
+    absent = {'onnxscript', 'onnxruntime'}
+    monkeypatch.setattr(
+        deployment_export, 'find_spec', lambda name: None if name in absent else find_spec(name)
+    )
+    monkeypatch.setattr(MODELS, 'build', lambda *_: pytest.fail('the model is built'))
+    for options, missing in (([], 'onnxscript'), (['--verify'], 'onnxscript and onnxruntime')):
+        with pytest.raises(
+            SystemExit, match=f'export_onnx.py: error: export to ONNX needs {missing}, not .*: {command}$'
+        ):
+            export('export_onnx', '--out', 'm.onnx', *options)
+
+
 def test_what_cannot_be_exported_is_one_line(export, checkpoint, tmp_path, capsys):
     with pytest.raises(
         SystemExit, match=r'export_onnx.py: error: topk must lie in 1..3 \(the classes\), got 0'
@@ -104,6 +129,7 @@ def test_what_cannot_be_exported_is_one_line(export, checkpoint, tmp_path, capsy
     for arguments, message in (
         (['--out', 'model.pt2'], "argument --out: must end in .onnx, found 'model.pt2'"),
         (['--out', 'm.onnx', '--shape', '0'], 'argument --shape: must be one or two positive numbers'),
+        (['--out', '/dev/null/m.onnx'], "argument --out: cannot write '/dev/null/m.onnx': '/dev/null' is no"),
     ):
         with pytest.raises(SystemExit):
             export('export_onnx', checkpoint, *arguments)

@@ -12,7 +12,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from wsol_mm.apis import LocalizationInferencer, folder_prediction
+from wsol_mm.apis import LocalizationInferencer, folder_prediction, image_listing
+from wsol_mm.apis.localization_inferencer import check_topk
 from wsol_mm.apis.prediction_journal import PredictionJournal
 from wsol_mm.registry import MODELS
 
@@ -124,7 +125,8 @@ def test_coco_of_a_folder(predict, micro_project, checkpoint, photos, tmp_path, 
         np.testing.assert_allclose([[x, y, x + width, y + height]], result.boxes, atol=0.01)
         assert annotation['category_id'] == result.labels[0] + 1
         assert annotation['score'] == pytest.approx(result.scores[0], abs=1e-5)
-    assert json.loads(out.read_text())['info']['description'].endswith('protocol ts_cam, threshold 0.1')
+    info = json.loads(out.read_text())['info']
+    assert info['description'].endswith('protocol ts_cam, threshold 0.1') and info['labels'] == 'from-folder'
 
 
 def test_predicted_classes_and_scores(predict, tmp_path):
@@ -171,6 +173,35 @@ def test_maps_and_pictures(predict, tmp_path):
     maps = np.load(tmp_path / 'maps' / CLASSES[0] / 'inside' / '0000.png.npz')
     assert maps['maps'].shape == (2, 4, 4) and len(maps['labels']) == 2
     assert cv2.imread(str(tmp_path / 'drawn' / CLASSES[1] / '0001.png.png')).shape == (40, 48, 3)
+    assert json.loads((tmp_path / 'a.json').read_text())['info']['labels'] == 'predicted'
+
+
+def test_one_image_file(predict, photos, tmp_path):
+    path = photos / CLASSES[1] / '0001.png'
+    options = ['--show-dir', tmp_path / 'drawn', '--save-maps', tmp_path / 'maps']
+    status, printed = predict('--out', tmp_path / 'a.json', *options, folder=path)
+    assert status == 0 and '1 boxes in 1 images' in printed
+    (entry,) = json.loads((tmp_path / 'a.json').read_text())['images']
+    assert entry == dict(id=1, file_name='0001.png', width=48, height=40)
+    assert (tmp_path / 'drawn' / '0001.png.png').is_file() and (tmp_path / 'maps' / '0001.png.npz').is_file()
+    assert predict('--out', tmp_path / 'labels', '--format', 'labelme', folder=path)[0] == 0
+    file = tmp_path / 'labels' / '0001.json'
+    assert (file.parent / json.loads(file.read_text())['imagePath']).resolve() == path
+    torn = photos / TORN[0]
+    status, printed = predict('--out', tmp_path / 'b.json', folder=torn)
+    assert status == 3 and '0 boxes in 0 images' in printed and f'{torn.name}: ' in printed
+
+
+def test_files_of_other_kinds_are_counted(predict, tmp_path, monkeypatch):
+    folder = tmp_path / 'photos'
+    write_photos(folder, 2)
+    Image.new('RGB', (30, 20)).save(folder / 'moving.gif')
+    (folder / CLASSES[0] / 'notes.txt').touch()
+    logged = []
+    monkeypatch.setattr(image_listing, 'print_log', lambda text, _: logged.append(text))
+    assert '2 images' in predict('--out', tmp_path / 'a.json', folder=folder)[1]
+    (text,) = logged
+    assert f'{folder}: 2 file(s) are no images (.jpg .jpeg' in text and '1 .gif' in text and '1 .txt' in text
 
 
 def test_images_of_two_kinds_with_one_stem(predict, tmp_path):
@@ -195,22 +226,46 @@ def test_unknown_class_folders(predict, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['photos'], 'nothing is left behind'
 
 
-def test_what_stops_it_at_once(predict, photos, tmp_path):
+def test_what_stops_it_at_once(predict, tool, tmp_path, monkeypatch):
     (tmp_path / 'empty').mkdir()
-    assert 'no image in the folder' in predict('--out', tmp_path / 'a.json', folder=tmp_path / 'empty')[0]
-    assert 'no folder at' in predict('--out', tmp_path / 'a.json', folder=tmp_path / 'none')[0]
-    (tmp_path / 'a.json').write_text('mine')
-    assert 'a.json exists; remove it' in predict('--out', tmp_path / 'a.json')[0]
+    with monkeypatch.context() as context:
+        context.setattr(tool, 'LocalizationInferencer', lambda *_, **__: pytest.fail('the model is loaded'))
+        out = ['--out', tmp_path / 'a.json']
+        assert 'no image in the folder' in predict(*out, folder=tmp_path / 'empty')[0]
+        assert 'no folder at' in predict(*out, folder=tmp_path / 'none')[0]
+        message = 'predict.py: error: --topk is 4; accepted are 1 to 3: the model has 3 classes'
+        assert predict(*out, '--topk', 4)[0] == message
+        (tmp_path / 'a.json').write_text('mine')
+        assert 'a.json exists; remove it' in predict(*out)[0]
+        status, printed = predict('--out', tmp_path / 'a.json' / 'b.json')
+        reason = f"'{tmp_path}/a.json' is no folder"
+        assert status == 2 and f"--out: cannot write '{tmp_path}/a.json/b.json': {reason}" in printed
+        assert '.lock' not in printed
     assert (tmp_path / 'a.json').read_text() == 'mine'
     assert 'searches its threshold' in predict('--out', tmp_path / 'b.json', '--protocol', 'maxboxacc')[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.json', 'empty']
 
 
+@pytest.mark.parametrize(
+    ('topk', 'classes', 'message'),
+    [
+        (6, 10, '--topk is 6; accepted are 1 to 5: a prediction keeps the 5 best of the 10 classes'),
+        (4, 3, '--topk is 4; accepted are 1 to 3: the model has 3 classes'),
+        (0, 3, '--topk is 0; accepted are 1 to 3'),
+    ],
+)
+def test_the_limit_of_topk_is_explained(topk, classes, message):
+    for accepted in (1, min(5, classes)):
+        check_topk(accepted, classes)
+    with pytest.raises(ValueError, match=message):
+        check_topk(topk, classes, '--topk')
+
+
 def test_a_mistake_leaves_no_journal_to_remove(predict, tmp_path):
     (tmp_path / 'file').write_text('mine')
-    assert 'topk is 4; accepted are 1 to 3' in predict('--out', tmp_path / 'a.json', '--topk', 4)[0]
     for option in ('--save-maps', '--show-dir'):
-        assert "exists: '" in predict('--out', tmp_path / 'a.json', option, tmp_path / 'file')[0]
+        status, printed = predict('--out', tmp_path / 'a.json', option, tmp_path / 'file')
+        assert status == 2 and f"{option}: must be a folder, found the file '{tmp_path}/file'" in printed
     assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
@@ -250,6 +305,9 @@ def test_one_process_at_a_time_and_an_interrupt(predict, tmp_path, monkeypatch):
         (['--out', 'a.json', '--num-workers', '-1'], '--num-workers: must be 0 or more, found -1'),
         (['--out', 'a.json', '--show-dir', 'photos/drawn'], '--show-dir: must not lie in FOLDER'),
         (['--out', 'a.json', '--format', 'pdf'], "invalid choice: 'pdf'"),
+        (['--out', 'a.json', '--threshold', '2'], '--threshold: must lie in [0, 1), found 2.0'),
+        (['--out', 'a.json', '--protocol', 'cam'], "--protocol: invalid choice: 'cam' (choose from"),
+        (['--out', '/dev/null/a.json'], "--out: cannot write '/dev/null/a.json': '/dev/null' is no folder"),
     ],
 )
 def test_wrong_options_stop_with_one_line(tool, micro_project, checkpoint, capsys, options, message):
@@ -378,8 +436,8 @@ def test_other_settings_are_refused(predict, interrupted):
     _, options = interrupted
     for others, message in (
         (['--topk', 2], 'topk (was 1, now 2)'),
-        (['--threshold', 0.2], 'protocol (was '),
-        (['--test-pipeline'], 'transforms (was '),
+        (['--threshold', 0.2], 'settings: protocol.thresholds (was [0.1], now [0.2]). Go on'),
+        (['--test-pipeline'], 'settings: transforms'),
     ):
         status, _ = predict(*options, *others)
         assert 'was begun with other settings' in status and message in status

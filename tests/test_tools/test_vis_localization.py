@@ -38,7 +38,10 @@ def count(path, colour):
 def test_pictures_and_sheet_of_the_test_data(run_here, micro_project, checkpoint, tmp_path):
     folder = tmp_path / 'new' / 'pictures'
     printed = run_here(TOOL, micro_project.config, checkpoint, '--out-dir', folder, '-n', 3)
-    assert printed.splitlines()[-1] == str(folder / 'contact_sheet_1.png')
+    assert printed.splitlines()[-2:] == [
+        str(folder / 'contact_sheet_1.png'),
+        f'3 pictures, one for each image: {folder}',
+    ]
     assert len(list(folder.iterdir())) == 4
     for path in folder.iterdir():
         assert count(path, GREEN) > 60 and count(path, RED) > 20
@@ -63,6 +66,11 @@ def test_images_of_ones_own_need_no_data_set(run_here, micro_project, checkpoint
         (['--num', '0'], '--num: must be 1 or more, found 0'),
         (['--tile', '8'], '--tile: must be 64 or more, found 8'),
         (['--threshold', '1'], '--threshold: must lie in [0, 1), found 1.0'),
+        (['--protocol', 'cam'], "--protocol: invalid choice: 'cam' (choose from"),
+        (
+            ['--out-dir', '/dev/null/x'],
+            "--out-dir: cannot write '/dev/null/x': '/dev/null' is no folder",
+        ),
     ],
 )
 def test_wrong_options_stop_with_one_line(tool, micro_project, checkpoint, capsys, options, message):

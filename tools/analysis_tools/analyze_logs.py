@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
 
 import numpy as np
@@ -184,7 +185,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--legend', nargs='+', metavar='NAME', help='names of the runs (default: the folders)'
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='picture of the curves, .png or .pdf')
+    parser.add_argument('--out', type=output_file, metavar='FILE', help='picture of the curves, .png or .pdf')
     parser.add_argument(
         '--warmup', type=int, default=WARMUP, help=f'iterations left out of the mean time (default: {WARMUP})'
     )

@@ -9,9 +9,9 @@ import argparse
 import json
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 
 from wsol_mm.registry import DATASETS
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
 
 import numpy as np
@@ -137,7 +137,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """
     parser = RunnerArgumentParser(description=__doc__)
     parser.add_argument('config', type=config_path, help='config file; its test_dataloader.dataset is read')
-    parser.add_argument('--out', type=Path, metavar='FILE', help='also write box and score to this JSON file')
+    parser.add_argument(
+        '--out', type=output_file, metavar='FILE', help='also write box and score to this JSON file'
+    )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
     return parser.parse_args(arguments)
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy
+from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_are_given
 from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.evaluation.protocols import PRESETS
+from wsol_mm.evaluation.protocols import PRESETS, get_protocol
 from wsol_mm.registry import DATASETS, METRICS
+from wsol_mm.utils.argument_types import map_threshold, output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import mmengine
@@ -36,6 +37,46 @@ _PICKLE_ERRORS = (
 )
 
 
+def predictions_file(text: str) -> Path:
+    """Check that an argument names a file of predictions.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file.
+    """
+    return _existing_file(text, 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes')
+
+
+def annotations_file(text: str) -> Path:
+    """Check that an argument names a file of annotations.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file.
+    """
+    return _existing_file(
+        text, 'accepted is a COCO .json file, as `tools/predict.py --format coco` writes it'
+    )
+
+
+def _existing_file(text: str, accepted: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.exists():
+        found = f"'{path}' is a folder" if path.is_dir() else f"no file at '{path}'"
+        raise argparse.ArgumentTypeError(f'{found}; {accepted}')
+    return path
+
+
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line.
 
@@ -49,12 +90,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         'predictions',
         nargs='?',
-        type=Path,
+        type=predictions_file,
         metavar='PREDICTIONS.pkl',
         help='predictions that tools/test.py --out wrote. A pickle file can run code: open those you trust',
     )
     parser.add_argument(
-        '--ann', type=Path, metavar='FILE', help='COCO annotations to evaluate instead; needs --config'
+        '--ann',
+        type=annotations_file,
+        metavar='FILE',
+        help='COCO annotations (.json) to evaluate instead; needs --config',
     )
     parser.add_argument(
         '--config',
@@ -77,11 +121,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--threshold',
         nargs='+',
-        type=float,
+        type=map_threshold,
         metavar='TAU',
         help='thresholds of all the protocols instead of their own; one for a protocol that searches none',
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='also write the metrics to this JSON file')
+    parser.add_argument(
+        '--out', type=output_file, metavar='FILE', help='also write the metrics to this JSON file'
+    )
     args = parser.parse_args(arguments)
     if (args.predictions is None) == (args.ann is None):
         parser.error('either PREDICTIONS.pkl or --ann FILE must be given')
@@ -92,6 +138,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
             parser.error('--protocol and --threshold turn maps into boxes; annotations are boxes already')
     elif args.config is None and not args.protocol:
         parser.error('--protocol NAME ... or --config CONFIG must be given')
+    if args.threshold is not None and sorted(set(args.threshold)) != args.threshold:
+        parser.error(f'argument --threshold: must ascend, found {args.threshold}')
     return args
 
 
@@ -161,10 +209,31 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
         for settings in evaluators:
             if 'protocols' in settings:
                 settings['protocols'] = [
-                    {**(dict(name=entry) if isinstance(entry, str) else entry), 'thresholds': args.threshold}
-                    for entry in settings['protocols']
+                    with_thresholds(entry, args.threshold) for entry in settings['protocols']
                 ]
     return [METRICS.build(settings) for settings in evaluators]
+
+
+def with_thresholds(protocol: str | dict[str, Any], thresholds: list[float]) -> dict[str, Any]:
+    """Give a protocol of a metric other thresholds.
+
+    Args:
+        protocol (str | dict): Name, or :func:`get_protocol` arguments.
+        thresholds (list[float]): The thresholds.
+
+    Returns:
+        dict[str, Any]: :func:`get_protocol` arguments.
+
+    Raises:
+        ValueError: If the protocol does not take them.
+    """
+    settings = {**(dict(name=protocol) if isinstance(protocol, str) else protocol), 'thresholds': thresholds}
+    try:
+        get_protocol(**settings)
+    except ValueError as error:
+        name = settings.get('alias', settings['name'])
+        raise ValueError(f'argument --threshold: protocol {name}: {error}') from error
+    return settings
 
 
 def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
@@ -195,6 +264,11 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
         print(
             f'{len(entries) - values["images"]} of {len(entries)} test images are not in {args.ann}: left out'
         )
+    if not values['images_with_boxes']:
+        mend = '; test_dataloader.dataset.box_source names them' if hasattr(dataset, 'box_source') else ''
+        print(f'Warning: no ground-truth boxes in the test data of {args.config}, so no BoxAcc{mend}')
+    if labels_are_given(coco):
+        print('The labels of these annotations were given: no classification, and no Top-1 Loc')
     return values
 
 

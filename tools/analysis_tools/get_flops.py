@@ -15,6 +15,7 @@ from typing import Any
 from wsol_mm.apis.model_loading import build_localizer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -111,7 +112,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--topk', type=int, default=5, metavar='K', help='maps of so many classes per image (default: 5)'
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='also write the numbers to this JSON file')
+    parser.add_argument(
+        '--out', type=output_file, metavar='FILE', help='also write the numbers to this JSON file'
+    )
     args = parser.parse_args(arguments)
     if len(args.shape) > 2 or min(args.shape) < 1:
         parser.error(f'argument --shape: must be one or two positive numbers, found {args.shape}')

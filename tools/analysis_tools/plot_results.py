@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsol_mm.evaluation.functional import OUTCOMES
 from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
+from wsol_mm.utils.argument_types import map_threshold, output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.visualization.result_plots import (
     plot_error_breakdown,
@@ -62,7 +63,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('plot', choices=tuple(_DEFAULT_PROTOCOLS), help='what to plot')
     parser.add_argument('runs', nargs='+', type=labelled_file, metavar='[LABEL=]FILE', help='runs to compare')
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FILE', help=f'figure to write ({", ".join(_SUFFIXES)})'
+        '--out',
+        type=output_file,
+        required=True,
+        metavar='FILE',
+        help=f'figure to write ({", ".join(_SUFFIXES)})',
     )
     parser.add_argument(
         '--protocol',
@@ -77,7 +82,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='whose published fixed threshold the protocol takes (default: cub)',
     )
     parser.add_argument(
-        '--threshold', type=float, metavar='T', help='threshold in [0, 1) instead of that of the protocol'
+        '--threshold',
+        type=map_threshold,
+        metavar='T',
+        help='threshold in [0, 1) instead of that of the protocol',
     )
     parser.add_argument(
         '--iou', nargs='+', type=float, default=[0.5], metavar='LEVEL', help='IoU levels (default: 0.5)'
@@ -85,8 +93,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
     if args.out.suffix.lower() not in _SUFFIXES:
         parser.error(f"argument --out: must end in {', '.join(_SUFFIXES)}, found '{args.out}'")
-    if args.threshold is not None and not 0 <= args.threshold < 1:
-        parser.error(f'argument --threshold: must lie in [0, 1), found {args.threshold}')
     most = {'threshold': 4, 'size': 1, 'errors': 1}[args.plot]
     if len(args.iou) > most or not all(0 < level <= 1 for level in args.iou):
         parser.error(f'argument --iou: accepted are 1 to {most} levels in (0, 1], found {args.iou}')

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
 from wsol_mm.version import __version__
 
@@ -85,7 +86,7 @@ def parse_arguments(
         '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS), help='what to measure'
     )
     parser.add_argument('--seed', type=int, default=0, help='of weights and images')
-    parser.add_argument('--out', type=Path, help='JSON file for the results')
+    parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings to change'

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from wsol_mm.deployment import export_program, write_onnx
+from wsol_mm.deployment import export_program, require_packages, write_onnx
 from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
 from wsol_mm.utils.runner_options import one_line_errors
 
@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 def main() -> None:
     """Export, and check where asked to."""
     args = parse_export_arguments(__doc__, '.onnx')
+    require_packages('onnx', 'onnxscript', *(['onnxruntime'] if args.verify else []))
     job = prepare_export(args)
     write_onnx(export_program(job.model, job.shape), job.model, args.out, job.facts)
     size = args.out.stat().st_size / 1e6
     inputs, outputs = ', '.join(job.model.input_names), ', '.join(job.model.output_names)
     print(f'{args.out}: {size:.1f} MB, {inputs} -> {outputs}')
     if args.verify:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError('--verify needs onnxruntime: pip install onnxruntime') from error
+        import onnxruntime
+
         session = onnxruntime.InferenceSession(args.out, providers=['CPUExecutionProvider'])
         names = [value.name for value in session.get_inputs()]
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -21,7 +22,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument('--save-path', metavar='FILE', help='write it to this file as well')
+    parser.add_argument('--save-path', type=output_file, metavar='FILE', help='write it to this file as well')
     return parser.parse_args(arguments)
 
 

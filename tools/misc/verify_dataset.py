@@ -22,6 +22,7 @@ from wsol_mm.datasets.entry_checks import empty_classes
 from wsol_mm.datasets.image_files import decode_failure
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.registry import DATASETS
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -249,7 +250,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar='N',
         help='processes that decode images, 0 for none but this one (default: number of cores)',
     )
-    parser.add_argument('--out', type=Path, metavar='FILE', help='also write the findings to this JSON file')
+    parser.add_argument(
+        '--out', type=output_file, metavar='FILE', help='also write the findings to this JSON file'
+    )
     args = parser.parse_args(arguments)
     if args.num_workers < 0:
         parser.error(f'argument --num-workers: must be 0 or more, found {args.num_workers}')

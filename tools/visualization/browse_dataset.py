@@ -14,6 +14,7 @@ from wsol_mm.apis.pipeline_images import spread_indices
 from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP
+from wsol_mm.utils.argument_types import output_folder
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -48,7 +49,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train', help='default: train')
-    parser.add_argument('--out-dir', type=Path, required=True, metavar='DIR', help='folder for the pictures')
+    parser.add_argument(
+        '--out-dir', type=output_folder, required=True, metavar='DIR', help='folder for the pictures'
+    )
     parser.add_argument(
         '-n', '--num', type=int, default=12, metavar='N', help='number of images, chosen evenly (default: 12)'
     )

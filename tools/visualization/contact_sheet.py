@@ -12,7 +12,8 @@ from pathlib import Path
 from wsol_mm.apis.model_loading import load_localizer
 from wsol_mm.apis.pipeline_images import TestImages
 from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.evaluation.protocols import LocalizationProtocol
+from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol
+from wsol_mm.utils.argument_types import map_threshold, output_file
 from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path, one_line_errors
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
 from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
@@ -92,14 +93,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('config', type=config_path, help='config file')
     parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
     parser.add_argument(
-        '--out', type=Path, required=True, metavar='FILE', help='picture to write (.png or .jpg)'
+        '--out', type=output_file, required=True, metavar='FILE', help='picture to write (.png or .jpg)'
     )
     parser.add_argument('--num', type=int, default=24, metavar='N', help='number of images (default: 24)')
     parser.add_argument(
-        '--protocol', metavar='NAME', help='how maps become boxes (default: as the config draws, else ts_cam)'
+        '--protocol',
+        choices=tuple(PRESETS),
+        metavar='NAME',
+        help='how maps become boxes (default: as the config draws, else ts_cam)',
     )
     parser.add_argument(
-        '--threshold', type=float, metavar='T', help='threshold in [0, 1), for a protocol that searches it'
+        '--threshold',
+        type=map_threshold,
+        metavar='T',
+        help='threshold in [0, 1), for a protocol that searches it',
     )
     parser.add_argument('--title', help='first line (default: config and checkpoint)')
     parser.add_argument(
@@ -111,8 +118,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'argument --num: must be 1 or more, found {args.num}')
     if args.tile < 32:
         parser.error(f'argument --tile: must be 32 or more, found {args.tile}')
-    if args.threshold is not None and not 0 <= args.threshold < 1:
-        parser.error(f'argument --threshold: must lie in [0, 1), found {args.threshold}')
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         parser.error(f"argument --out: must end in .png or .jpg, found '{args.out}'")
     return args

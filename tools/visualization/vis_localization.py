@@ -12,6 +12,8 @@ from pathlib import Path
 from wsol_mm.apis.model_loading import load_localizer
 from wsol_mm.apis.pipeline_images import TestImages, list_images
 from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.evaluation.protocols import PRESETS
+from wsol_mm.utils.argument_types import map_threshold, output_folder
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -50,7 +52,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar='IMAGE',
         help="image files, and folders of them (default: the config's test data, with labels and boxes)",
     )
-    parser.add_argument('--out-dir', type=Path, required=True, metavar='DIR', help='folder for the pictures')
+    parser.add_argument(
+        '--out-dir', type=output_folder, required=True, metavar='DIR', help='folder for the pictures'
+    )
     parser.add_argument(
         '-n',
         '--num',
@@ -59,10 +63,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='number of images, chosen evenly (default: 24 of the test data, all images that are given)',
     )
     parser.add_argument(
-        '--protocol', metavar='NAME', help='how maps become boxes (default: as the config draws, else ts_cam)'
+        '--protocol',
+        choices=tuple(PRESETS),
+        metavar='NAME',
+        help='how maps become boxes (default: as the config draws, else ts_cam)',
     )
     parser.add_argument(
-        '--threshold', type=float, metavar='T', help='threshold in [0, 1), for a protocol that searches it'
+        '--threshold',
+        type=map_threshold,
+        metavar='T',
+        help='threshold in [0, 1), for a protocol that searches it',
     )
     parser.add_argument(
         '--tile', type=int, default=160, metavar='PIXELS', help='width of a tile (default: 160)'
@@ -72,8 +82,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'argument --num: must be 1 or more, found {args.num}')
     if args.tile < 64:
         parser.error(f'argument --tile: must be 64 or more, found {args.tile}')
-    if args.threshold is not None and not 0 <= args.threshold < 1:
-        parser.error(f'argument --threshold: must lie in [0, 1), found {args.threshold}')
     return args
 
 
@@ -98,7 +106,7 @@ def picture_name(img_id: str, taken: set[str]) -> str:
 
 @one_line_errors()
 def main() -> None:
-    """Predict, draw, write, and print the paths of the sheets."""
+    """Predict, draw, write, and print the paths of the sheets and the folder of the pictures."""
     args = parse_arguments()
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
@@ -130,6 +138,7 @@ def main() -> None:
                 contact_sheet(title, blocks, list(tiles), legend).save(path)
                 blocks = []
                 print(path.resolve())
+    print(f'{done} pictures, one for each image: {args.out_dir.resolve()}')
 
 
 if __name__ == '__main__':

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from .coco import write_coco
 from .csv_boxes import write_csv
-from .image_annotation import Annotations, ImageAnnotation
+from .image_annotation import FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from .labelme import write_labelme
 from .voc import write_voc
 from .yolo import write_yolo
 
-__all__ = ['FORMATS', 'AnnotationFormat', 'Annotations', 'ImageAnnotation']
+__all__ = ['FORMATS', 'FROM_FOLDER', 'PREDICTED', 'AnnotationFormat', 'Annotations', 'ImageAnnotation']
 
 
 class AnnotationFormat(NamedTuple):

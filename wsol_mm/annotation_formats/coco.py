@@ -14,13 +14,16 @@ def write_coco(annotations: Annotations, out: Path) -> None:
 
     Categories are numbered from 1 in the order of the classes, images by their place in the list. An
     annotation has ``bbox`` (x, y, width, height, to a hundredth of a pixel), ``area``, ``iscrowd`` 0, an
-    empty ``segmentation`` and, beyond the format, ``score``. Images without boxes are listed.
+    empty ``segmentation`` and, beyond the format, ``score``. Images without boxes are listed. ``info`` has
+    the ``description`` and, if it is known, where the ``labels`` come from.
 
     Args:
         annotations (Annotations): What to write.
         out (Path): File to write.
     """
     info = {'description': annotations.description}
+    if annotations.labels is not None:
+        info['labels'] = annotations.labels
     categories = [{'id': i, 'name': name} for i, name in enumerate(annotations.classes, 1)]
     with open(out, 'w', encoding='utf-8', newline='\n') as file:
         file.write(f'{{"info": {json.dumps(info)},\n"categories": {json.dumps(categories)},\n"images": [')

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unicodedata import category
 
+#: Where the classes of the boxes come from: a model, or the folders of the images.
+PREDICTED, FROM_FOLDER = 'predicted', 'from-folder'
+
 
 class ImageAnnotation(NamedTuple):
     """The boxes of one image.
@@ -40,12 +43,14 @@ class Annotations:
         classes: Names of the classes.
         image_folder: Folder of the images.
         description: How the boxes were made.
+        labels: Where their classes come from, :data:`PREDICTED` or :data:`FROM_FOLDER`; None if unknown.
     """
 
     read: Callable[[], Iterable[ImageAnnotation]]
     classes: Sequence[str]
     image_folder: Path
     description: str
+    labels: str | None = None
 
 
 def printable(text: str) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
+from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from wsol_mm.utils.process_lock import process_lock
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
 from .image_batches import ImageBatch, ImageBatches, load_batches
-from .image_listing import ListedImage, walk_images
+from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
 from .localization_inferencer import LocalizationInferencer
 from .localization_result import LocalizationResult
 from .prediction_journal import PredictionJournal
@@ -31,7 +32,7 @@ class FolderTask:
     """What is asked for. The results depend on nothing else but the inferencer.
 
     Attributes:
-        folder: Folder of the images.
+        folder: Folder of the images, or an image file.
         out: File or folder to write.
         format: Name of a format in ``wsol_mm.annotation_formats.FORMATS``.
         labels_from_folder: The class of an image is the name of the first folder below ``folder``; otherwise
@@ -51,6 +52,11 @@ class FolderTask:
     score_thr: float = 0.0
     maps_dir: Path | None = None
     show_dir: Path | None = None
+
+    @property
+    def image_folder(self) -> Path:
+        """Folder to which the paths of the images are relative."""
+        return self.folder.parent if self.folder.is_file() else self.folder
 
     @property
     def journal_folder(self) -> Path:
@@ -85,6 +91,24 @@ class FolderSummary:
     num_without_box: int = 0
     num_broken: int = 0
     broken: list[tuple[str, str]] | None = None
+
+
+def check_task(task: FolderTask) -> None:
+    """Find what stops a task and can be found without its model, in no time.
+
+    Args:
+        task (FolderTask): What is to be done.
+
+    Raises:
+        FileExistsError: If the output exists, of no unfinished work.
+        NotADirectoryError: If there is no such folder.
+        ValueError: If the folder holds no image.
+    """
+    if PredictionJournal(task.journal_folder, {}).exists():
+        return  # it has its list of images
+    if task.out.exists():
+        raise _output_exists(task)
+    check_has_image(task.folder)
 
 
 def predict_folder(
@@ -131,7 +155,7 @@ def predict_folder(
             _list_images(journal, task, inferencer.classes)
         is_published = task.out.exists()
         if is_published and (not journal.is_complete or task.partial.exists()):
-            raise FileExistsError(f'{task.out} exists; remove it, or write to another place')
+            raise _output_exists(task)
         if not is_published:
             _predict(inferencer, task, journal, batch_size, num_workers, progress)
             _publish(journal, task, inferencer)
@@ -164,17 +188,23 @@ def _digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
+def _output_exists(task: FolderTask) -> FileExistsError:
+    return FileExistsError(f'{task.out} exists; remove it, or write to another place')
+
+
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:
-    images = walk_images(task.folder)
+    skipped: Counter[str] = Counter()
+    images = walk_images(task.folder, skipped)
     if task.labels_from_folder:
         images = _in_class_folders(images, task.folder, tuple(classes))
     try:
         journal.create(images)
         if not journal.num_images:
-            raise ValueError(f"no image in the folder '{task.folder}'")
+            raise no_image_error(task.folder, skipped)
     except (OSError, ValueError):
         shutil.rmtree(journal.folder, ignore_errors=True)
         raise
+    report_skipped(task.folder, skipped)
 
 
 def _in_class_folders(
@@ -211,7 +241,7 @@ def _predict(
         ImageBatches(
             journal.images_file,
             journal.num_done,
-            task.folder,
+            task.image_folder,
             inferencer.pipeline,
             batch_size,
             indices if task.labels_from_folder else None,
@@ -288,7 +318,8 @@ def _publish(journal: PredictionJournal, task: FolderTask, inferencer: Localizat
                 yield ImageAnnotation(number, *image, **result)
 
     description = f'wsol_mm pseudo boxes: {inferencer.description}'
-    annotations = Annotations(read, inferencer.classes, task.folder, description)
+    labels = FROM_FOLDER if task.labels_from_folder else PREDICTED
+    annotations = Annotations(read, inferencer.classes, task.image_folder, description, labels)
     if FORMATS[task.format].suffix is None:
         task.partial.mkdir()
     FORMATS[task.format].write(annotations, task.partial)

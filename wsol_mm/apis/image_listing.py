@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS, is_folder
 
+from mmengine.logging import print_log
+
 
 class ListedImage(NamedTuple):
     """An image in a folder.
@@ -40,33 +42,82 @@ def images_at(path: str | Path) -> list[tuple[str, str]]:
         return [(str(path), os.path.basename(path))]
     if not os.path.isdir(path):
         raise FileNotFoundError(f"no image file or folder at '{path}'")
-    found = [(os.path.join(path, image.path), image.path) for image in walk_images(path)]
+    skipped: Counter[str] = Counter()
+    found = [(os.path.join(path, image.path), image.path) for image in walk_images(path, skipped)]
     if not found:
-        raise ValueError(f"no image in the folder '{path}'; accepted are {', '.join(IMAGE_EXTENSIONS)}")
+        raise no_image_error(path, skipped)
+    report_skipped(path, skipped)
     return found
 
 
-def walk_images(folder: str | Path) -> Iterator[ListedImage]:
+def check_has_image(path: str | Path) -> None:
+    """Look for the first image that a path means; see :func:`walk_images`.
+
+    Args:
+        path (str | Path): A folder, or an image file.
+
+    Raises:
+        NotADirectoryError: If the path does not exist.
+        ValueError: If the folder holds no image.
+    """
+    skipped: Counter[str] = Counter()
+    if next(walk_images(path, skipped), None) is None:
+        raise no_image_error(path, skipped)
+
+
+def no_image_error(folder: str | Path, skipped: Counter[str]) -> ValueError:
+    """Return the error that a folder holds no image, only what :func:`walk_images` has skipped."""
+    others = f', only {_described(skipped)}' if skipped else ''
+    return ValueError(
+        f"no image in the folder '{folder}'{others}; accepted are {', '.join(IMAGE_EXTENSIONS)}"
+    )
+
+
+def report_skipped(folder: str | Path, skipped: Counter[str]) -> None:
+    """Log how many files of a folder :func:`walk_images` has skipped, if any."""
+    if skipped:
+        accepted = ' '.join(IMAGE_EXTENSIONS)
+        print_log(
+            f'{folder}: {skipped.total()} file(s) are no images ({accepted}): {_described(skipped)}',
+            'current',
+        )
+
+
+def _described(skipped: Counter[str], named: int = 5) -> str:
+    ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    kinds = [f'{count} {suffix or "without suffix"}' for suffix, count in ranked[:named]]
+    return ', '.join(kinds) + (', ...' if len(skipped) > named else '')
+
+
+def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iterator[ListedImage]:
     """Find the images in a folder and the folders inside.
 
     Hidden files and folders are left out, as is what is no file (sockets, pipes). Links to folders are
     followed, except to one above them; links to nothing count as images.
 
     Args:
-        folder (str | Path): The folder.
+        folder (str | Path): The folder; or an image file, which is taken as it is, relative to its folder.
+        skipped (Counter[str], optional): The other files are counted here, by their suffix in lower case.
 
     Yields:
         ListedImage: The images, in the order of their sorted paths.
 
     Raises:
-        NotADirectoryError: If there is no such folder.
+        NotADirectoryError: If there is no such folder or file.
     """
+    if os.path.isfile(folder):
+        name = os.path.basename(folder)
+        yield ListedImage(name, _stem(name) or name)
+        return
     if not os.path.isdir(folder):
-        raise NotADirectoryError(f'no folder at {folder}; accepted is a folder with images')
-    yield from _walk(str(folder), '', (os.path.realpath(folder),))
+        raise NotADirectoryError(
+            f"no folder at '{folder}'; accepted are a folder with images and an image file"
+        )
+    skipped = Counter() if skipped is None else skipped
+    yield from _walk(str(folder), '', (os.path.realpath(folder),), skipped)
 
 
-def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImage]:
+def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str]) -> Iterator[ListedImage]:
     entries: list[str] = []
     with os.scandir(os.path.join(root, inside)) as found:
         for entry in found:
@@ -74,7 +125,9 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
                 continue
             if is_folder(entry):
                 entries.append(f'{entry.name}/')
-            elif entry.name.lower().endswith(IMAGE_EXTENSIONS) and (entry.is_symlink() or entry.is_file()):
+            elif not entry.name.lower().endswith(IMAGE_EXTENSIONS):
+                skipped[os.path.splitext(entry.name)[1].lower()] += 1
+            elif entry.is_symlink() or entry.is_file():
                 entries.append(entry.name)
     images = [entry for entry in entries if not entry.endswith('/')]
     # Compared without case: not every file system can tell 1.jpg from 1.JPG.
@@ -85,7 +138,7 @@ def _walk(root: str, inside: str, above: tuple[str, ...]) -> Iterator[ListedImag
         if entry.endswith('/'):
             real = os.path.realpath(os.path.join(root, inside, entry))
             if real not in above:
-                yield from _walk(root, inside + entry, (*above, real))
+                yield from _walk(root, inside + entry, (*above, real), skipped)
             continue
         stem = _stem(entry)
         is_own = stems[stem.lower()] == 1 and stem.lower() not in taken

@@ -7,6 +7,7 @@ from pathlib import Path
 from wsol_mm.datasets.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
+from wsol_mm.utils.config_options import merge_options
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np
@@ -74,7 +75,7 @@ class LocalizationInferencer(BaseInferencer):
         cfg_options: dict | None = None,
     ) -> None:
         cfg, published = find_config(model)
-        cfg.merge_from_dict(cfg_options or {})
+        merge_options(cfg, cfg_options)
         checkpoint = checkpoint or published
         if checkpoint is None:
             raise ValueError(f'{model} comes without weights: give a checkpoint')
@@ -114,7 +115,8 @@ class LocalizationInferencer(BaseInferencer):
                 inside; in sorted order), or a list of these.
             labels: The class of every image, as index or name: its box is wanted. None for the predicted
                 class.
-            topk: Without labels, localize so many of the best classes, 1 to 5.
+            topk: Without labels, localize so many of the best classes, 1 to 5, which are all that a
+                prediction keeps.
             maps: Also return the localization maps: ``'grid'`` as they are on the patch grid, or ``'image'``
                 enlarged to the image.
             batch_size: Images at a time.
@@ -152,9 +154,7 @@ class LocalizationInferencer(BaseInferencer):
 
     def check_topk(self, topk: int) -> None:
         """Raise a ValueError unless the model can localize so many of the best classes."""
-        most = min(PRED_TOPK, len(self.classes))
-        if not 1 <= topk <= most:
-            raise ValueError(f'topk is {topk}; accepted are 1 to {most}')
+        check_topk(topk, len(self.classes))
 
     def preprocess(
         self, inputs: Sequence[ImageInput], batch_size: int = 1, labels: Sequence[int | None] | None = None
@@ -284,6 +284,27 @@ class LocalizationInferencer(BaseInferencer):
                 f'and the names {", ".join(map(repr, self.classes[:5]))}, ...'
             )
         return found
+
+
+def check_topk(topk: int, num_classes: int, name: str = 'topk') -> None:
+    """Check how many of the best classes are to be localized.
+
+    Args:
+        topk (int): The number.
+        num_classes (int): Classes of the model.
+        name (str): What the argument is called.
+
+    Raises:
+        ValueError: If there are not so many: a prediction keeps the ``PRED_TOPK`` best.
+    """
+    most = min(PRED_TOPK, num_classes)
+    if not 1 <= topk <= most:
+        reason = (
+            f'the model has {num_classes} classes'
+            if num_classes < PRED_TOPK
+            else f'a prediction keeps the {PRED_TOPK} best of the {num_classes} classes, for Top-5 metrics'
+        )
+        raise ValueError(f'{name} is {topk}; accepted are 1 to {most}: {reason}')
 
 
 def _distinct(names: list[str]) -> list[str]:

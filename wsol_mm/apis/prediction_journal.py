@@ -4,11 +4,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from .image_listing import ListedImage
+
+#: How many differing settings an error names, and how much of each value.
+_NAMED = 6
+_LIMIT = 60
+_MISSING = object()
 
 
 class JournalError(ValueError):
@@ -72,16 +77,12 @@ class PredictionJournal:
             JournalError: If the journal was made with other settings.
         """
         saved = json.loads(self._settings_file.read_text())
-        before, now = saved['settings'], self.settings
-        differing = [
-            f'{name} (was {_shortened(before.get(name))}, now {_shortened(now.get(name))})'
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name)
-        ]
+        differing = list(_differences('', saved['settings'], self.settings))
         if differing:
+            more = f' and {len(differing) - _NAMED} more' if len(differing) > _NAMED else ''
             raise JournalError(
-                f'{self.folder} was begun with other settings: {", ".join(differing)}. Go on with those, or '
-                'remove the folder to begin anew'
+                f'{self.folder} was begun with other settings: {", ".join(differing[:_NAMED])}{more}. Go on '
+                'with those, or remove the folder to begin anew'
             )
         self.num_images, self.num_done = saved['num_images'], 0
         complete = 0
@@ -151,6 +152,31 @@ def _parsed(line: bytes) -> list | None:
         return None
 
 
-def _shortened(value: object, limit: int = 60) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= limit else f'{text[:limit]}...'
+def _differences(name: str, before: object, now: object) -> Iterator[str]:
+    """Describe where two settings differ: the innermost ones, of short lists the whole."""
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            inner = f'{name}.{key}' if name else key
+            yield from _differences(inner, before.get(key, _MISSING), now.get(key, _MISSING))
+        return
+    texts = [_as_text(value) for value in (before, now)]
+    if isinstance(before, list) and isinstance(now, list) and max(map(len, texts)) > _LIMIT:
+        for place, pair in enumerate(zip_longest(before, now, fillvalue=_MISSING)):
+            yield from _differences(f'{name}[{place}]', *pair)
+        return
+    # What both texts begin with, such as the folders of a path, must not use up their length.
+    start = max(0, len(os.path.commonprefix(texts)) - _LIMIT // 4)
+    yield f'{name} (was {_shortened(texts[0], start)}, now {_shortened(texts[1], start)})'
+
+
+def _as_text(value: object) -> str:
+    return 'nothing' if value is _MISSING else json.dumps(value)
+
+
+def _shortened(text: str, start: int) -> str:
+    if len(text) <= _LIMIT:
+        return text
+    end = start + _LIMIT
+    return f'{"..." if start else ""}{text[start:end]}{"..." if end < len(text) else ""}'

@@ -2,13 +2,14 @@
 
 from .checking import output_deviation, worst_deviations
 from .deployed_localizer import MAP_CHOICES, DeployedLocalizer
-from .export import export_program, write_onnx, write_program
+from .export import export_program, require_packages, write_onnx, write_program
 
 __all__ = [
     'MAP_CHOICES',
     'DeployedLocalizer',
     'export_program',
     'output_deviation',
+    'require_packages',
     'worst_deviations',
     'write_onnx',
     'write_program',

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,29 @@ OPSET = 18
 #: Key of the facts that travel with a model, as JSON: in ONNX's metadata, in the extra files of a program.
 FACTS_KEY = 'wsol_mm'
 
+#: What the export to ONNX needs, and a check of it.
+ONNX_PACKAGES = ('onnx', 'onnxscript', 'onnxruntime')
+
 # The example batch must not be 1, a size that torch.export takes for a constant.
 _EXAMPLE_BATCH = 2
 _EXAMPLE_LABELS = 3
+
+
+def require_packages(*names: str) -> None:
+    """Check that packages which wsol_mm itself does not need are installed.
+
+    Args:
+        *names (str): The packages.
+
+    Raises:
+        ImportError: If some are missing, with the command that installs all of ONNX's.
+    """
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f'export to ONNX needs {" and ".join(missing)}, not installed here: pip install '
+            f'{" ".join(ONNX_PACKAGES)}'
+        )
 
 
 def export_program(model: DeployedLocalizer, shape: tuple[int, int]) -> ExportedProgram:
@@ -68,6 +89,7 @@ def write_onnx(
     Raises:
         ImportError: If ``onnx`` or ``onnxscript`` is missing.
     """
+    require_packages('onnx', 'onnxscript')
     onnx_program = torch.onnx.export(
         program,
         dynamo=True,

@@ -2,10 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_mm.apis.model_loading import build_localizer, load_localizer
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -57,13 +57,16 @@ def parse_export_arguments(
         type=checkpoint_path,
         help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial',
     )
-    parser.add_argument('--out', type=Path, required=True, metavar=f'FILE{suffix}', help='file to write')
+    parser.add_argument(
+        '--out', type=output_file, required=True, metavar=f'FILE{suffix}', help='file to write'
+    )
     parser.add_argument(
         '--shape',
         nargs='+',
         type=int,
         metavar='SIDE',
-        help="side of the images, or height and width (default: the backbone's img_size, or 224)",
+        help="side of the images, or height and width, multiples of the patch size (default: the backbone's "
+        'img_size, or 224)',
     )
     parser.add_argument(
         '--maps',
@@ -101,18 +104,26 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
         ExportJob: Model, size of the images and facts.
 
     Raises:
-        ValueError: If the checkpoint does not fit the model, or the model cannot give what is asked for.
+        ValueError: If the size of the images is no multiple of the patches, the checkpoint does not fit the
+            model, or the model cannot give what is asked for.
     """
     cfg = read_config(args)
+    shape = args.shape or cfg.model.backbone.get('img_size', 224)
+    sides = [shape] if isinstance(shape, int) else list(shape)
+    height, width = sides * 2 if len(sides) == 1 else sides
+    patch = cfg.model.backbone.get('patch_size', 16)
+    if height % patch or width % patch:
+        # The backbone would pad such images, and the maps would cover more than the image.
+        raise ValueError(
+            f'--shape: images of {height}x{width} (height x width) are no whole number of patches; accepted '
+            f'are multiples of {patch}'
+        )
     if args.checkpoint is None:
         model, classes = build_localizer(cfg), None
     else:
         model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
-    shape = args.shape or cfg.model.backbone.get('img_size', 224)
-    sides = [shape] if isinstance(shape, int) else list(shape)
     topk = min(_TOPK, model.head.num_classes) if args.topk is None else args.topk
     deployed = DeployedLocalizer(model, args.maps, topk)
-    height, width = sides * 2 if len(sides) == 1 else sides
     return ExportJob(deployed, (height, width), deployment_facts(cfg, deployed, (height, width), classes))
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from wsol_mm.annotation_formats import FROM_FOLDER
+
 import numpy as np
 
 from .functional.boxes import box_iou
@@ -40,7 +42,8 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
         ValueError: If a key is missing, an id unknown, two images share a file name, or a box is not four
             numbers.
     """
-    missing = [key for key in ('images', 'annotations', 'categories') if key not in coco]
+    keys = ('images', 'annotations', 'categories')
+    missing = [key for key in keys if not isinstance(coco, Mapping) or key not in coco]
     if missing:
         raise ValueError(f'annotations lack {missing}; accepted are COCO files with boxes of images')
     names = {category['id']: category['name'] for category in coco['categories']}
@@ -62,6 +65,12 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
             annotation = Annotation((x, y, x + width, y + height), names[entry['category_id']])
             best[image] = score, annotation
     return {name: best[image][1] if image in best else None for image, name in files.items()}
+
+
+def labels_are_given(coco: Mapping[str, Any]) -> bool:
+    """Tell whether the classes of annotations were given, not predicted, as far as the file says."""
+    info = coco.get('info')
+    return isinstance(info, Mapping) and info.get('labels') == FROM_FOLDER
 
 
 def match_files(file_names: Sequence[str], img_ids: Sequence[str]) -> dict[str, str]:
@@ -112,8 +121,9 @@ def annotation_accuracy(
     """Count annotations against ground truth, in pixels of the original image.
 
     One box per image counts (:func:`read_annotations`), and is right if its IoU with any ground-truth box, in
-    continuous coordinates, is at least the level. Whose map it was made from is not known here: annotations
-    that were made with known labels give GT-known Loc, others the accuracy of the predicted class's box.
+    continuous coordinates, is at least the level. Annotations that were made with known labels give GT-known
+    Loc, others the accuracy of the predicted class's box. If ``info`` says that the labels were given
+    (``wsol_mm.annotation_formats.FROM_FOLDER``), they say nothing about the model and are not counted.
 
     Args:
         coco: The annotations, see :func:`read_annotations`.
@@ -123,9 +133,9 @@ def annotation_accuracy(
 
     Returns:
         In percent ``Top-1_Cls``, and for every level ``BoxAcc@<level>`` (box right) and ``Top-1_Loc@<level>``
-        (box and category right); beside these the numbers ``images`` (in the file and in the data set),
-        ``images_with_boxes``, ``images_without_annotation``, which count as wrong, and ``other_images`` of
-        the file, which are not in the data set and do not count.
+        (box and category right), of given labels ``BoxAcc`` alone; beside these the numbers ``images`` (in
+        the file and in the data set), ``images_with_boxes``, ``images_without_annotation``, which count as
+        wrong, and ``other_images`` of the file, which are not in the data set and do not count.
 
     Raises:
         ValueError: If the file cannot be used, none of its images is in the data set, or an annotation's
@@ -155,11 +165,13 @@ def annotation_accuracy(
                 0.0 if annotation is None else box_iou(np.array([annotation.box]), np.asarray(boxes)).max()
             )
             labelled.append(right[-1])
-    values: dict[str, float] = {'Top-1_Cls': 100.0 * float(np.mean(right))}
+    are_given = labels_are_given(coco)
+    values: dict[str, float] = {} if are_given else {'Top-1_Cls': 100.0 * float(np.mean(right))}
     for level in IOU_LEVELS if ious else ():
         hits = np.array(ious) >= level
         values[f'BoxAcc@{level:g}'] = 100.0 * float(hits.mean())
-        values[f'Top-1_Loc@{level:g}'] = 100.0 * float((hits & np.array(labelled)).mean())
+        if not are_given:
+            values[f'Top-1_Loc@{level:g}'] = 100.0 * float((hits & np.array(labelled)).mean())
     values['images'] = len(listed)
     values['images_with_boxes'] = len(ious)
     values['images_without_annotation'] = sum(annotations[files[entry['img_id']]] is None for entry in listed)

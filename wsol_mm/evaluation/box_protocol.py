@@ -54,5 +54,8 @@ def with_one_threshold(protocol: str | dict, threshold: float | None = None) -> 
             raise ValueError(f'threshold must lie in [0, 1), found {threshold}')
         return replace(chosen, thresholds=(threshold,))
     if len(chosen.thresholds) != 1:
-        raise ValueError(f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1)')
+        raise ValueError(
+            f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1), to a tool as '
+            '--threshold'
+        )
     return chosen

@@ -2,7 +2,7 @@
 
 from mmengine.config import Config
 
-from .protocols import get_protocol
+from .protocols import PRESETS
 
 
 def use_protocols(cfg: Config, protocols: list[str]) -> None:
@@ -51,5 +51,7 @@ def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
     ):
         if name in names:
             return [entry for entry, own in zip(entries, names, strict=True) if own == name]
-    get_protocol(name)
+    if name not in PRESETS:
+        own = [setting['alias'] for setting in settings if 'alias' in setting]
+        raise ValueError(f'--protocol must be one of {(*own, *PRESETS)}, found {name!r}')
     return [name]

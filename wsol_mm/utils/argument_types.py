@@ -1,0 +1,113 @@
+"""Types of arguments that several tools have, for ``add_argument(type=...)``.
+
+What cannot be used is refused before any work is done; argparse puts the argument's name before the message.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def output_file(text: str) -> Path:
+    """Check that a file can be written, over one that is there or anew; the disk is left as it is.
+
+    Args:
+        text (str): The argument. Folders above the file may be missing.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If it cannot be written, with the reason.
+    """
+    path = Path(text)
+    with _unwritable(path):
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a file, found the folder '{path}'")
+        if path.is_file():
+            path.open('ab').close()
+        elif not path.exists():  # a pipe or a device is taken as it is
+            _check_place(path)
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """Check that files can be written into a folder, which may be missing; the disk is left as it is.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If they cannot be written, with the reason.
+    """
+    path = Path(text)
+    with _unwritable(path):
+        if path.exists() and not path.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a folder, found the file '{path}'")
+        _check_place(path, is_folder=True)
+    return path
+
+
+def new_output(text: str) -> Path:
+    """Check that a new file or folder can be made; the disk is left as it is.
+
+    Args:
+        text (str): The argument. Folders above may be missing. If the path exists, this says nothing of it.
+
+    Returns:
+        Path: The same path.
+
+    Raises:
+        argparse.ArgumentTypeError: If it cannot be made, with the reason.
+    """
+    path = Path(text)
+    with _unwritable(path):
+        _check_place(path)
+    return path
+
+
+def map_threshold(text: str) -> float:
+    """Read a threshold on a localization map.
+
+    Args:
+        text (str): The argument.
+
+    Returns:
+        float: The threshold.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no number in [0, 1).
+    """
+    try:
+        threshold = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1), found '{text}'") from None
+    if not 0 <= threshold < 1:
+        raise argparse.ArgumentTypeError(f'must lie in [0, 1), found {threshold}')
+    return threshold
+
+
+def _check_place(path: Path, is_folder: bool = False) -> None:
+    """Raise an error unless the lowest existing folder above a path, or the path itself, takes files.
+
+    Permissions alone do not tell: the administrator has them all, and still nobody can write to /proc.
+    """
+    candidates = (path, *path.parents) if is_folder else path.parents
+    above = next((folder for folder in candidates if folder.exists()), Path())
+    if not above.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write '{path}': '{above}' is no folder")
+    with tempfile.TemporaryFile(dir=above):
+        pass
+
+
+@contextmanager
+def _unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot write '{path}': {error.strerror or error}") from error
