@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wsol_mm.evaluation.metrics import DumpPredictions
 from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.utils.argument_types import output_file, output_folder
 from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
 from wsol_mm.utils.checkpoint_io import CheckpointError
 from wsol_mm.utils.launch import finish_launch
@@ -32,11 +33,12 @@ def output_path(text: str) -> Path:
         Path: The same path.
 
     Raises:
-        argparse.ArgumentTypeError: If the suffix is neither ``.json`` nor ``.pkl``.
+        argparse.ArgumentTypeError: If the suffix is neither ``.json`` nor ``.pkl``, or the file cannot be
+            written.
     """
     if not text.endswith(('.json', '.pkl')):
         raise argparse.ArgumentTypeError(f"must end in .json (metrics) or .pkl (predictions), found '{text}'")
-    return Path(text)
+    return output_file(text)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -67,7 +69,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default='test',
         help='evaluate the test split, or the validation split, on which thresholds are chosen',
     )
-    parser.add_argument('--show-dir', metavar='DIR', help='draw maps and boxes into this folder')
+    parser.add_argument(
+        '--show-dir', type=output_folder, metavar='DIR', help='draw maps and boxes into this folder'
+    )
     parser.add_argument(
         '--interval', type=int, default=1, help='draw one image of so many (default: every image)'
     )
@@ -110,7 +114,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     if args.show_dir is not None:
         hooks = cfg.setdefault('default_hooks', {})
         hook = hooks.get('visualization') or dict(type='LocalizationVisualizationHook')
-        hooks['visualization'] = dict(hook, enable=True, show_dir=args.show_dir, interval=args.interval)
+        hooks['visualization'] = dict(hook, enable=True, show_dir=str(args.show_dir), interval=args.interval)
     if args.protocol is not None:
         use_protocols(cfg, args.protocol)
 

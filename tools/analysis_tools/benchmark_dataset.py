@@ -16,9 +16,10 @@ from collections import defaultdict
 
 import wsol_mm  # noqa: F401  (first: cures a CUDA torchvision beside a CPU-only torch)
 from wsol_mm.registry import DATASETS
+from wsol_mm.utils.config_options import add_cfg_options, load_config
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -39,9 +40,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, help='batch size, instead of that of the config')
     parser.add_argument('--max-images', type=int, default=1000, help='images per pass')
     parser.add_argument('--repeats', type=int, default=3, help='passes, of which the fastest counts')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='key=value to override in the config'
-    )
+    add_cfg_options(parser)
     args = parser.parse_args(arguments)
     for name in ('max_images', 'repeats'):
         if getattr(args, name) < 1:
@@ -111,9 +110,7 @@ def milliseconds_per_step(dataset: BaseDataset, repeats: int) -> dict[str, float
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark and print its tables."""
     args = parse_args(arguments)
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope') or 'wsol_mm')
     name = f'{args.split}_dataloader'
     if name not in config:

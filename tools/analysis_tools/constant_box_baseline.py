@@ -12,10 +12,10 @@ from itertools import combinations
 
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
+from wsol_mm.utils.config_options import add_cfg_options
+from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import numpy as np
-from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
@@ -140,15 +140,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--out', type=output_file, metavar='FILE', help='also write box and score to this JSON file'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     return parser.parse_args(arguments)
 
 
+@one_line_errors()
 def main() -> None:
     """Search and print."""
     args = parse_arguments()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     boxes, images = relative_boxes(DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []}))
     box, score = best_constant_box(boxes, images)

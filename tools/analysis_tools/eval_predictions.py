@@ -17,10 +17,11 @@ from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.evaluation.protocols import PRESETS, get_protocol
 from wsol_mm.registry import DATASETS, METRICS
 from wsol_mm.utils.argument_types import map_threshold, output_file
+from wsol_mm.utils.config_options import add_cfg_options
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import mmengine
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.registry import init_default_scope
 
@@ -105,7 +106,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=config_path,
         help='predictions: evaluate with its test_evaluator; annotations: against its test data',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     parser.add_argument(
         '--protocol',
         nargs='+',

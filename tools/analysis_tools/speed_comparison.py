@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wsol_mm.utils.argument_types import output_file
+from wsol_mm.utils.config_options import add_cfg_options, load_config
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
 from wsol_mm.version import __version__
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
@@ -88,9 +89,7 @@ def parse_arguments(
     parser.add_argument('--seed', type=int, default=0, help='of weights and images')
     parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='settings to change'
-    )
+    add_cfg_options(parser)
     if add_options is not None:
         add_options(parser)
     args = parser.parse_args(arguments)
@@ -111,14 +110,6 @@ def parse_arguments(
     if args.out is not None and not args.out.parent.is_dir():
         parser.error(f"argument --out: no folder '{args.out.parent}'")
     return args
-
-
-def read_config(path: str, args: argparse.Namespace) -> Config:
-    """Read a config and apply ``--cfg-options``."""
-    config = Config.fromfile(path)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
-    return config
 
 
 def synthetic_batch(batch_size: int, img_size: tuple[int, int], num_classes: int, device: str) -> dict:
@@ -338,7 +329,7 @@ def run(
     print(line.format(*('-' * 3 for _ in COLUMNS)))
     for path in args.configs:
         torch.manual_seed(args.seed)
-        config = read_config(path, args)
+        config = load_config(path, args.cfg_options)
         try:
             with quiet_logger(), DefaultScope.overwrite_default_scope('wsol_mm'):
                 contenders = make_contenders(config, args)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
+from wsol_mm.utils.config_options import load_config
+
 import speed_comparison as speed
 import torch
 from mmengine.config import Config
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace, make_step: Callable[[Config, argparse.Namespac
     print(line.format('config', 'part', 'ms', 'share', 'MB'))
     print(line.format(*('-' * 3 for _ in range(5))))
     for path in args.configs:
-        config = speed.read_config(path, args)
+        config = load_config(path, args.cfg_options)
         try:
             with speed.quiet_logger(), DefaultScope.overwrite_default_scope('wsol_mm'):
                 contenders = {}

@@ -14,14 +14,21 @@ from wsol_mm.apis.pipeline_images import TestImages
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol
 from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, checkpoint_path, config_path, one_line_errors
+from wsol_mm.utils.config_options import add_cfg_options
+from wsol_mm.utils.runner_options import (
+    RunnerArgumentParser,
+    checkpoint_path,
+    config_path,
+    one_line_errors,
+    read_config,
+)
 from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
 from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
 from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
 from wsol_mm.visualization.tiles import INK
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from PIL import Image
@@ -112,7 +119,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--tile', type=int, default=112, metavar='PIXELS', help='side of a tile (default: 112)'
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    add_cfg_options(parser)
     args = parser.parse_args(arguments)
     if args.num < 1:
         parser.error(f'argument --num: must be 1 or more, found {args.num}')
@@ -127,8 +134,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)
     samples, classes = predict_samples(cfg, args.checkpoint, args.num)

@@ -38,6 +38,29 @@ class ConfigOptionsAction(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option that changes settings of a config.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser to extend.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptionsAction,
+        metavar='KEY=VALUE',
+        help='settings of the config to change, as in train_dataloader.batch_size=32 or key="[a,b]"; '
+        'the other options win over them',
+    )
+
+
+def load_config(path: str, options: Mapping[str, Any] | None) -> Config:
+    """Read a config file and change settings of it; see :func:`merge_options`."""
+    cfg = Config.fromfile(path)
+    merge_options(cfg, options)
+    return cfg
+
+
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
     """Change settings of a config.
 

@@ -13,7 +13,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
-from .config_options import ConfigOptionsAction, merge_options
+from .argument_types import output_folder
+from .config_options import add_cfg_options, load_config
 from .launch import LAUNCHERS, prepare_launch
 
 _CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
@@ -112,14 +113,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         parser (argparse.ArgumentParser): Parser to extend.
     """
     parser.add_argument('config', type=config_path, help='config file')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOptionsAction,
-        metavar='KEY=VALUE',
-        help='settings of the config to change, as in train_dataloader.batch_size=32 or key="[a,b]"; '
-        'the other options win over them',
-    )
+    add_cfg_options(parser)
 
 
 def add_runner_options(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +124,9 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     """
     add_config_options(parser)
     parser.add_argument(
-        '--work-dir', help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)'
+        '--work-dir',
+        type=output_folder,
+        help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)',
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
     # torch.distributed.launch passes it; torchrun sets the environment variable.
@@ -146,9 +142,7 @@ def read_config(args: argparse.Namespace) -> Config:
     Returns:
         Config: The config.
     """
-    cfg = Config.fromfile(args.config)
-    merge_options(cfg, args.cfg_options)
-    return cfg
+    return load_config(args.config, args.cfg_options)
 
 
 def load_runner_config(args: argparse.Namespace) -> Config:
@@ -165,7 +159,7 @@ def load_runner_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args)
     if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
+        cfg.work_dir = str(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
