@@ -138,7 +138,12 @@ def main() -> None:
     apply_train_options(cfg, args)
     runner = Runner.from_cfg(cfg)
     warn_of_another_length(cfg)
-    runner.train()
+    try:
+        runner.train()
+    except ValueError as error:
+        if cfg.get('resume') and 'parameter group' in str(error):
+            raise ValueError(f'--resume: the checkpoint is of another model or optimizer: {error}') from error
+        raise
     del runner
     finish_launch()
 

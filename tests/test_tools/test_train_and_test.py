@@ -125,6 +125,21 @@ def test_other_number_of_classes_than_the_data_has(micro_project):
     assert 'Traceback' not in result.stderr
 
 
+def test_resuming_from_another_model_is_one_line(micro_project, trained_by_two):
+    options = [
+        '--work-dir',
+        'other',
+        '--resume',
+        trained_by_two[0],
+        '--cfg-options',
+        'model.head.type=SCMHead',
+    ]
+    result = micro_project.run('train.py', micro_project.config, *options)
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith('train.py: error: --resume: the checkpoint is of another model or optimizer: ')
+
+
 def test_resumed_training_ends_as_if_never_stopped(micro_project):
     """Killed at the start of the third of three epochs and resumed, against run through; both with --amp."""
     options = ['--amp', '--no-validate', '--auto-scale-lr', '--cfg-options', f'train_cfg.max_epochs={EPOCHS}']
