@@ -13,8 +13,8 @@ from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
 from wsol_mm.apis import LocalizationInferencer
 from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, check_task, predict_folder
 from wsol_mm.apis.localization_inferencer import check_topk
-from wsol_mm.evaluation.protocols import PRESETS
-from wsol_mm.utils.argument_types import map_threshold, new_output, output_folder
+from wsol_mm.evaluation.box_protocol import add_box_options
+from wsol_mm.utils.argument_types import new_output, output_folder
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -62,18 +62,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
     )
-    parser.add_argument(
-        '--protocol',
-        choices=tuple(PRESETS),
-        metavar='NAME',
-        help='how maps become boxes (default: as the config draws)',
-    )
-    parser.add_argument(
-        '--threshold',
-        type=map_threshold,
-        metavar='T',
-        help="threshold in [0, 1) on the map (default: the protocol's)",
-    )
+    add_box_options(parser)
     parser.add_argument(
         '--test-pipeline',
         action='store_true',

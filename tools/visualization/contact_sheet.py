@@ -11,14 +11,13 @@ from pathlib import Path
 
 from wsol_mm.apis.model_loading import load_localizer
 from wsol_mm.apis.pipeline_images import TestImages
-from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol
-from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.config_options import add_cfg_options
+from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
+from wsol_mm.evaluation.protocols import LocalizationProtocol
+from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
+    add_config_options,
     checkpoint_path,
-    config_path,
     one_line_errors,
     read_config,
 )
@@ -97,29 +96,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         argparse.Namespace: The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
-    parser.add_argument('config', type=config_path, help='config file')
+    add_config_options(parser)
     parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
     parser.add_argument(
         '--out', type=output_file, required=True, metavar='FILE', help='picture to write (.png or .jpg)'
     )
     parser.add_argument('--num', type=int, default=24, metavar='N', help='number of images (default: 24)')
-    parser.add_argument(
-        '--protocol',
-        choices=tuple(PRESETS),
-        metavar='NAME',
-        help='how maps become boxes (default: as the config draws, else ts_cam)',
-    )
-    parser.add_argument(
-        '--threshold',
-        type=map_threshold,
-        metavar='T',
-        help='threshold in [0, 1), for a protocol that searches it',
-    )
+    add_box_options(parser)
     parser.add_argument('--title', help='first line (default: config and checkpoint)')
     parser.add_argument(
         '--tile', type=int, default=112, metavar='PIXELS', help='side of a tile (default: 112)'
     )
-    add_cfg_options(parser)
     args = parser.parse_args(arguments)
     if args.num < 1:
         parser.error(f'argument --num: must be 1 or more, found {args.num}')

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from wsol_mm.apis.model_loading import load_localizer
 from wsol_mm.apis.pipeline_images import TestImages, list_images
-from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.evaluation.protocols import PRESETS
-from wsol_mm.utils.argument_types import map_threshold, output_folder
+from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
+from wsol_mm.utils.argument_types import output_folder
 from wsol_mm.utils.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -62,18 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar='N',
         help='number of images, chosen evenly (default: 24 of the test data, all images that are given)',
     )
-    parser.add_argument(
-        '--protocol',
-        choices=tuple(PRESETS),
-        metavar='NAME',
-        help='how maps become boxes (default: as the config draws, else ts_cam)',
-    )
-    parser.add_argument(
-        '--threshold',
-        type=map_threshold,
-        metavar='T',
-        help='threshold in [0, 1), for a protocol that searches it',
-    )
+    add_box_options(parser)
     parser.add_argument(
         '--tile', type=int, default=160, metavar='PIXELS', help='width of a tile (default: 160)'
     )
