@@ -130,7 +130,7 @@ class Workplace:
         (folder / 'data').mkdir()
         for entry in self.data.iterdir():
             (folder / 'data' / entry.name).symlink_to(entry)
-        for entry in ('images', 'photos', 'folder'):
+        for entry in ('photos', 'folder'):
             (folder / entry).symlink_to(self.data / 'photos')
         (folder / 'photo.jpg').symlink_to(next((self.data / 'photos').glob('*/*.jpg')))
         return folder
@@ -142,7 +142,7 @@ class Workplace:
             AssertionError: If its exit status is not 0, with the end of what it printed.
         """
         log = folder / 'output.txt'
-        words = [str(word) for word in self._ready(folder, tool, arguments)]
+        words = self._ready(folder, tool, arguments)
         process = self.processes.Process(target=run_reduced, args=(folder, tool, words, log))
         process.start()
         process.join()
@@ -163,7 +163,7 @@ class Workplace:
         if tool == 'tools/dataset_converters/make_embedded_shapes.py':
             (folder / arguments[0]).unlink()  # others find it there
         if tool == 'tools/model_converters/official_to_wsol_mm.py':
-            self._write_official(folder, *arguments)
+            self._write_official(folder, *arguments[:2])
             return arguments
         config = next((word for word in arguments if word.startswith('configs/')), '')
         words: list[str] = []
@@ -208,13 +208,12 @@ class Workplace:
         work_dir = folder / 'work_dirs' / Path(config).stem
         (work_dir / 'epoch_1.pth').rename(work_dir / _last_checkpoint(config))
 
-    def _write_official(self, folder: Path, method: str, source: str, target: str) -> None:
+    def _write_official(self, folder: Path, method: str, source: str) -> None:
         """Write a checkpoint of the authors' layout for the reduced DeiT-S on CUB."""
         cfg = reduce_config(Config.fromfile(CONFIGS[f'{method}_deit-s_cub']))
         with DefaultScope.overwrite_default_scope('wsol_mm'):
             model = MODELS.build(cfg.model)
         torch.save({'model': official_state(method, model)}, folder / source)
-        (folder / target).unlink(missing_ok=True)
 
 
 def official_state(method: str, model: nn.Module) -> dict[str, Tensor]:

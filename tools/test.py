@@ -6,7 +6,7 @@ from pathlib import Path
 from wsol_mm.evaluation.metrics import DumpPredictions
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.utils.argument_types import output_file, output_folder
-from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
+from wsol_mm.utils.checkpoint_differences import describe_misfit
 from wsol_mm.utils.checkpoint_io import CheckpointError
 from wsol_mm.utils.launch import finish_launch
 from wsol_mm.utils.runner_options import (
@@ -137,22 +137,20 @@ def load_strictly(runner: Runner, checkpoint: str) -> None:
         ValueError: If the checkpoint cannot be read or does not fit the model; in one line, on every
             process.
     """
-    differences = None
+    misfit = None
     try:
         runner.load_checkpoint(checkpoint, map_location='cpu', strict=True)
     except CheckpointError as error:
         raise ValueError(f'cannot load the checkpoint: {error}') from error
     except RuntimeError as error:
-        differences = describe_differences(str(error))
-        if differences is None:
+        misfit = describe_misfit(checkpoint, str(error))
+        if misfit is None:
             raise
     # MMEngine reports differences on the first process alone.
-    shared = [differences]
+    shared = [misfit]
     broadcast_object_list(shared)
     if shared[0] is not None:
-        raise ValueError(
-            f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {shared[0]}'
-        )
+        raise ValueError(shared[0])
 
 
 @one_line_errors()

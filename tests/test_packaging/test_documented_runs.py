@@ -2,7 +2,7 @@
 
 import re
 
-from tests.documented_commands import COMMANDS, OTHERS, tool_call
+from tests.documented_commands import COMMANDS, OTHERS, PLACEHOLDERS, tool_call
 from tests.documented_runs import Workplace
 
 import pytest
@@ -16,13 +16,7 @@ NOT_RUN = {
     'bash tools/run_tests.sh': 'runs these tests',
     **dict.fromkeys(OTHERS, 'installs, builds or opens something outside of this repository'),
 }
-READER = {
-    'CONFIG': 'configs/ts_cam/ts-cam_deit-s_cub.py',
-    'CHECKPOINT': 'checkpoint.pth',
-    'FOLDER': 'photos',
-    'DATA': 'data/CUB_200_2011_40',
-    'WEIGHTS': 'weights.pth',
-}
+READER = {**PLACEHOLDERS, 'FOLDER': 'photos', 'DATA': 'data/CUB_200_2011_40'}
 #: Of minutes.
 SLOW = ('docs/benchmarks.md',)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import wsol_mm
 from wsol_mm.registry import MODELS
-from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
+from wsol_mm.utils.checkpoint_differences import describe_misfit
 from wsol_mm.utils.checkpoint_io import CheckpointError
+from wsol_mm.utils.config_options import CONFIG_SUFFIXES
 
 import mmengine
 import torch
@@ -14,8 +15,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint
-
-_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 def list_model_names() -> list[str]:
@@ -39,7 +38,7 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
     """
     if isinstance(model, Config):
         return model.copy(), None
-    if Path(model).suffix in _CONFIG_SUFFIXES:
+    if Path(model).suffix in CONFIG_SUFFIXES:
         if not Path(model).is_file():
             raise FileNotFoundError(f'model: no config file at {model}')
         return Config.fromfile(model), None
@@ -97,12 +96,10 @@ def load_localizer(
     except CheckpointError as error:
         raise ValueError(f'cannot load the checkpoint: {error}') from error
     except RuntimeError as error:
-        differences = describe_differences(str(error))
-        if differences is None:
+        misfit = describe_misfit(checkpoint, str(error))
+        if misfit is None:
             raise
-        raise ValueError(
-            f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {differences}'
-        ) from error
+        raise ValueError(misfit) from error
     count = model.head.num_classes
     if classes is None:
         saved = (content.get('meta') or {}).get('dataset_meta') or {}

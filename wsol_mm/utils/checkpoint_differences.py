@@ -11,6 +11,22 @@ _MISMATCH = re.compile(
 )
 
 
+def describe_misfit(checkpoint: str | Path, message: str) -> str | None:
+    """Say that a checkpoint does not fit a model, how it differs, and what may help.
+
+    Args:
+        checkpoint (str | Path): File or address.
+        message (str): Text of the RuntimeError of a strict load.
+
+    Returns:
+        str | None: One line; None if the text is no report of differences.
+    """
+    differences = describe_differences(message)
+    if differences is None:
+        return None
+    return f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {differences}'
+
+
 def describe_differences(message: str, shown: int = 3) -> str | None:
     """Put MMEngine's report on a strict load into one line.
 

@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+#: Types of config files.
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 #: What a runner reads of a config: its own arguments, and what it looks up besides.
 _RUNNER_SETTINGS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'activation_checkpointing',

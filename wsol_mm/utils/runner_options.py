@@ -14,10 +14,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
 from .argument_types import output_folder
-from .config_options import add_cfg_options, load_config
+from .config_options import CONFIG_SUFFIXES, add_cfg_options, load_config
 from .launch import LAUNCHERS, prepare_launch
-
-_CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -84,8 +82,8 @@ def config_path(text: str) -> str:
     """
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"no config file at '{text}'")
-    if Path(text).suffix not in _CONFIG_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"a config ends in {', '.join(_CONFIG_SUFFIXES)}, found '{text}'")
+    if Path(text).suffix not in CONFIG_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"a config ends in {', '.join(CONFIG_SUFFIXES)}, found '{text}'")
     return text
 
 
