@@ -27,6 +27,7 @@ from mmengine.registry import init_default_scope
 
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
+_PREDICTIONS = 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
 # What unpickling a file raises that is damaged, or holds something of another program.
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
@@ -50,7 +51,7 @@ def predictions_file(text: str) -> Path:
     Raises:
         argparse.ArgumentTypeError: If there is no such file.
     """
-    return _existing_file(text, 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes')
+    return _existing_file(text, _PREDICTIONS)
 
 
 def annotations_file(text: str) -> Path:
@@ -157,21 +158,20 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is something else, or lacks what the metrics need.
     """
-    accepted = 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
     try:
         with path.open('rb') as file:
             samples = pickle.load(file)
     except _PICKLE_ERRORS as error:
-        raise ValueError(f'{path} is no file of predictions ({error}); {accepted}') from error
+        raise ValueError(f'{path} is no file of predictions ({error}); {_PREDICTIONS}') from error
     if not isinstance(samples, list) or not samples or not all(isinstance(item, dict) for item in samples):
-        raise ValueError(f'{path} holds no list of predictions; {accepted}')
+        raise ValueError(f'{path} holds no list of predictions; {_PREDICTIONS}')
     for number, sample in enumerate(samples):
         missing = [key for key in NEEDED if key not in sample]
         if missing:
             named = sample.get('img_path', number)
             raise ValueError(
                 f'{path}: the prediction of image {named} has no {", ".join(missing)}, only '
-                f'{sorted(sample)}; {accepted}, of a model with a localization head'
+                f'{sorted(sample)}; {_PREDICTIONS}, of a model with a localization head'
             )
     return samples
 
