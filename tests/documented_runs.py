@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.datasets.shapes import EmbeddedShapesSpec, write_embedded_shapes
 from wsol_mm.models.weights import OFFICIAL_METHODS
 from wsol_mm.models.weights.layouts import find_layout
 from wsol_mm.registry import MODELS

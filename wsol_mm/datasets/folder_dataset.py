@@ -10,11 +10,11 @@ from wsol_mm.registry import DATASETS
 
 from mmengine.logging import print_log
 
-from .box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import IMAGE_EXTENSIONS, list_images
-from .list_files import read_lines
 from .localization_dataset import LocalizationDataset
+from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
+from .readers.image_files import IMAGE_EXTENSIONS, list_images
+from .readers.list_files import read_lines
 
 
 @DATASETS.register_module()

@@ -8,13 +8,13 @@ from wsol_mm.registry import DATASETS
 
 import numpy as np
 
-from .box_annotations import read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import list_images
-from .list_files import finite_floats, keyed_lines, read_lines, split_fields
 from .localization_dataset import LocalizationDataset
-from .sat_lists import parse_boxes_and_size, slashes
-from .wsol_metadata import read_class_labels, read_localization
+from .readers.box_annotations import read_voc_xml
+from .readers.image_files import list_images
+from .readers.list_files import finite_floats, keyed_lines, read_lines, split_fields
+from .readers.sat_lists import parse_boxes_and_size, slashes
+from .readers.wsol_metadata import read_class_labels, read_localization
 
 #: Number of classes of the whole data set, for which the label column of list files is checked.
 _ALL_CLASSES = 1000

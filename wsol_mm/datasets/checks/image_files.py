@@ -4,19 +4,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from struct import error as StructError
 from typing import TypeVar
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from ..dataset_problems import UnreadableImage
+from ..readers.image_files import is_folder, open_image, rgb_image
 
 Result = TypeVar('Result')
-
-#: What Pillow raises for files that are damaged or no images (UnidentifiedImageError is an OSError).
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, StructError, Image.DecompressionBombError)
-
-#: File name ends taken for images, in lower case.
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SWAPS_SIDES = (5, 6, 7, 8)
@@ -59,78 +54,6 @@ def _file_names(folder: str) -> set[str]:
         return set()
 
 
-def is_folder(entry: os.DirEntry) -> bool:
-    """Tell whether an entry is a folder or a link to one; a link to itself is none, and no error."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def list_images(
-    folder: str | Path, extensions: Sequence[str] = IMAGE_EXTENSIONS, recursive: bool = True
-) -> tuple[list[str], int]:
-    """List the images in a folder, sorted; hidden files and folders are left out.
-
-    Args:
-        folder (str | Path): The folder.
-        extensions (Sequence[str]): Accepted name ends, in lower case; compared without regard to case.
-        recursive (bool): Look into folders inside, too. Links to folders are followed.
-
-    Returns:
-        tuple[list[str], int]: Paths relative to ``folder`` with ``/`` between the parts, and the number of
-        other files met.
-    """
-    extensions = tuple(extensions)
-    found: list[str] = []
-    others = 0
-    pending = ['']
-    seen = set()  # links may lead back to a folder above them
-    while pending:
-        inside = pending.pop()
-        real = os.path.realpath(os.path.join(folder, inside))
-        if real in seen:
-            continue
-        seen.add(real)
-        with os.scandir(os.path.join(folder, inside)) as entries:
-            for entry in entries:
-                if entry.name.startswith('.'):
-                    continue
-                if is_folder(entry):
-                    if recursive:
-                        pending.append(f'{inside}{entry.name}/')
-                elif entry.name.lower().endswith(extensions):
-                    found.append(inside + entry.name)
-                else:
-                    others += 1
-    return sorted(found), others
-
-
-def rgb_image(image: Image.Image) -> Image.Image:
-    """Convert an image to RGB, 8 bits.
-
-    Of grey images with 16 bits the upper 8 are kept, as of colour images; Pillow's own conversion would make
-    nearly all of their pixels white.
-
-    Args:
-        image (Image.Image): Of any mode but Pillow's ``'F'``.
-
-    Returns:
-        Image.Image: The image, or a converted copy.
-
-    Raises:
-        ValueError: If the pixels are floating-point numbers, or integers of more than 16 bits.
-    """
-    if image.mode == 'F':
-        raise ValueError('its pixels are floating-point numbers; accepted are 8 and 16 bits')
-    if image.mode.startswith('I'):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise ValueError('its pixels have 32 bits; accepted are 8 and 16')
-        image = Image.fromarray((values >> 8).astype(np.uint8))
-    return image if image.mode == 'RGB' else image.convert('RGB')
-
-
 def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]:
     """Read the size of an image from its header, and look whether its file is complete.
 
@@ -145,7 +68,7 @@ def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]
         tuple[int, int]: Width and height in pixels.
 
     Raises:
-        OSError: If the file is missing, truncated, or not an image (or another of :data:`DECODE_ERRORS`).
+        OSError: If the file is missing, truncated, or not an image (or another of ``DECODE_ERRORS``).
     """
     with open(path, 'rb') as stream:
         image = Image.open(stream)
@@ -172,27 +95,12 @@ def decode_failure(path: str | Path) -> str | None:
         str | None: Why it does not decode; None if it does.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             rgb_image(image)
-    except DECODE_ERRORS as error:
-        return error_text(error)
+    except UnreadableImage as error:
+        return error.reason
     return None
-
-
-def error_text(error: Exception) -> str:
-    """Say what is wrong with an image, alike in every run.
-
-    Args:
-        error (Exception): One of :data:`DECODE_ERRORS`.
-
-    Returns:
-        str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of
-            an object, the type with an explanation.
-    """
-    if isinstance(error, UnidentifiedImageError):
-        return 'UnidentifiedImageError: empty, or in no known image format'
-    return f'{type(error).__name__}: {error}'
 
 
 def map_threads(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .dataset_problems import DatasetProblems
+from ..dataset_problems import DatasetProblems
 
 #: By how many pixels a box may overrun its image before that is an error: annotations are often rounded.
 OVERRUN_TOLERANCE = 1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from mat4py.loadmat import ParseError, loadmat
 
-from .dataset_problems import DatasetError
+from ..dataset_problems import DatasetError
 
 
 def read_mat(path: str | Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from .dataset_problems import DatasetError, DatasetProblems
+from ..dataset_problems import DatasetError, DatasetProblems
 
 Parsed = TypeVar('Parsed')
 
@@ -56,16 +56,41 @@ def parse_lines(
         DatasetError: If the file is not UTF-8 text.
     """
     for number, line in read_lines(path):
-        try:
-            value = parse(line)
-        except ValueError as error:
-            detail = f' ({error})' if str(error) else ''
-            problems.add(
-                'line that does not parse',
-                f'{path}, line {number}: {line[:200]!r}{detail}; accepted: {accepted}',
-            )
-            continue
-        yield number, value
+        value = parse_line(path, number, line, parse, accepted, problems)
+        if value is not None:
+            yield number, value
+
+
+def parse_line(
+    path: str | Path,
+    number: int,
+    line: str,
+    parse: Callable[[str], Parsed],
+    accepted: str,
+    problems: DatasetProblems,
+) -> Parsed | None:
+    """Parse one line of a list file; None if it does not parse, which is reported.
+
+    Args:
+        path (str | Path): The list file.
+        number (int): Number of the line.
+        line (str): The line.
+        parse (Callable): See :func:`parse_lines`.
+        accepted (str): The line format, for the message.
+        problems (DatasetProblems): Where a bad line is reported.
+
+    Returns:
+        Parsed | None: The value.
+    """
+    try:
+        return parse(line)
+    except ValueError as error:
+        detail = f' ({error})' if str(error) else ''
+        problems.add(
+            'line that does not parse',
+            f'{path}, line {number}: {line[:200]!r}{detail}; accepted: {accepted}',
+        )
+        return None
 
 
 def keyed_lines(

@@ -2,7 +2,12 @@
 
 import wsol_mm  # noqa: F401
 from wsol_mm.datasets import CUB, ILSVRC, DatasetError, FGVCAircraft, StanfordCars, StanfordDogs
-from wsol_mm.datasets.sat_lists import find_list_dir, parse_boxes_and_size, parse_indexed_path, slashes
+from wsol_mm.datasets.readers.sat_lists import (
+    find_list_dir,
+    parse_boxes_and_size,
+    parse_indexed_path,
+    slashes,
+)
 
 import numpy as np
 import pytest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .embedded_shapes_parts import SHAPE_CLASSES
+from .parts import SHAPE_CLASSES
 
 __all__ = ['draw_background', 'draw_distractors', 'draw_foreground_blades']
 

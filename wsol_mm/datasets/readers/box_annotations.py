@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .dataset_problems import DatasetError, DatasetProblems
+from ..dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, parse_lines
 
 _CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>[,<score>]]'

@@ -9,9 +9,10 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from ..dataset_problems import DatasetProblems
+from ..readers.image_files import DECODE_ERRORS, error_text
 from .boxes import check_boxes
-from .dataset_problems import DatasetProblems
-from .image_files import DECODE_ERRORS, decode_failure, error_text, inspect_image, map_threads, missing_files
+from .image_files import decode_failure, inspect_image, map_threads, missing_files
 
 
 def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:

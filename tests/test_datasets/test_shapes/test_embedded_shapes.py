@@ -3,14 +3,14 @@
 import json
 
 from wsol_mm.datasets import CUB
-from wsol_mm.datasets.embedded_shapes import (
+from wsol_mm.datasets.shapes.embedded_shapes import (
     SPEC_FILE,
     EmbeddedShapesSpec,
     _draw_object,
     draw_shape_image,
     write_embedded_shapes,
 )
-from wsol_mm.datasets.embedded_shapes_parts import SHAPE_CLASSES
+from wsol_mm.datasets.shapes.parts import SHAPE_CLASSES
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Compiled kernels of the region finder: the largest component at every level."""
+"""Compiled kernels of the region finder: the largest region, or value, at every level."""
 
 import numba
 import numpy as np

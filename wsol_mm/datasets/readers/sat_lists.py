@@ -3,17 +3,14 @@
 Their lines end as on Windows or Unix, and paths may be written with backslashes; see :func:`read_lines`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from .dataset_problems import DatasetError, DatasetProblems
+from ..dataset_problems import DatasetError, DatasetProblems
 from .image_files import list_images
-from .list_files import finite_floats, keyed_lines, parse_lines, read_lines, split_fields
-
-Parsed = TypeVar('Parsed')
+from .list_files import finite_floats, keyed_lines, parse_line, parse_lines, read_lines, split_fields
 
 #: ``<class folder>/<file>;<index>``
 _INDEXED_PATH = '<class folder>/<file>;<class, an integer from 0>'
@@ -159,29 +156,11 @@ def _paired_lines(
         )
     pairs = []
     for (number, image), (box_number, box) in zip(images, boxes, strict=True):
-        parsed = _try(parse_indexed_path, list_file, number, image, _INDEXED_PATH, problems)
-        located = _try(parse_boxes_and_size, box_file, box_number, box, _BOXES_AND_SIZE, problems)
+        parsed = parse_line(list_file, number, image, parse_indexed_path, _INDEXED_PATH, problems)
+        located = parse_line(box_file, box_number, box, parse_boxes_and_size, _BOXES_AND_SIZE, problems)
         if parsed is not None and located is not None:
             pairs.append((number, *parsed, located))
     return pairs
-
-
-def _try(
-    parse: Callable[[str], Parsed],
-    path: Path,
-    number: int,
-    line: str,
-    accepted: str,
-    problems: DatasetProblems,
-) -> Parsed | None:
-    try:
-        return parse(line)
-    except ValueError as error:
-        problems.add(
-            'line that does not parse',
-            f'{path}, line {number}: {line[:200]!r} ({error}); accepted: {accepted}',
-        )
-        return None
 
 
 def read_class_names(path: Path) -> list[str]:

@@ -22,8 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .embedded_shapes_parts import SHAPE_CLASSES, ShapeClass
-from .embedded_shapes_scene import draw_background, draw_distractors, draw_foreground_blades
+from .parts import SHAPE_CLASSES, ShapeClass
+from .scene import draw_background, draw_distractors, draw_foreground_blades
 
 __all__ = ['EmbeddedShapesSpec', 'draw_shape_image', 'write_embedded_shapes']
 
