@@ -49,6 +49,12 @@ def is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
+def list_folders(folder: str | Path) -> list[str]:
+    """List the names of the folders in a folder, sorted; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith('.') and is_folder(entry))
+
+
 def list_images(
     folder: str | Path, extensions: Sequence[str] = IMAGE_EXTENSIONS, recursive: bool = True
 ) -> tuple[list[str], int]:

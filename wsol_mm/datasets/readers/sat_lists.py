@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..dataset_problems import DatasetError, DatasetProblems
-from .image_files import list_images
+from .image_files import list_folders, list_images
 from .list_files import finite_floats, keyed_lines, parse_line, parse_lines, read_lines, split_fields
 
 #: ``<class folder>/<file>;<index>``
@@ -137,7 +137,7 @@ def class_folder_entries(
 def _entries_in_folders(image_dir: Path) -> tuple[list[dict], list[str]]:
     if not image_dir.is_dir():
         raise FileNotFoundError(f'no list file and no folder {image_dir}; accepted are class folders in it')
-    names = sorted(path.name for path in image_dir.iterdir() if path.is_dir() and path.name[:1] != '.')
+    names = list_folders(image_dir)
     return [
         {'img_id': f'{name}/{path}', 'gt_label': label}
         for label, name in enumerate(names)
