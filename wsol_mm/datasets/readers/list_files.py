@@ -69,19 +69,7 @@ def parse_line(
     accepted: str,
     problems: DatasetProblems,
 ) -> Parsed | None:
-    """Parse one line of a list file; None if it does not parse, which is reported.
-
-    Args:
-        path (str | Path): The list file.
-        number (int): Number of the line.
-        line (str): The line.
-        parse (Callable): See :func:`parse_lines`.
-        accepted (str): The line format, for the message.
-        problems (DatasetProblems): Where a bad line is reported.
-
-    Returns:
-        Parsed | None: The value.
-    """
+    """Parse one line as :func:`parse_lines` does; None if it does not parse, which is reported."""
     try:
         return parse(line)
     except ValueError as error:
