@@ -6,8 +6,8 @@ or to the boxes of all contours at every threshold ('multi'), on one core; the l
 process, the loop over all maps of a group and then the region finder over all of them; a cell is the mean
 over the maps, the median over the repeats.
 
-    python tools/analysis_tools/benchmark_evaluator.py --check
-    python tools/analysis_tools/benchmark_evaluator.py --maps my_maps.npz
+    python -m benchmarks.evaluator --check
+    python -m benchmarks.evaluator --maps my_maps.npz
 """
 
 import argparse
@@ -17,14 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import threshold_loop
+from benchmarks.argument_types import at_least
 from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions
 from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
 
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import reference_regions as reference  # noqa: E402
 
 SIZE = 224
 GROUPS = {
@@ -160,12 +159,14 @@ def loop_codes(score_map: np.ndarray) -> np.ndarray:
 
 def loop_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T, 4) boxes by the loop."""
-    return reference.largest_contour_boxes(reference.threshold_masks(loop_codes(score_map), thresholds))
+    return threshold_loop.largest_contour_boxes(
+        threshold_loop.threshold_masks(loop_codes(score_map), thresholds)
+    )
 
 
 def loop_multi(score_map: np.ndarray, thresholds: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
     """All boxes at every threshold by the loop."""
-    return reference.all_contour_boxes(reference.threshold_masks(loop_codes(score_map), thresholds))
+    return threshold_loop.all_contour_boxes(threshold_loop.threshold_masks(loop_codes(score_map), thresholds))
 
 
 def fast_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -227,13 +228,17 @@ def measure(maps: list[np.ndarray], step: float, contours: str, repeats: int) ->
     return statistics.median(loop_times), statistics.median(fast_times), len(wrong)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if results differ, or with ``--check`` if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--maps', type=Path, help='NPZ file with maps (N, H, W) instead of generated ones')
-    parser.add_argument('--per-kind', type=int, default=3, help='generated maps of each kind (default 3)')
-    parser.add_argument('--limit', type=int, help='use at most so many maps of a group, evenly spread')
-    parser.add_argument('--repeats', type=int, default=3, help='timed runs of each map (default 3)')
+    parser.add_argument(
+        '--per-kind', type=at_least(1), default=3, help='generated maps of each kind (default 3)'
+    )
+    parser.add_argument(
+        '--limit', type=at_least(1), help='use at most so many maps of a group, evenly spread'
+    )
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='timed runs of each map (default 3)')
     parser.add_argument(
         '--steps', type=float, nargs='+', default=[0.01, 0.001], help='steps of the threshold grid'
     )
@@ -241,10 +246,7 @@ def main() -> int:
     parser.add_argument('--groups', nargs='+', metavar='NAME', help='only the rows of these names')
     parser.add_argument('--seed', type=int, default=0, help='seed of the generated maps')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a ratio is below its target')
-    args = parser.parse_args()
-    for name in ('per_kind', 'repeats'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name.replace("_", "-")} is {getattr(args, name)}; expected at least 1')
+    args = parser.parse_args(arguments)
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng(args.seed)

@@ -1,8 +1,8 @@
 """Compare a training step of a method with that of a plain classifier and of its explicit-attention form.
 
-    python tools/analysis_tools/benchmark_train.py configs/ts_cam/ts-cam_vit-t_cub40.py --batch-size 16
-    python tools/analysis_tools/benchmark_train.py CONFIG ... --device cuda --amp bf16 --batch-size 128
-    python tools/analysis_tools/benchmark_train.py configs/cdtr/cdtr_vit-t_cub40.py --split-parts
+    python -m benchmarks.train configs/ts_cam/ts-cam_vit-t_cub40.py --batch-size 16
+    python -m benchmarks.train CONFIG ... --device cuda --amp bf16 --batch-size 128
+    python -m benchmarks.train configs/cdtr/cdtr_vit-t_cub40.py --split-parts
 
 A step is forward, loss, backward and optimizer step with the optimizer of the config, on noise images that
 lie on the device. The three take turns in one process. ``plain`` is the same backbone with mmpretrain's
@@ -16,24 +16,14 @@ with random ones.
 
 import argparse
 import sys
-from pathlib import Path
 
-from wsol_mm.models.localizers import (
-    ImageLocalizer,  # first: cures a CUDA torchvision beside a CPU-only torch
-)
+from benchmarks import comparison, step_parts
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import speed_comparison as speed  # noqa: E402
-import step_parts  # noqa: E402
-from speed_variants import build_localizer, build_variants  # noqa: E402
-
-#: Highest time of a step over that of the plain classifier, by the type of the head.
-TARGETS = {'TSCAMHead': 1.15, 'SATHead': 1.15, 'LCTRHead': 1.15, 'SCMHead': 1.5, 'CATRHead': 1.15}
 AMP_WRAPPERS = {'cpu': 'CPUAmpOptimWrapper', 'cuda': 'AmpOptimWrapper'}
 
 
@@ -59,37 +49,20 @@ def optimizer_bytes(optimizer: OptimWrapper) -> int:
     """Return the bytes of the optimizer's state."""
     states = optimizer.optimizer.state.values()
     values = (value for state in states for value in state.values())
-    return speed.tensor_bytes(value for value in values if isinstance(value, torch.Tensor))
+    return comparison.tensor_bytes(value for value in values if isinstance(value, torch.Tensor))
 
 
-def training_step(model: BaseModel, batch: dict, config: Config, args: argparse.Namespace) -> speed.Contender:
+def training_step(
+    model: BaseModel, batch: dict, config: Config, args: argparse.Namespace
+) -> comparison.Contender:
     """Return the training step of a model, with the config's optimizer."""
     model = model.to(args.device).train()
     optimizer = build_optim_wrapper(model, optimizer_settings(config, args))
-    return speed.Contender(
+    return comparison.Contender(
         model,
         lambda: model.train_step(batch, optimizer),
-        lambda: speed.model_bytes(model) + optimizer_bytes(optimizer),
+        lambda: comparison.model_bytes(model) + optimizer_bytes(optimizer),
     )
-
-
-def make_batch(localizer: ImageLocalizer, args: argparse.Namespace) -> dict:
-    """Return noise images and labels for a model."""
-    img_size = speed.image_size(localizer, args.img_size)
-    return speed.synthetic_batch(args.batch_size, img_size, localizer.head.num_classes, args.device)
-
-
-def make_contenders(config: Config, args: argparse.Namespace) -> dict[str, speed.Contender]:
-    """Build the variants of a config with an optimizer each."""
-    variants = build_variants(config, args.img_size)
-    batch = make_batch(variants['ours'], args)
-    return {name: training_step(variants[name], batch, config, args) for name in speed.chosen(variants, args)}
-
-
-def make_step(config: Config, args: argparse.Namespace) -> speed.Contender:
-    """Build the model of a config alone with its optimizer."""
-    localizer = build_localizer(config, args.img_size)
-    return training_step(localizer, make_batch(localizer, args), config, args)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -103,10 +76,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
-    args = speed.parse_arguments(__doc__, arguments, warmup=2, add_options=add_options)
+    args = comparison.parse_arguments(__doc__, arguments, warmup=2, add_options=add_options)
     if args.split_parts:
-        return step_parts.run(args, make_step)
-    return speed.run(args, make_contenders, TARGETS)
+        return step_parts.run(args, training_step)
+    return comparison.run(args, 'train', training_step)
 
 
 if __name__ == '__main__':

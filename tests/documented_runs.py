@@ -73,6 +73,15 @@ def reduce_config(cfg: Config) -> Config:
     return cfg
 
 
+def run_tool(tool: str) -> None:
+    """Run a tool as Python does that is given its file, or the module that a benchmark is."""
+    if tool.startswith('benchmarks/'):
+        runpy.run_module(tool.removesuffix('.py').replace('/', '.'), run_name='__main__')
+        return
+    sys.path.insert(0, str(REPO_DIR / Path(tool).parent))
+    runpy.run_path(tool, run_name='__main__')
+
+
 def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> None:
     """Run a tool in this process, which ends with the tool's exit status; its output goes to a file."""
     with log.open('w') as output:
@@ -90,10 +99,9 @@ def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> Non
     Config.merge_from_dict = merge_without_size
     EmbeddedShapesSpec.__init__.__defaults__ = dataclasses.astuple(SHAPES)
     sys.argv = [tool, *arguments]
-    sys.path.insert(0, str(REPO_DIR / Path(tool).parent))
     status: int | str | None = 0
     try:
-        runpy.run_path(tool, run_name='__main__')
+        run_tool(tool)
     except SystemExit as error:
         status = error.code
     except BaseException:

@@ -3,25 +3,18 @@
 One file per method over a common vision transformer, in PyTorch alone, with the authors' parameter names.
 They are what the models of wsol_mm are tested against (through the converters of published checkpoints) and
 what the benchmarks measure them against. Nothing here is fast, on purpose.
+
+A method's file is found by being here, and its class says of which head it is the form; a method without a
+file has no explicit form, and its models are compared with a plain classifier alone.
 """
 
-from .builder import METHODS, explicit_form
-from .catr import ExplicitCATR
-from .cdtr import ExplicitCDTR
-from .lctr import ExplicitLCTR
-from .sat import ExplicitSAT
-from .scm import ExplicitSCM
-from .ts_cam import ExplicitTSCAM
-from .vit import ExplicitViT
+import importlib
+import pkgutil
 
-__all__ = [
-    'METHODS',
-    'ExplicitCATR',
-    'ExplicitCDTR',
-    'ExplicitLCTR',
-    'ExplicitSAT',
-    'ExplicitSCM',
-    'ExplicitTSCAM',
-    'ExplicitViT',
-    'explicit_form',
-]
+from .builder import NoExplicitForm, explicit_form
+from .vit import FORMS, ExplicitViT
+
+__all__ = ['FORMS', 'ExplicitViT', 'NoExplicitForm', 'explicit_form']
+
+for module in pkgutil.iter_modules(__path__, f'{__name__}.'):
+    importlib.import_module(module.name)

@@ -1,34 +1,35 @@
-"""The throughput tool."""
+"""The throughput of a data set."""
 
-import importlib.util
+from benchmarks import dataset
+from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
 
 import pytest
 
 
 @pytest.fixture(scope='module')
-def tool(repo_dir):
-    """The tool as a module."""
-    spec = importlib.util.spec_from_file_location(
-        'benchmark_dataset', repo_dir / 'tools/analysis_tools/benchmark_dataset.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def data_root(tmp_path_factory):
+    """Ten classes of two training images and a test image, in the layout of CUB-200-2011."""
+    root = tmp_path_factory.mktemp('shapes')
+    write_embedded_shapes(root, EmbeddedShapesSpec(train_per_class=2, test_per_class=1, size=48), workers=1)
+    return root
 
 
-def run(tool, repo_dir, cub_root, *more):
-    config = str(repo_dir / 'configs/_base_/datasets/cub.py')
-    options = [f'{split}_dataloader.dataset.data_root={cub_root}' for split in ('train', 'test')]
-    return tool.main([config, '--repeats', '1', '--cfg-options', *options, *more])
+@pytest.fixture
+def run(repo_dir, data_root, capsys):
+    """Run the benchmark, with further options; give what it prints."""
+
+    def run(*more: str) -> str:
+        config = str(repo_dir / 'configs/_base_/datasets/cub.py')
+        options = [f'{split}_dataloader.dataset.data_root={data_root}' for split in ('train', 'test')]
+        assert dataset.main([config, '--repeats', '1', '--cfg-options', *options, *more]) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
-def test_tables(tool, repo_dir, cub_root, capsys):
-    assert (
-        run(tool, repo_dir, cub_root, '--num-workers', '0', '1', '--max-images', '4', '--batch-size', '3')
-        == 0
-    )
-    text = capsys.readouterr().out
-    assert 'CUB, train: 6 images' in text
+def test_tables(run):
+    text = run('--num-workers', '0', '1', '--max-images', '4', '--batch-size', '3')
+    assert 'CUB, train: 20 images' in text
     assert '4 images per pass, batches of 3, best of 1' in text
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert float(lines['0'][1]) > 0 and float(lines['1'][1]) > 0
@@ -36,15 +37,14 @@ def test_tables(tool, repo_dir, cub_root, capsys):
     assert lines['2'][1] == 'Resize'
 
 
-def test_test_split(tool, repo_dir, cub_root, capsys):
-    assert run(tool, repo_dir, cub_root, '--split', 'test', '--num-workers', '0') == 0
-    assert 'CUB, test: 3 images' in capsys.readouterr().out
+def test_test_split(run):
+    assert 'CUB, test: 10 images' in run('--split', 'test', '--num-workers', '0')
 
 
-def test_refused_arguments(tool, repo_dir, cub_root, capsys):
-    for option, value in (('--max-images', '0'), ('--repeats', '-1'), ('--num-workers', '-2')):
+def test_refused_arguments(run, repo_dir, capsys):
+    for option, value, low in (('--max-images', '0', 1), ('--repeats', '-1', 1), ('--num-workers', '-2', 0)):
         with pytest.raises(SystemExit):
-            run(tool, repo_dir, cub_root, option, value)
-        assert f'{option} is {value}; accepted are integers >=' in capsys.readouterr().err
-    with pytest.raises(KeyError, match='has no train_dataloader'):
-        tool.main([str(repo_dir / 'configs/_base_/default_runtime.py')])
+            run(option, value)
+        assert f'argument {option}: expected at least {low}, got {value}' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='expected a config with train_dataloader'):
+        dataset.main([str(repo_dir / 'configs/_base_/default_runtime.py')])

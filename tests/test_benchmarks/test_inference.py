@@ -3,11 +3,14 @@
 import argparse
 import json
 
-import benchmark_test as tool
+from benchmarks import comparison, inference
+from benchmarks.explicit_attention import FORMS
+from benchmarks.variants import VARIANTS, build_variants
+
 import pytest
-import speed_comparison as speed
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 BACKBONE = 'TokenVisionTransformer'
 CONFIG = """
@@ -46,28 +49,28 @@ def config(request, tmp_path):
 
 def test_every_method(config, tmp_path, capsys):
     out = tmp_path / 'test.json'
-    assert tool.main([str(config), *QUICK, '--out', str(out)]) == 0
+    assert inference.main([str(config), *QUICK, '--out', str(out)]) == 0
     (result,) = json.loads(out.read_text())['results']
     assert list(result['variants']) == ['ours', 'plain', 'explicit']
-    assert result['target'] == tool.TARGETS[config.stem]
+    assert result['target'] == FORMS[config.stem].targets['inference']
     assert all(values['peak_bytes'] > 0 for values in result['variants'].values())
     assert capsys.readouterr().out.count(f'| {config.stem} ') == 3
 
 
 def test_predictions_agree(config):
     """What is timed is the same work: equal scores, and maps of the same classes, on the CPU."""
-    args = argparse.Namespace(
-        batch_size=2, img_size=None, amp=None, device='cpu', variants=['ours', 'plain', 'explicit']
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        variants = build_variants(Config.fromfile(config), VARIANTS)
+    batch = comparison.synthetic_batch(
+        variants['ours'], argparse.Namespace(batch_size=2, img_size=None, device='cpu')
     )
-    with speed.DefaultScope.overwrite_default_scope('wsol_mm'):
-        contenders = tool.make_contenders(Config.fromfile(config), args)
-    batch = speed.synthetic_batch(2, (32, 32), 7, 'cpu')
+    assert batch['inputs'].shape == (2, 3, 32, 32)
     with torch.no_grad():
         ours, plain, explicit = (
-            contenders[name].model.test_step(
-                {**batch, 'data_samples': [sample.new() for sample in batch['data_samples']]}
-            )
-            for name in ('ours', 'plain', 'explicit')
+            variants[name]
+            .eval()
+            .test_step({**batch, 'data_samples': [sample.new() for sample in batch['data_samples']]})
+            for name in VARIANTS
         )
     assert len(ours) == len(plain) == len(explicit) == 2
     for found, expected in zip(ours, explicit, strict=True):
@@ -75,14 +78,14 @@ def test_predictions_agree(config):
         torch.testing.assert_close(found.loc_maps, expected.loc_maps)
         assert torch.equal(found.pred_label, expected.pred_label)
     assert 'loc_maps' not in plain[0] and plain[0].pred_score.shape == (7,)
-    assert type(contenders['plain'].model.backbone).__name__ == 'TokenVisionTransformer'
+    assert type(variants['plain'].backbone).__name__ == 'TokenVisionTransformer'
 
 
 def test_mixed_precision(tmp_path, capsys):
     path = tmp_path / 'sat.py'
     path.write_text(CONFIG.format(head='SATHead', backbone='SpatialTokenTransformer'))
     options = ['--amp', 'bf16', '--img-size', '40', '--variants', 'ours', 'plain']
-    assert tool.main([str(path), *QUICK, *options]) == 0
+    assert inference.main([str(path), *QUICK, *options]) == 0
     assert capsys.readouterr().out.count('| sat ') == 2
 
 
@@ -91,5 +94,5 @@ def test_cfg_options(tmp_path):
     path.write_text(CONFIG.format(head='TSCAMHead', backbone=BACKBONE))
     out = tmp_path / 'out.json'
     options = ['--cfg-options', 'model.head.num_classes=2', '--out', str(out)]
-    assert tool.main([str(path), *QUICK, *options]) == 0
+    assert inference.main([str(path), *QUICK, *options]) == 0
     assert json.loads(out.read_text())['results'][0]['head'] == 'TSCAMHead'

@@ -1,12 +1,12 @@
 """The models against their explicit-attention forms, through the converters."""
 
+from benchmarks.explicit_attention import FORMS, NoExplicitForm, explicit_form
 from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
 
 import pytest
 import torch
-from explicit_attention import METHODS, explicit_form
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -155,12 +155,12 @@ def test_semantic_boost(prompt_index, normalize_map):
 
 
 def test_catr_without_a_part_has_none():
-    with pytest.raises(ValueError, match='the head has no csm; the explicit form has all parts'):
+    with pytest.raises(NoExplicitForm, match='a head with all parts, got one without csm, loss_weighting'):
         build_pair('catr', '14x14', csm=None)
-    with pytest.raises(ValueError, match='the head has no ski'):
+    with pytest.raises(NoExplicitForm, match='got one without ski'):
         build_pair('cdtr', '14x14', ski=None)
     ocm = dict(num_layers=2, map_loss=dict(pairing='sample'))
-    with pytest.raises(ValueError, match='the losses of the OCM are not those of the reference'):
+    with pytest.raises(NoExplicitForm, match='expected the losses of the OCM to be those of the reference'):
         build_pair('catr', '14x14', ocm=ocm)
 
 
@@ -178,7 +178,7 @@ def test_drop_path_rates():
     ours, _, _, _ = build_pair('ts-cam', 'patch-8')
     explicit = type(explicit_form(ours))(num_classes=2, depth=4, drop_path_rate=0.3)
     assert [block.drop_path_rate for block in explicit.blocks] == pytest.approx([0, 0.1, 0.2, 0.3])
-    explicit = METHODS['TSCAMHead'].form(
+    explicit = FORMS['TSCAMHead'](
         num_classes=2,
         img_size=(8, 8),
         patch_size=4,
@@ -199,14 +199,15 @@ def test_refused_inputs():
     with pytest.raises(ValueError, match=r'images must be \(56, 56\) \(h, w\), got \(64, 56\)'):
         explicit.predict(torch.zeros(1, 3, 64, 56))
     ours.head = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match='the head is Linear; explicit forms are there for TSCAMHead'):
+    with pytest.raises(NoExplicitForm, match='expected a head of .*TSCAMHead.*, got Linear'):
         explicit_form(ours)
 
 
 def test_dropout_is_refused(build_localizer):
-    with pytest.raises(ValueError, match='dropout rates'):
+    with pytest.raises(NoExplicitForm, match='expected a backbone without dropout'):
         explicit_form(build_localizer(backbone=dict(drop_rate=0.1)))
 
 
 def test_hybrid_backbones_have_none(build_localizer):
-    assert explicit_form(build_localizer(hybrid=True)) is None
+    with pytest.raises(NoExplicitForm, match='got TokenConformer'):
+        explicit_form(build_localizer(hybrid=True))

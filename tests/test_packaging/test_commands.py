@@ -3,12 +3,20 @@
 import argparse
 import ast
 import re
-import runpy
 import shlex
 import sys
-from pathlib import Path
 
-from tests.documented_commands import BLOCK, COMMANDS, DOCUMENTS, OTHERS, PLACEHOLDERS, REPO_DIR, tool_call
+from tests.documented_commands import (
+    BLOCK,
+    COMMANDS,
+    DOCUMENTS,
+    OTHERS,
+    PLACEHOLDERS,
+    REPO_DIR,
+    called_file,
+    tool_call,
+)
+from tests.documented_runs import run_tool
 from wsol_mm.registry import METRICS, MODELS
 
 import pytest
@@ -49,7 +57,8 @@ def test_command_is_known(command):
         return
     words = shlex.split(command)
     assert words[0] in ('python', 'bash') and len(words) > 1, f'{document}: {command}'
-    assert (REPO_DIR / words[1]).is_file(), f'{document}: {words[1]}'
+    file, _ = called_file(words)
+    assert (REPO_DIR / file).is_file(), f'{document}: {file}'
 
 
 @pytest.mark.parametrize(
@@ -69,9 +78,9 @@ def test_tool_understands_the_command(reader_dir, monkeypatch, tool, arguments):
 
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_after_parsing)
     monkeypatch.setattr(sys, 'argv', [tool, *arguments])
-    monkeypatch.syspath_prepend(str(REPO_DIR / Path(tool).parent))
+    monkeypatch.setattr(sys, 'path', [*sys.path])
     with pytest.raises(Parsed) as parsed:
-        runpy.run_path(str(REPO_DIR / tool), run_name='__main__')
+        run_tool(tool)
     options = vars(parsed.value.args[0])
     if options.get('cfg_options') and isinstance(options.get('config'), str):
         cfg = Config.fromfile(options['config'])
