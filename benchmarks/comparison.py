@@ -60,20 +60,8 @@ class Contender(NamedTuple):
 MakeStep = Callable[[BaseModel, dict, Config, argparse.Namespace], Contender]
 
 
-def parse_arguments(
-    description: str,
-    arguments: list[str] | None,
-    warmup: int,
-    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
-) -> argparse.Namespace:
-    """Read the command line of a benchmark.
-
-    Args:
-        description (str): Of the tool.
-        arguments (list[str], optional): Arguments; those of the process if None.
-        warmup (int): Default number of steps that are not measured.
-        add_options (Callable, optional): Adds the tool's own options.
-    """
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of both benchmarks, of the docstring of one."""
     parser = RunnerArgumentParser(
         description=description.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -86,9 +74,7 @@ def parse_arguments(
     parser.add_argument('--amp', choices=AMP_DTYPES, help='mixed precision; bf16 alone on a CPU')
     parser.add_argument('--threads', type=at_least(1), default=1, help='threads of PyTorch on the CPU')
     parser.add_argument('--iters', type=at_least(1), default=2, help='steps of a variant per round')
-    parser.add_argument(
-        '--warmup', type=at_least(0), default=warmup, help='steps of a variant before the first'
-    )
+    parser.add_argument('--warmup', type=at_least(0), default=2, help='steps of a variant before the first')
     parser.add_argument(
         '--repeats', type=at_least(1), default=5, help='rounds; medians over them are reported'
     )
@@ -105,8 +91,11 @@ def parse_arguments(
     parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
     add_cfg_options(parser)
-    if add_options is not None:
-        add_options(parser)
+    return parser
+
+
+def parse_arguments(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line (that of the process if None), and check which options go together."""
     args = parser.parse_args(arguments)
     if 'ours' not in args.variants:
         parser.error('argument --variants: must name ours')
@@ -244,25 +233,8 @@ def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
 def environment(args: argparse.Namespace) -> dict:
     """Describe where and how the benchmark ran."""
     device = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or 'cpu'
-    settings = (
-        'batch_size',
-        'img_size',
-        'amp',
-        'threads',
-        'iters',
-        'warmup',
-        'repeats',
-        'clock',
-        'seed',
-        'cfg_options',
-    )
-    return {
-        'device': args.device,
-        'device_name': device,
-        'torch': torch.__version__,
-        'wsol_mm': __version__,
-        **{name: getattr(args, name) for name in settings},
-    }
+    settings = {name: value for name, value in vars(args).items() if name not in ('configs', 'out', 'check')}
+    return {'device_name': device, 'torch': torch.__version__, 'wsol_mm': __version__, **settings}
 
 
 def describe(args: argparse.Namespace) -> str:
@@ -289,22 +261,17 @@ def misses(result: dict, target: float | None) -> list[str]:
 
 def rows(result: dict) -> list[tuple[str, ...]]:
     """Return the rows of the table of one config, without its name."""
+    ratios = [
+        *(result['time_to'].get(name) for name in ('plain', 'explicit')),
+        result['memory_to'].get('explicit'),
+    ]
     lines = []
     for name, values in result['variants'].items():
-        ours = name == 'ours'
-        times = [result['time_to'].get(other) if ours else None for other in ('plain', 'explicit')]
-        memory = result['memory_to'].get('explicit') if ours else None
-        ratios = ['-' if ratio is None else f'{ratio:.2f}' for ratio in (*times, memory)]
-        lines.append(
-            (
-                name,
-                f'{values["images_per_second"]:.1f}',
-                f'{values["seconds_per_step"] * 1e3:.1f}',
-                *ratios[:2],
-                f'{values["peak_bytes"] / 2**20:.0f}',
-                ratios[2],
-            )
+        to_plain, to_explicit, memory = (
+            '-' if ratio is None or name != 'ours' else f'{ratio:.2f}' for ratio in ratios
         )
+        speed = f'{values["images_per_second"]:.1f}', f'{values["seconds_per_step"] * 1e3:.1f}'
+        lines.append((name, *speed, to_plain, to_explicit, f'{values["peak_bytes"] / 2**20:.0f}', memory))
     return lines
 
 

@@ -38,7 +38,7 @@ def inference_step(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark."""
-    args = comparison.parse_arguments(__doc__, arguments, warmup=2)
+    args = comparison.parse_arguments(comparison.make_parser(__doc__), arguments)
     return comparison.run(args, 'inference', inference_step)
 
 

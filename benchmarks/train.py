@@ -65,18 +65,15 @@ def training_step(
     )
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that inference does not have."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    parser = comparison.make_parser(__doc__)
     parser.add_argument(
         '--split-parts',
         action='store_true',
         help='instead: what each part of CATR or CDTR costs, added one after the other',
     )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark."""
-    args = comparison.parse_arguments(__doc__, arguments, warmup=2, add_options=add_options)
+    args = comparison.parse_arguments(parser, arguments)
     if args.split_parts:
         return step_parts.run(args, training_step)
     return comparison.run(args, 'train', training_step)

@@ -73,15 +73,6 @@ def reduce_config(cfg: Config) -> Config:
     return cfg
 
 
-def run_tool(tool: str) -> None:
-    """Run a tool as Python does that is given its file, or the module that a benchmark is."""
-    if tool.startswith('benchmarks/'):
-        runpy.run_module(tool.removesuffix('.py').replace('/', '.'), run_name='__main__')
-        return
-    sys.path.insert(0, str(REPO_DIR / Path(tool).parent))
-    runpy.run_path(tool, run_name='__main__')
-
-
 def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> None:
     """Run a tool in this process, which ends with the tool's exit status; its output goes to a file."""
     with log.open('w') as output:
@@ -99,9 +90,10 @@ def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> Non
     Config.merge_from_dict = merge_without_size
     EmbeddedShapesSpec.__init__.__defaults__ = dataclasses.astuple(SHAPES)
     sys.argv = [tool, *arguments]
+    sys.path.insert(0, str(REPO_DIR / Path(tool).parent))
     status: int | str | None = 0
     try:
-        run_tool(tool)
+        runpy.run_path(tool, run_name='__main__')
     except SystemExit as error:
         status = error.code
     except BaseException:
@@ -133,7 +125,7 @@ class Workplace:
         """Return a new folder with the repository's content and the data in it."""
         folder = self.root / re.sub(r'\W+', '_', name)
         folder.mkdir()
-        for entry in ('configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
+        for entry in ('benchmarks', 'configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
             (folder / entry).symlink_to(REPO_DIR / entry)
         (folder / 'data').mkdir()
         for entry in self.data.iterdir():

@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from benchmarks import comparison as speed
@@ -82,8 +85,8 @@ def build(config: str, img_size: int | None = None, amp: str | None = None) -> d
     cfg = Config.fromfile(config)
     with speed.quiet_logger(), DefaultScope.overwrite_default_scope('wsol_mm'):
         variants = build_variants(cfg, VARIANTS, img_size)
-    batch = speed.synthetic_batch(variants['ours'], args)
-    return {name: train.training_step(model, batch, cfg, args) for name, model in variants.items()}
+        batch = speed.synthetic_batch(variants['ours'], args)
+        return {name: train.training_step(model, batch, cfg, args) for name, model in variants.items()}
 
 
 def test_steps_train(config):
@@ -319,3 +322,11 @@ def test_cdtr_against_its_explicit_form(cdtr_config, capsys):
     assert train.main([cdtr_config, *QUICK]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('| micro')]
     assert [line.split('|')[2].strip() for line in lines] == ['ours', 'plain', 'explicit']
+
+
+def test_benchmarks_are_modules_of_the_source_tree(repo_dir):
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    command = [sys.executable, '-m', 'benchmarks.train', '--help']
+    result = subprocess.run(command, cwd=repo_dir, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert '--split-parts' in result.stdout

@@ -155,7 +155,7 @@ def test_semantic_boost(prompt_index, normalize_map):
 
 
 def test_catr_without_a_part_has_none():
-    with pytest.raises(NoExplicitForm, match='a head with all parts, got one without csm, loss_weighting'):
+    with pytest.raises(NoExplicitForm, match='a head with all parts, got one without csm'):
         build_pair('catr', '14x14', csm=None)
     with pytest.raises(NoExplicitForm, match='got one without ski'):
         build_pair('cdtr', '14x14', ski=None)

@@ -3,8 +3,10 @@
 import argparse
 import ast
 import re
+import runpy
 import shlex
 import sys
+from pathlib import Path
 
 from tests.documented_commands import (
     BLOCK,
@@ -16,7 +18,6 @@ from tests.documented_commands import (
     called_file,
     tool_call,
 )
-from tests.documented_runs import run_tool
 from wsol_mm.registry import METRICS, MODELS
 
 import pytest
@@ -78,9 +79,9 @@ def test_tool_understands_the_command(reader_dir, monkeypatch, tool, arguments):
 
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_after_parsing)
     monkeypatch.setattr(sys, 'argv', [tool, *arguments])
-    monkeypatch.setattr(sys, 'path', [*sys.path])
+    monkeypatch.syspath_prepend(str(REPO_DIR / Path(tool).parent))
     with pytest.raises(Parsed) as parsed:
-        run_tool(tool)
+        runpy.run_path(str(REPO_DIR / tool), run_name='__main__')
     options = vars(parsed.value.args[0])
     if options.get('cfg_options') and isinstance(options.get('config'), str):
         cfg = Config.fromfile(options['config'])
