@@ -14,7 +14,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import threshold_loop
@@ -152,40 +152,35 @@ def grouped(maps: list[tuple[str, np.ndarray]], by_kind: bool) -> dict[str, list
     return groups if by_kind else {name: groups[name] for name in (*GROUPS, 'other') if name in groups}
 
 
-def loop_codes(score_map: np.ndarray) -> np.ndarray:
-    """Eight-bit codes as the loop makes them."""
-    return (score_map * 255).astype(np.uint8)
-
-
 def loop_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T, 4) boxes by the loop."""
-    return threshold_loop.largest_contour_boxes(
-        threshold_loop.threshold_masks(loop_codes(score_map), thresholds)
-    )
+    return threshold_loop.largest_contour_boxes(_loop_masks(score_map, thresholds))
 
 
 def loop_multi(score_map: np.ndarray, thresholds: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
     """All boxes at every threshold by the loop."""
-    return threshold_loop.all_contour_boxes(threshold_loop.threshold_masks(loop_codes(score_map), thresholds))
+    return threshold_loop.all_contour_boxes(_loop_masks(score_map, thresholds))
+
+
+def _loop_masks(score_map: np.ndarray, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+    return threshold_loop.threshold_masks((score_map * 255).astype(np.uint8), thresholds)
 
 
 def fast_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T, 4) boxes by the region finder."""
-    codes = quantize(score_map)
-    levels, num_levels, index = level_image(codes, integer_thresholds(thresholds, codes.max()))
+    levels, num_levels, index = _levels(score_map, thresholds)
     return largest_regions(levels, num_levels)[index]
 
 
 def fast_multi(score_map: np.ndarray, thresholds: np.ndarray) -> tuple[Regions, np.ndarray]:
     """All regions over their ranges of levels, and the level of every threshold, by the region finder."""
-    codes = quantize(score_map)
-    levels, num_levels, index = level_image(codes, integer_thresholds(thresholds, codes.max()))
+    levels, num_levels, index = _levels(score_map, thresholds)
     return all_regions(levels, num_levels), index
 
 
-def same_single(loop: np.ndarray, fast: np.ndarray) -> bool:
-    """Equal boxes at every threshold."""
-    return np.array_equal(loop, fast)
+def _levels(score_map: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+    codes = quantize(score_map)
+    return level_image(codes, integer_thresholds(thresholds, codes.max()))
 
 
 def same_multi(loop: list[list[tuple[int, int, int, int]]], fast: tuple[Regions, np.ndarray]) -> bool:
@@ -213,7 +208,7 @@ def measure(maps: list[np.ndarray], step: float, contours: str, repeats: int) ->
     """Mean milliseconds per map of the loop and of the region finder, and the number of maps that differ."""
     thresholds = np.arange(0, 1, step)
     loop, fast, same = {
-        'single': (loop_single, fast_single, same_single),
+        'single': (loop_single, fast_single, np.array_equal),
         'multi': (loop_multi, fast_multi, same_multi),
     }[contours]
     loop_times, fast_times, wrong = [], [], set()
