@@ -31,6 +31,8 @@ MAP_TOPK = 5
 class PlainHead(LinearClsHead):
     """mmpretrain's linear classifier on the class token; its scores reach the CPU in one copy.
 
+    Where the backbone has no class token, it is on the mean of the feature map.
+
     Args:
         conv_channels (int, optional): Of a hybrid backbone's convolutional features, which then have a linear
             classifier of their own, whose logits are added.
@@ -43,7 +45,8 @@ class PlainHead(LinearClsHead):
 
     def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C)."""
-        logits = self.fc(feats.cls_token)
+        pooled = feats.feature_map.mean(dim=(2, 3)) if feats.cls_token is None else feats.cls_token
+        logits = self.fc(pooled)
         if self.conv_fc is None:
             return logits
         return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.require('conv_map'), 1).flatten(1))
@@ -162,8 +165,8 @@ def build_variants(
         except NoExplicitForm as reason:
             print(f'{config.filename}: no explicit form: {reason}', file=sys.stderr, flush=True)
         else:
-            method = type(localizer.head).__name__.removesuffix('Head').lower().replace('tscam', 'ts-cam')
-            localizer.load_state_dict(convert_state_dict(method, form.state_dict()))
+            state = convert_state_dict(localizer.head.official.method, form.state_dict())
+            localizer.load_state_dict(state)
             variants['explicit'] = ExplicitModel(
                 form, localizer.data_preprocessor, class_agnostic=localizer.head.class_agnostic
             )

@@ -252,8 +252,11 @@ def test_refused_configs(config, tmp_path):
     path.write_text('a = 1')
     with pytest.raises(SystemExit, match='other.py: no model and optim_wrapper'):
         train.main([str(path), *QUICK])
-    path.write_text(MICRO.replace("dict(type='TSCAMHead'", "dict(type='LinearClsHead'"))
-    with pytest.raises(SystemExit, match='the model is ImageLocalizer without a localization head'):
+    classifier = MICRO.replace("'ImageLocalizer'", "'ImageClassifier'").replace(
+        "'TSCAMHead'", "'LinearClsHead'"
+    )
+    path.write_text(classifier)
+    with pytest.raises(SystemExit, match='the model is ImageClassifier without a localization head'):
         train.main([str(path), *QUICK])
     path.write_text(MICRO.replace("type='OptimWrapper'", "type='AmpOptimWrapper'"))
     with pytest.raises(SystemExit, match='--amp replaces the optimizer wrapper OptimWrapper'):

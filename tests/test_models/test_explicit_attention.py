@@ -2,6 +2,7 @@
 
 from benchmarks.explicit_attention import FORMS, NoExplicitForm, explicit_form
 from tests.clip_samples import RANDOM_CLIP
+from tests.methods import METHODS, Size
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
 
@@ -18,13 +19,11 @@ SHAPES = {
     'wide': ((24, 40), 4, 2, 4, 4, 7),
     'high': ((40, 16), 8, 4, 2, 6, 3),
 }
-HEADS = {
-    'ts-cam': dict(type='TSCAMHead'),
-    'scm': dict(type='SCMHead'),
-    'sat': dict(type='SATHead', area_loss=dict(target_area=0.3)),
-    'lctr': dict(type='LCTRHead'),
-    'catr': dict(type='CATRHead', csm=dict(base_channels=3)),
-    'cdtr': dict(type='CDTRHead', csm=dict(base_channels=3), sba=None),
+PAIRS = [name for name, method in METHODS.items() if method.head in FORMS]
+HEAD_OPTIONS = {
+    'sat': dict(area_loss=dict(target_area=0.3)),
+    'catr': dict(csm=dict(base_channels=3)),
+    'cdtr': dict(csm=dict(base_channels=3), sba=None),
 }
 BATCH = 3
 
@@ -48,30 +47,13 @@ def random_weights(model: nn.Module) -> None:
 def build_pair(method: str, shape: str, **head):
     """Return our model and the explicit form of it in float64, with the same weights."""
     img_size, patch_size, depth, heads, head_width, num_classes = SHAPES[shape]
-    dims = heads * head_width
-    kind = {'sat': 'SpatialTokenTransformer', 'lctr': 'RelationalTransformer'}.get(method)
-    backbone = dict(type=kind or 'TokenVisionTransformer')
-    if method == 'sat':
-        backbone['masked_layers'] = min(3, depth)
+    size = Size(depth, heads, heads * head_width, patch_size, img_size, num_classes)
     if method == 'scm' and shape == '24x24':
         head = {'iterations': (5, 2), **head}  # the explicit form takes seconds for 28
-    if method in ('catr', 'cdtr'):
-        ocm = dict(num_layers=depth - 1, area_loss=dict(ratio=0.3))
-        head = {'num_layers': depth, 'num_heads': heads, 'ocm': ocm, **head}
-    ours = MODELS.build(
-        dict(
-            type='ImageLocalizer',
-            backbone=dict(
-                **backbone,
-                arch=dict(
-                    embed_dims=dims, num_layers=depth, num_heads=heads, feedforward_channels=2 * dims + 4
-                ),
-                img_size=img_size,
-                patch_size=patch_size,
-            ),
-            head=dict(num_classes=num_classes, in_channels=dims, **{**HEADS[method], **head}),
-        )
-    ).double()
+    if METHODS[method].reads_layers:
+        head = {'ocm': dict(num_layers=depth - 1, area_loss=dict(ratio=0.3)), **head}
+    head_config = METHODS[method].head_config(size, **{**HEAD_OPTIONS.get(method, {}), **head})
+    ours = MODELS.build(METHODS[method].model_config(size, head=head_config)).double()
     explicit = explicit_form(ours).double()
     random_weights(explicit)
     ours.load_state_dict(convert_state_dict(method, explicit.state_dict()), strict=True)
@@ -88,7 +70,7 @@ def close(ours: torch.Tensor, explicit: torch.Tensor, tolerance: float = 1e-9) -
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('method', HEADS)
+@pytest.mark.parametrize('method', PAIRS)
 def test_test_time(method, shape):
     ours, explicit, images, labels = build_pair(method, shape)
     ours.eval(), explicit.eval()
@@ -105,7 +87,7 @@ def test_test_time(method, shape):
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('method', HEADS)
+@pytest.mark.parametrize('method', PAIRS)
 def test_losses_and_gradients(method, shape):
     ours, explicit, images, labels = build_pair(method, shape)
     ours.train(), explicit.train()
