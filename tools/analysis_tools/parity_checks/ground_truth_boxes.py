@@ -17,7 +17,7 @@ def check_ts_cam(case: Case) -> list[Comparison]:
     arrays = dict(case.arrays)
     xywh = arrays['in/cub/xywh']
     results = [_labels(arrays['out/cub/label'])]
-    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', dataset='ilsvrc')
+    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', tuned_on='ilsvrc')
     for key in [name for name in arrays if name.startswith('out/cub/box_')]:
         crop = int(key.rsplit('_', 1)[1])
         found = [

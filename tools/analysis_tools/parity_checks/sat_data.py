@@ -17,7 +17,7 @@ from PIL import Image
 
 from . import Case, Comparison, close, equal, register
 
-_DATA_CONFIG = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'datasets' / 'cub-ten-crop.py'
+_DATA_CONFIG = Path(__file__).resolve().parents[3] / 'configs' / 'sat' / '_base_' / 'cub.py'
 
 
 @register('sat', lambda case: {'in/wh', 'in/boxes', 'in/offsets'} <= {*case.arrays})
