@@ -125,7 +125,7 @@ class Workplace:
         """Return a new folder with the repository's content and the data in it."""
         folder = self.root / re.sub(r'\W+', '_', name)
         folder.mkdir()
-        for entry in ('configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
+        for entry in ('benchmarks', 'configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
             (folder / entry).symlink_to(REPO_DIR / entry)
         (folder / 'data').mkdir()
         for entry in self.data.iterdir():

@@ -4,19 +4,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions, max_per_level
-from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
-
-import cv2
-import numpy as np
-import pytest
-from reference_regions import (
+from benchmarks.threshold_loop import (
     all_contour_boxes,
     component_boxes,
     largest_component_boxes,
     largest_contour_boxes,
     level_masks,
 )
+from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions, max_per_level
+from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
+
+import cv2
+import numpy as np
+import pytest
 
 
 def boxes_by_level(regions: Regions, num_levels: int) -> list[list[tuple[int, ...]]]:

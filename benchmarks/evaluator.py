@@ -6,25 +6,24 @@ or to the boxes of all contours at every threshold ('multi'), on one core; the l
 process, the loop over all maps of a group and then the region finder over all of them; a cell is the mean
 over the maps, the median over the repeats.
 
-    python tools/analysis_tools/benchmark_evaluator.py --check
-    python tools/analysis_tools/benchmark_evaluator.py --maps my_maps.npz
+    python -m benchmarks.evaluator --check
+    python -m benchmarks.evaluator --maps my_maps.npz
 """
 
 import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import threshold_loop
+from benchmarks.argument_types import at_least
 from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions
 from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
 
 import cv2
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-import reference_regions as reference  # noqa: E402
 
 SIZE = 224
 GROUPS = {
@@ -153,38 +152,35 @@ def grouped(maps: list[tuple[str, np.ndarray]], by_kind: bool) -> dict[str, list
     return groups if by_kind else {name: groups[name] for name in (*GROUPS, 'other') if name in groups}
 
 
-def loop_codes(score_map: np.ndarray) -> np.ndarray:
-    """Eight-bit codes as the loop makes them."""
-    return (score_map * 255).astype(np.uint8)
-
-
 def loop_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T, 4) boxes by the loop."""
-    return reference.largest_contour_boxes(reference.threshold_masks(loop_codes(score_map), thresholds))
+    return threshold_loop.largest_contour_boxes(_loop_masks(score_map, thresholds))
 
 
 def loop_multi(score_map: np.ndarray, thresholds: np.ndarray) -> list[list[tuple[int, int, int, int]]]:
     """All boxes at every threshold by the loop."""
-    return reference.all_contour_boxes(reference.threshold_masks(loop_codes(score_map), thresholds))
+    return threshold_loop.all_contour_boxes(_loop_masks(score_map, thresholds))
+
+
+def _loop_masks(score_map: np.ndarray, thresholds: np.ndarray) -> Iterator[np.ndarray]:
+    return threshold_loop.threshold_masks((score_map * 255).astype(np.uint8), thresholds)
 
 
 def fast_single(score_map: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T, 4) boxes by the region finder."""
-    codes = quantize(score_map)
-    levels, num_levels, index = level_image(codes, integer_thresholds(thresholds, codes.max()))
+    levels, num_levels, index = _levels(score_map, thresholds)
     return largest_regions(levels, num_levels)[index]
 
 
 def fast_multi(score_map: np.ndarray, thresholds: np.ndarray) -> tuple[Regions, np.ndarray]:
     """All regions over their ranges of levels, and the level of every threshold, by the region finder."""
-    codes = quantize(score_map)
-    levels, num_levels, index = level_image(codes, integer_thresholds(thresholds, codes.max()))
+    levels, num_levels, index = _levels(score_map, thresholds)
     return all_regions(levels, num_levels), index
 
 
-def same_single(loop: np.ndarray, fast: np.ndarray) -> bool:
-    """Equal boxes at every threshold."""
-    return np.array_equal(loop, fast)
+def _levels(score_map: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+    codes = quantize(score_map)
+    return level_image(codes, integer_thresholds(thresholds, codes.max()))
 
 
 def same_multi(loop: list[list[tuple[int, int, int, int]]], fast: tuple[Regions, np.ndarray]) -> bool:
@@ -212,7 +208,7 @@ def measure(maps: list[np.ndarray], step: float, contours: str, repeats: int) ->
     """Mean milliseconds per map of the loop and of the region finder, and the number of maps that differ."""
     thresholds = np.arange(0, 1, step)
     loop, fast, same = {
-        'single': (loop_single, fast_single, same_single),
+        'single': (loop_single, fast_single, np.array_equal),
         'multi': (loop_multi, fast_multi, same_multi),
     }[contours]
     loop_times, fast_times, wrong = [], [], set()
@@ -227,13 +223,17 @@ def measure(maps: list[np.ndarray], step: float, contours: str, repeats: int) ->
     return statistics.median(loop_times), statistics.median(fast_times), len(wrong)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if results differ, or with ``--check`` if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--maps', type=Path, help='NPZ file with maps (N, H, W) instead of generated ones')
-    parser.add_argument('--per-kind', type=int, default=3, help='generated maps of each kind (default 3)')
-    parser.add_argument('--limit', type=int, help='use at most so many maps of a group, evenly spread')
-    parser.add_argument('--repeats', type=int, default=3, help='timed runs of each map (default 3)')
+    parser.add_argument(
+        '--per-kind', type=at_least(1), default=3, help='generated maps of each kind (default 3)'
+    )
+    parser.add_argument(
+        '--limit', type=at_least(1), help='use at most so many maps of a group, evenly spread'
+    )
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='timed runs of each map (default 3)')
     parser.add_argument(
         '--steps', type=float, nargs='+', default=[0.01, 0.001], help='steps of the threshold grid'
     )
@@ -241,10 +241,7 @@ def main() -> int:
     parser.add_argument('--groups', nargs='+', metavar='NAME', help='only the rows of these names')
     parser.add_argument('--seed', type=int, default=0, help='seed of the generated maps')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a ratio is below its target')
-    args = parser.parse_args()
-    for name in ('per_kind', 'repeats'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name.replace("_", "-")} is {getattr(args, name)}; expected at least 1')
+    args = parser.parse_args(arguments)
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng(args.seed)

@@ -1,6 +1,9 @@
 """SAT with explicit attention (Wu et al., ICCV 2023)."""
 
 import math
+from typing import Any
+
+from wsol_mm.models.localizers import ImageLocalizer
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +42,7 @@ class SpatialQueryAttention(ExplicitAttention):
         return weights, (weights, mask)
 
 
-class ExplicitSAT(ExplicitViT):
+class ExplicitSAT(ExplicitViT, head='SATHead', targets={'train': 1.15, 'inference': 1.25}):
     """A spatial token whose mask multiplies the attention of the last blocks and is the map.
 
     Args:
@@ -57,6 +60,12 @@ class ExplicitSAT(ExplicitViT):
         self.loc_embed = nn.Parameter(torch.randn(1, 1, embed_dims) * 0.02)
         self.weight = nn.Parameter(filter_kernel(), requires_grad=False)
         self.head = nn.Conv2d(embed_dims, self.num_classes, kernel_size=3, padding=1)
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the wanted area and the number of masked blocks."""
+        masked = [layer.attn.masked for layer in localizer.backbone.layers]
+        return {'area_threshold': localizer.head.area_loss.target_area, 'num_masked': sum(masked)}
 
     def make_attention(
         self, index: int, depth: int, embed_dims: int, num_heads: int, scale: float, qkv_bias: bool

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from wsol_mm.models.clip.loading import load_clip
+from wsol_mm.models.localizers import ImageLocalizer
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .catr import ExplicitCATR
+from .vit import NoExplicitForm
 
 
 class DeformableConv(nn.Module):
@@ -62,7 +64,7 @@ class SBASettings(NamedTuple):
     weight: float
 
 
-class ExplicitCDTR(ExplicitCATR):
+class ExplicitCDTR(ExplicitCATR, head='CDTRHead'):
     """CATR with the maps of the SKI, and the SBA as two passes of CLIP, prompts encoded in each.
 
     Args:
@@ -75,6 +77,27 @@ class ExplicitCDTR(ExplicitCATR):
         self.dnc_att_layer = DeformableConv(self.num_classes)
         self.sba = sba
         self._clip: list = []  # in a list, so that its weights are not this model's
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the settings of CATR and of the SBA, which may be off."""
+        head, sba = localizer.head, None
+        if head.ski is None:
+            raise NoExplicitForm('expected a head with all parts but the SBA, got one without ski')
+        if head.sba is not None:
+            if head.sba.clip_statistics:
+                raise NoExplicitForm(
+                    "expected an SBA that gives CLIP the model's own images, got clip_statistics"
+                )
+            sba = SBASettings(
+                clip_model=head.sba.clip.model,
+                pretrained=head.sba.clip.pretrained,
+                prompts=head.sba.prompts,
+                by_label=head.sba.prompt_index == 'label',
+                normalize_map=head.sba.normalize_map,
+                weight=head.sba.loss_weight,
+            )
+        return {**super().settings(localizer), 'sba': sba}
 
     def plain_losses(self, images: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the losses before weighting, and the maps."""

@@ -1,5 +1,9 @@
 """LCTR with explicit attention and a kernel mixed for every sample (Chen et al., AAAI 2022)."""
 
+from typing import Any
+
+from wsol_mm.models.localizers import ImageLocalizer
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,7 +64,7 @@ class CueDigging(nn.Module):
         return torch.cat(class_maps)
 
 
-class ExplicitLCTR(ExplicitViT):
+class ExplicitLCTR(ExplicitViT, head='LCTRHead', targets={'train': 1.15, 'inference': 1.25}):
     """Damped features choose the kernels of the class maps; RPAM's maps are their test-time factor.
 
     Args:
@@ -73,6 +77,11 @@ class ExplicitLCTR(ExplicitViT):
         embed_dims = self.norm.normalized_shape[0]
         self.conv3x3 = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1)
         self.CDM = CueDigging(embed_dims, self.num_classes, num_kernels)
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the number of kernels."""
+        return {'num_kernels': len(localizer.head.cdm.weight)}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (B, C), class maps (B, C, h, w) and RPAM's maps of all layers (B, L, h, w)."""

@@ -1,6 +1,9 @@
 """SCM with explicit attention and dense graph matrices (Bai et al., ECCV 2022)."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from wsol_mm.models.localizers import ImageLocalizer
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +63,7 @@ class DiffusionLayer(nn.Module):
         return semantic + semantic * gate, attention + update
 
 
-class ExplicitSCM(ExplicitViT):
+class ExplicitSCM(ExplicitViT, head='SCMHead', targets={'train': 1.5, 'inference': 1.1}):
     """TS-CAM's maps, calibrated by diffusion layers in training.
 
     Args:
@@ -73,6 +76,11 @@ class ExplicitSCM(ExplicitViT):
         self.head = nn.Conv2d(self.norm.normalized_shape[0], self.num_classes, kernel_size=3, padding=1)
         self.layers = nn.ModuleList(DiffusionLayer(steps) for steps in iterations)
         self.register_buffer('laplacian', grid_laplacian(*self.grid), persistent=False)
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the steps of the diffusion layers."""
+        return {'iterations': [layer.iterations for layer in localizer.head.calibration.layers]}
 
     def raw_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the semantic maps (B, C, h, w) and the normalised attention (B, N)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from .vit import ExplicitViT
 
 
-class ExplicitTSCAM(ExplicitViT):
+class ExplicitTSCAM(ExplicitViT, head='TSCAMHead', targets={'train': 1.15, 'inference': 1.1}):
     """All semantic maps and the attention of all layers, multiplied for every class.
 
     Args:

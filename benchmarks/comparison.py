@@ -1,6 +1,6 @@
 """Time and memory of a model, a plain classifier and an explicit form, taken in turns in one process.
 
-Shared by ``benchmark_train.py`` and ``benchmark_test.py``.
+Shared by ``train.py`` and ``inference.py``.
 """
 
 import argparse
@@ -11,11 +11,14 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.argument_types import at_least
+from benchmarks.explicit_attention import FORMS
+from benchmarks.variants import VARIANTS, build_variants
 from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.config_options import add_cfg_options, load_config
 from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
@@ -24,9 +27,9 @@ from wsol_mm.version import __version__
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
-from speed_variants import VARIANTS
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -34,7 +37,10 @@ from torch.profiler import ProfilerActivity, profile
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
 
 AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-COLUMNS = ('config', 'variant', 'images/s', 'ms/step', 'x plain', 'x explicit', 'MB', 'x explicit')
+TABLE = (
+    '| {:28} | {:8} | {:>9} | {:>9} | {:>8} | {:>10} | {:>7} | {:>10} |',
+    ('config', 'variant', 'images/s', 'ms/step', 'x plain', 'x explicit', 'MB', 'x explicit'),
+)
 
 
 class Contender(NamedTuple):
@@ -51,32 +57,27 @@ class Contender(NamedTuple):
     resident_bytes: Callable[[], int]
 
 
-def parse_arguments(
-    description: str,
-    arguments: list[str] | None,
-    warmup: int,
-    add_options: Callable[[argparse.ArgumentParser], None] | None = None,
-) -> argparse.Namespace:
-    """Read the command line of a benchmark.
+MakeStep = Callable[[BaseModel, dict, Config, argparse.Namespace], Contender]
 
-    Args:
-        description (str): Of the tool.
-        arguments (list[str], optional): Arguments; those of the process if None.
-        warmup (int): Default number of steps that are not measured.
-        add_options (Callable, optional): Adds the tool's own options.
-    """
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options of both benchmarks, of the docstring of one."""
     parser = RunnerArgumentParser(
         description=description.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('configs', nargs='+', type=config_path, metavar='CONFIG', help='config files')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--batch-size', type=int, default=16, help='images per step')
-    parser.add_argument('--img-size', type=int, help='side of the images, instead of that of the config')
+    parser.add_argument('--batch-size', type=at_least(1), default=16, help='images per step')
+    parser.add_argument(
+        '--img-size', type=at_least(1), help='side of the images, instead of that of the config'
+    )
     parser.add_argument('--amp', choices=AMP_DTYPES, help='mixed precision; bf16 alone on a CPU')
-    parser.add_argument('--threads', type=int, default=1, help='threads of PyTorch on the CPU')
-    parser.add_argument('--iters', type=int, default=2, help='steps of a variant per round')
-    parser.add_argument('--warmup', type=int, default=warmup, help='steps of a variant before the first')
-    parser.add_argument('--repeats', type=int, default=5, help='rounds; medians over them are reported')
+    parser.add_argument('--threads', type=at_least(1), default=1, help='threads of PyTorch on the CPU')
+    parser.add_argument('--iters', type=at_least(1), default=2, help='steps of a variant per round')
+    parser.add_argument('--warmup', type=at_least(0), default=2, help='steps of a variant before the first')
+    parser.add_argument(
+        '--repeats', type=at_least(1), default=5, help='rounds; medians over them are reported'
+    )
     parser.add_argument(
         '--clock',
         choices=['wall', 'process'],
@@ -90,15 +91,12 @@ def parse_arguments(
     parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
     add_cfg_options(parser)
-    if add_options is not None:
-        add_options(parser)
+    return parser
+
+
+def parse_arguments(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line (that of the process if None), and check which options go together."""
     args = parser.parse_args(arguments)
-    for name in ('batch_size', 'threads', 'iters', 'repeats', 'img_size'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'argument --{name.replace("_", "-")}: must be at least 1, found {value}')
-    if args.warmup < 0:
-        parser.error(f'argument --warmup: must be 0 or more, found {args.warmup}')
     if 'ours' not in args.variants:
         parser.error('argument --variants: must name ours')
     if args.device == 'cuda' and not torch.cuda.is_available():
@@ -112,23 +110,15 @@ def parse_arguments(
     return args
 
 
-def synthetic_batch(batch_size: int, img_size: tuple[int, int], num_classes: int, device: str) -> dict:
-    """Make noise images on the device, as a data loader collates them, with labels."""
-    inputs = torch.randint(256, (batch_size, 3, *img_size), dtype=torch.uint8).to(device)
-    labels = torch.randint(num_classes, (batch_size,)).tolist()
+def synthetic_batch(localizer: nn.Module, args: argparse.Namespace) -> dict:
+    """Make noise images on the device, as a data loader collates them, with labels.
+
+    Their size is ``--img-size``, else the backbone's own, else 224.
+    """
+    size = [args.img_size] * 2 if args.img_size else getattr(localizer.backbone, 'img_size', (224, 224))
+    inputs = torch.randint(256, (args.batch_size, 3, *size), dtype=torch.uint8).to(args.device)
+    labels = torch.randint(localizer.head.num_classes, (args.batch_size,)).tolist()
     return {'inputs': inputs, 'data_samples': [DataSample().set_gt_label(label) for label in labels]}
-
-
-def image_size(model: nn.Module, img_size: int | None) -> tuple[int, int]:
-    """Return height and width of the images: ``img_size``, else the backbone's own, else 224."""
-    if img_size is not None:
-        return img_size, img_size
-    return tuple(getattr(model.backbone, 'img_size', (224, 224)))
-
-
-def chosen(variants: dict[str, nn.Module], args: argparse.Namespace) -> list[str]:
-    """Return the names of the variants that exist and are asked for, ours first."""
-    return [name for name in variants if name in args.variants]
 
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:
@@ -183,29 +173,43 @@ def timed(step: Callable[[], None], iters: int, device: str, clock: str) -> floa
     return (now() - start) / iters
 
 
-def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
-    """Time the variants in turns, and take their memory.
+def take_turns(
+    contenders: dict[str, Contender], args: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Time contenders in turns, and take their memory.
 
-    Every round runs each variant, beginning with another one each time, so that slow drifts of the machine
-    meet all alike; a ratio is the median of the ratios within the rounds.
+    Every round runs each contender, beginning with another one each time, so that slow drifts of the machine
+    meet all alike.
+
+    Returns:
+        tuple[dict[str, list[float]], dict[str, int]]: Of each, the seconds per step in every round, and the
+        bytes at the peak of a step.
+    """
+    names = list(contenders)
+    for contender in contenders.values():
+        for _ in range(args.warmup):
+            contender.step()
+    peaks = {
+        name: step_peak_bytes(contender.step, args.device) + contender.resident_bytes()
+        for name, contender in contenders.items()
+    }
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(args.repeats):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            rounds[name].append(timed(contenders[name].step, args.iters, args.device, args.clock))
+    return rounds, peaks
+
+
+def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
+    """Compare the variants; a ratio of times is the median of the ratios within the rounds.
 
     Returns:
         dict: ``variants``, by name ``seconds_per_step`` and ``images_per_second`` (medians),
         ``rounds`` (seconds per step of each) and ``peak_bytes``; ``time_to`` and ``memory_to``, ours over
         each other variant.
     """
-    names = list(contenders)
-    for contender in contenders.values():
-        for _ in range(args.warmup):
-            contender.step()
-    peaks = {}
-    for name, contender in contenders.items():
-        peaks[name] = step_peak_bytes(contender.step, args.device) + contender.resident_bytes()
-    rounds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(args.repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            rounds[name].append(timed(contenders[name].step, args.iters, args.device, args.clock))
+    rounds, peaks = take_turns(contenders, args)
     seconds = {name: statistics.median(values) for name, values in rounds.items()}
     return {
         'variants': {
@@ -215,38 +219,22 @@ def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
                 'rounds': rounds[name],
                 'peak_bytes': peaks[name],
             }
-            for name in names
+            for name in rounds
         },
         'time_to': {
             name: statistics.median(a / b for a, b in zip(rounds['ours'], rounds[name], strict=True))
-            for name in names[1:]
+            for name in rounds
+            if name != 'ours'
         },
-        'memory_to': {name: peaks['ours'] / peaks[name] for name in names[1:]},
+        'memory_to': {name: peaks['ours'] / peaks[name] for name in peaks if name != 'ours'},
     }
 
 
 def environment(args: argparse.Namespace) -> dict:
     """Describe where and how the benchmark ran."""
     device = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or 'cpu'
-    settings = (
-        'batch_size',
-        'img_size',
-        'amp',
-        'threads',
-        'iters',
-        'warmup',
-        'repeats',
-        'clock',
-        'seed',
-        'cfg_options',
-    )
-    return {
-        'device': args.device,
-        'device_name': device,
-        'torch': torch.__version__,
-        'wsol_mm': __version__,
-        **{name: getattr(args, name) for name in settings},
-    }
+    settings = {name: value for name, value in vars(args).items() if name not in ('configs', 'out', 'check')}
+    return {'device_name': device, 'torch': torch.__version__, 'wsol_mm': __version__, **settings}
 
 
 def describe(args: argparse.Namespace) -> str:
@@ -272,24 +260,18 @@ def misses(result: dict, target: float | None) -> list[str]:
 
 
 def rows(result: dict) -> list[tuple[str, ...]]:
-    """Return the rows of the table of one config, in the order of :data:`COLUMNS`."""
+    """Return the rows of the table of one config, without its name."""
+    ratios = [
+        *(result['time_to'].get(name) for name in ('plain', 'explicit')),
+        result['memory_to'].get('explicit'),
+    ]
     lines = []
     for name, values in result['variants'].items():
-        ours = name == 'ours'
-        times = [result['time_to'].get(other) if ours else None for other in ('plain', 'explicit')]
-        memory = result['memory_to'].get('explicit') if ours else None
-        ratios = ['-' if ratio is None else f'{ratio:.2f}' for ratio in (*times, memory)]
-        lines.append(
-            (
-                Path(result['config']).stem,
-                name,
-                f'{values["images_per_second"]:.1f}',
-                f'{values["seconds_per_step"] * 1e3:.1f}',
-                *ratios[:2],
-                f'{values["peak_bytes"] / 2**20:.0f}',
-                ratios[2],
-            )
+        to_plain, to_explicit, memory = (
+            '-' if ratio is None or name != 'ours' else f'{ratio:.2f}' for ratio in ratios
         )
+        speed = f'{values["images_per_second"]:.1f}', f'{values["seconds_per_step"] * 1e3:.1f}'
+        lines.append((name, *speed, to_plain, to_explicit, f'{values["peak_bytes"] / 2**20:.0f}', memory))
     return lines
 
 
@@ -305,46 +287,75 @@ def quiet_logger() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def run(
+def measure_configs(
     args: argparse.Namespace,
-    make_contenders: Callable[[Config, argparse.Namespace], dict[str, Contender]],
-    targets: dict[str, float],
-) -> int:
+    table: tuple[str, Sequence[str]],
+    make_contenders: Callable[[Config], dict[str, Contender]],
+    evaluate: Callable[[dict[str, Contender]], tuple[dict, list[tuple[str, ...]]]],
+) -> list[dict]:
     """Measure every config, print the table, write ``--out``.
 
     Args:
         args (argparse.Namespace): Of :func:`parse_arguments`.
-        make_contenders (Callable): Returns the variants of a config, by name, with ours first.
-        targets (dict[str, float]): Highest time over a plain classifier, by the type of the head.
+        table (tuple[str, Sequence[str]]): Format of a line of the table, and its columns.
+        make_contenders (Callable): Returns what is measured of a config, by name.
+        evaluate (Callable): Measures that; returns the results of the config and its lines, without its name.
 
     Returns:
-        int: 1 if a target is missed and ``--check`` is given.
+        list[dict]: The results of every config.
+
+    Raises:
+        SystemExit: If a config cannot be measured.
     """
     torch.set_num_threads(args.threads)
-    report = {**environment(args), 'results': []}
-    missed = 0
+    line, columns = table
+    results = []
     print(describe(args))
-    line = '| {:28} | {:8} | {:>9} | {:>9} | {:>8} | {:>10} | {:>7} | {:>10} |'
-    print(line.format(*COLUMNS))
-    print(line.format(*('-' * 3 for _ in COLUMNS)))
+    print(line.format(*columns))
+    print(line.format(*('---' for _ in columns)))
     for path in args.configs:
         torch.manual_seed(args.seed)
         config = load_config(path, args.cfg_options)
         try:
             with quiet_logger(), DefaultScope.overwrite_default_scope('wsol_mm'):
-                contenders = make_contenders(config, args)
+                contenders = make_contenders(config)
         except ValueError as error:
             raise SystemExit(f'{path}: {error}') from error
-        head = type(contenders['ours'].model.head).__name__
-        result = {'config': str(path), 'head': head, 'target': targets.get(head), **measure(contenders, args)}
-        result['missed'] = misses(result, result['target'])
-        report['results'].append(result)
-        for row in rows(result):
-            print(line.format(*row), flush=True)
-        missed += bool(result['missed'])
-    for result in report['results']:
-        for miss in result['missed']:
-            print(f'missed: {result["config"]}: {miss}')
+        result, lines = evaluate(contenders)
+        results.append({'config': path, **result})
+        for cells in lines:
+            print(line.format(Path(path).stem, *cells), flush=True)
     if args.out is not None:
-        args.out.write_text(json.dumps(report, indent=1) + '\n')
+        args.out.write_text(json.dumps({**environment(args), 'results': results}, indent=1) + '\n')
+    return results
+
+
+def run(args: argparse.Namespace, mode: str, make_step: MakeStep) -> int:
+    """Compare the model of every config with its variants.
+
+    Args:
+        args (argparse.Namespace): Of :func:`parse_arguments`.
+        mode (str): ``train`` or ``inference``, whose targets count.
+        make_step (Callable): From a model, a batch, its config and the arguments to its step.
+
+    Returns:
+        int: 1 if a target is missed and ``--check`` is given.
+    """
+
+    def make_contenders(config: Config) -> dict[str, Contender]:
+        variants = build_variants(config, args.variants, args.img_size)
+        batch = synthetic_batch(variants['ours'], args)
+        return {name: make_step(model, batch, config, args) for name, model in variants.items()}
+
+    def evaluate(contenders: dict[str, Contender]) -> tuple[dict, list[tuple[str, ...]]]:
+        head = type(contenders['ours'].model.head).__name__
+        target = FORMS[head].targets.get(mode) if head in FORMS else None
+        result = {'head': head, 'target': target, **measure(contenders, args)}
+        result['missed'] = misses(result, target)
+        return result, rows(result)
+
+    results = measure_configs(args, TABLE, make_contenders, evaluate)
+    missed = [f'missed: {result["config"]}: {miss}' for result in results for miss in result['missed']]
+    for line in missed:
+        print(line)
     return int(bool(args.check and missed))

@@ -1,7 +1,9 @@
 """A vision transformer that multiplies out and keeps every attention map, with the names of timm and DeiT."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from wsol_mm.models.localizers import ImageLocalizer
 
 import torch
 import torch.nn.functional as F
@@ -83,8 +85,24 @@ class ExplicitBlock(nn.Module):
         return x + drop_path(update, self.drop_path_rate, self.training), kept
 
 
+class NoExplicitForm(ValueError):
+    """A model has no explicit form."""
+
+
+#: The explicit forms of the methods, by the type of the head.
+FORMS: dict[str, type['ExplicitViT']] = {}
+
+
 class ExplicitViT(nn.Module):
     """Transformer of the explicit forms; a method adds its head, losses and maps.
+
+    The form of a method names its head when it is defined, which registers it in :data:`FORMS`::
+
+        class ExplicitMine(ExplicitViT, head='MyHead', targets={'inference': 1.1}): ...
+
+    Attributes:
+        targets (Mapping[str, float]): Highest time of the method's own model over that of a plain classifier,
+            of a step of 'train' and of 'inference', where there is a target.
 
     Args:
         num_classes (int): Number of classes C.
@@ -99,6 +117,22 @@ class ExplicitViT(nn.Module):
         qkv_bias (bool): Whether q, k and v have a bias.
         drop_path_rate (float): Of the last block; it grows linearly from 0.
     """
+
+    targets: ClassVar[Mapping[str, float]] = {}
+
+    def __init_subclass__(cls, head: str, targets: Mapping[str, float] | None = None) -> None:
+        super().__init_subclass__()
+        cls.targets = targets or {}
+        FORMS[head] = cls
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the further arguments of the form, read from a built model.
+
+        Raises:
+            NoExplicitForm: If the model has settings that the form does not have.
+        """
+        return {}
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Measure how fast a config's data set delivers images, and where a single process spends its time.
 
-    python tools/analysis_tools/benchmark_dataset.py configs/_base_/datasets/cub.py \\
+    python -m benchmarks.dataset configs/_base_/datasets/cub.py \\
         --cfg-options train_dataloader.dataset.data_root=data/CUB_200_2011
-    python tools/analysis_tools/benchmark_dataset.py CONFIG --split test --num-workers 0 2 4 --max-images 2000
+    python -m benchmarks.dataset CONFIG --split test --num-workers 0 2 4 --max-images 2000
 
 Images per second are those of whole passes over the data loader, collation included; the best of the repeats,
 so that other work on the machine and the start of the workers (which stay between passes) do not count.
@@ -14,7 +14,7 @@ import sys
 import time
 from collections import defaultdict
 
-import wsol_mm  # noqa: F401  (first: cures a CUDA torchvision beside a CPU-only torch)
+from benchmarks.argument_types import at_least
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.config_options import add_cfg_options, load_config
 
@@ -35,19 +35,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--split', choices=['train', 'val', 'test'], default='train', help='which data loader'
     )
     parser.add_argument(
-        '--num-workers', type=int, nargs='+', default=[0, 1, 2], help='worker processes to try'
+        '--num-workers', type=at_least(0), nargs='+', default=[0, 1, 2], help='worker processes to try'
     )
-    parser.add_argument('--batch-size', type=int, help='batch size, instead of that of the config')
-    parser.add_argument('--max-images', type=int, default=1000, help='images per pass')
-    parser.add_argument('--repeats', type=int, default=3, help='passes, of which the fastest counts')
+    parser.add_argument('--batch-size', type=at_least(1), help='batch size, instead of that of the config')
+    parser.add_argument('--max-images', type=at_least(1), default=1000, help='images per pass')
+    parser.add_argument('--repeats', type=at_least(1), default=3, help='passes, of which the fastest counts')
     add_cfg_options(parser)
-    args = parser.parse_args(arguments)
-    for name in ('max_images', 'repeats'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name.replace("_", "-")} is {getattr(args, name)}; accepted are integers >= 1')
-    if min(args.num_workers) < 0:
-        parser.error(f'--num-workers is {min(args.num_workers)}; accepted are integers >= 0')
-    return args
+    return parser.parse_args(arguments)
 
 
 def images_per_second(
@@ -114,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     init_default_scope(config.get('default_scope') or 'wsol_mm')
     name = f'{args.split}_dataloader'
     if name not in config:
-        raise KeyError(f'{args.config} has no {name}; accepted are configs with a data set')
+        raise SystemExit(f'{args.config}: expected a config with {name}, got one without')
     loader_config = config[name]
     if args.batch_size:
         loader_config.batch_size = args.batch_size

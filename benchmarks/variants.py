@@ -1,7 +1,10 @@
 """What the benchmarks of training and inference compare: a model, a plain classifier, the explicit form."""
 
 import inspect
+import sys
+from collections.abc import Collection
 
+from benchmarks.explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
@@ -12,8 +15,6 @@ from wsol_mm.structures import Features
 
 import torch
 import torch.nn.functional as F
-from explicit_attention import ExplicitViT, explicit_form
-from explicit_attention.builder import method_of
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import ImageClassifier
@@ -30,6 +31,8 @@ MAP_TOPK = 5
 class PlainHead(LinearClsHead):
     """mmpretrain's linear classifier on the class token; its scores reach the CPU in one copy.
 
+    Where the backbone has no class token, it is on the mean of the feature map.
+
     Args:
         conv_channels (int, optional): Of a hybrid backbone's convolutional features, which then have a linear
             classifier of their own, whose logits are added.
@@ -42,7 +45,8 @@ class PlainHead(LinearClsHead):
 
     def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C)."""
-        logits = self.fc(feats.cls_token)
+        pooled = feats.feature_map.mean(dim=(2, 3)) if feats.cls_token is None else feats.cls_token
+        logits = self.fc(pooled)
         if self.conv_fc is None:
             return logits
         return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.require('conv_map'), 1).flatten(1))
@@ -136,24 +140,34 @@ def plain_classifier(localizer: ImageLocalizer, config: Config) -> ImageClassifi
     return model
 
 
-def build_variants(config: Config, img_size: int | None = None) -> dict[str, BaseModel]:
+def build_variants(
+    config: Config, names: Collection[str], img_size: int | None = None
+) -> dict[str, BaseModel]:
     """Build what is compared, by the names of :data:`VARIANTS`.
 
-    The model and its explicit form have the same weights; a hybrid backbone has no explicit form.
+    The model and its explicit form have the same weights. Where there is no such form, a line says so.
 
     Args:
         config (Config): Of a training.
+        names (Collection[str]): Wanted variants, ``ours`` among them.
         img_size (int, optional): Side of the images, instead of the backbone's.
 
     Raises:
         ValueError: If the config cannot be measured.
     """
     localizer = build_localizer(config, img_size)
-    variants = {'ours': localizer, 'plain': plain_classifier(localizer, config)}
-    form = explicit_form(localizer)
-    if form is not None:
-        localizer.load_state_dict(convert_state_dict(method_of(localizer.head).name, form.state_dict()))
-        variants['explicit'] = ExplicitModel(
-            form, localizer.data_preprocessor, class_agnostic=localizer.head.class_agnostic
-        )
+    variants = {'ours': localizer}
+    if 'plain' in names:
+        variants['plain'] = plain_classifier(localizer, config)
+    if 'explicit' in names:
+        try:
+            form = explicit_form(localizer)
+        except NoExplicitForm as reason:
+            print(f'{config.filename}: no explicit form: {reason}', file=sys.stderr, flush=True)
+        else:
+            state = convert_state_dict(localizer.head.official.method, form.state_dict())
+            localizer.load_state_dict(state)
+            variants['explicit'] = ExplicitModel(
+                form, localizer.data_preprocessor, class_agnostic=localizer.head.class_agnostic
+            )
     return variants

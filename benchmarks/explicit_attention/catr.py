@@ -1,10 +1,14 @@
 """CATR with explicit attention and all maps of all classes (Chen et al., ICCV 2023)."""
 
+from typing import Any
+
+from wsol_mm.models.localizers import ImageLocalizer
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vit import ExplicitViT
+from .vit import ExplicitViT, NoExplicitForm
 
 
 class DoubleConv(nn.Module):
@@ -68,7 +72,7 @@ class LearnedWeights(nn.Module):
         }
 
 
-class ExplicitCATR(ExplicitViT):
+class ExplicitCATR(ExplicitViT, head='CATRHead', targets={'train': 1.15}):
     """Class maps, maps of the CSM, a branch per layer in the OCM, and the map loss over all pairs.
 
     Args:
@@ -102,6 +106,23 @@ class ExplicitCATR(ExplicitViT):
         self.block_catconv = nn.Conv2d(ocm_layers, 1, kernel_size=3, padding=1, bias=False)
         self.block_catbn = nn.BatchNorm2d(1)
         self.AutomaticWeightedLoss = LearnedWeights(num_losses)
+
+    @classmethod
+    def settings(cls, localizer: ImageLocalizer) -> dict[str, Any]:
+        """Return the sizes of the CSM and the OCM and the ratio of the area loss."""
+        head = localizer.head
+        parts = ('csm', 'ocm', 'area_loss', 'loss_weighting')
+        missing = [name for name in parts if getattr(head, name) is None]
+        if missing:
+            raise NoExplicitForm(f'expected a head with all parts, got one without {", ".join(missing)}')
+        other = (head.map_loss.pairing, head.map_loss.detach_target, head.area_loss.reference_batch)
+        if other != ('batch', False, None):
+            raise NoExplicitForm('expected the losses of the OCM to be those of the reference, got others')
+        return {
+            'csm_width': head.csm.encoder[0].out_channels,
+            'ocm_layers': head.ocm.branch_conv.out_channels,
+            'area_ratio': head.area_loss.ratio,
+        }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Return everything by name.
