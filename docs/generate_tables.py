@@ -174,7 +174,7 @@ def fill(document: str, text: str, methods: list[Method]) -> str:
     def replace(match: re.Match) -> str:
         if match[2] not in tables:
             raise KeyError(f'{document}: expected a table of {sorted(tables)}, got {match[2]!r}')
-        return f'{match[1]}{tables[match[2]]()}{match[3]}'
+        return f'{match[1]}\n{tables[match[2]]()}\n{match[3]}'
 
     return BLOCK.sub(replace, text)
 

@@ -27,6 +27,17 @@ def test_no_placeholders(repo_dir):
         assert not PLACEHOLDER.search(document.read_text()), document
 
 
+def test_lines_are_short(repo_dir):
+    """At most 120 characters; tables, the output of tools and layouts of folders may be wider."""
+    for document in documents(repo_dir):
+        in_output = False
+        for number, line in enumerate(document.read_text(encoding='utf-8').splitlines(), 1):
+            if line.lstrip().startswith('```'):
+                in_output = not in_output and line.strip() == '```'
+            long = len(line) > 120 and not in_output and not line.startswith('|')
+            assert not long, f'{document.relative_to(repo_dir)}:{number}: {len(line)} characters'
+
+
 @pytest.mark.parametrize('pattern', ['*.md', 'docs/**/*.md', 'configs/**/*', 'wsol_mm/**/*.py', 'tools/**/*'])
 def test_mentioned_files_exist(repo_dir, pattern):
     for file in repo_dir.glob(pattern):

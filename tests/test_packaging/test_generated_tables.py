@@ -45,11 +45,11 @@ def test_check_names_what_is_not_up_to_date(generator, tmp_path, capsys):
     assert 'old' in readme.read_text()
     assert generator.main(tmp_path, check=False) == 0
     assert readme.read_text() == (
-        'before\n<!-- generated: results -->\n'
+        'before\n<!-- generated: results -->\n\n'
         '| config | data set | Top-1 Loc | recipe |\n'
         '| --- | --- | --- | --- |\n'
         '| [mine_vit-t_cub](mine_vit-t_cub.py) | CUB | 58.20 | published |\n'
-        '<!-- generated: end -->\nafter\n'
+        '\n<!-- generated: end -->\nafter\n'
     )
     assert generator.main(tmp_path, check=True) == 0
 
