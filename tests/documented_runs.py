@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
-from wsol_mm.models.weights import OFFICIAL_METHODS
+from wsol_mm.models.weights import official_methods
 from wsol_mm.models.weights.layouts import find_layout
 from wsol_mm.registry import MODELS
 
@@ -225,7 +225,7 @@ def official_state(method: str, model: nn.Module) -> dict[str, Tensor]:
     for name in listed:  # of any layer and branch; as many as there are here are taken
         for number in range(24 * 12):
             repeated[re.sub(r'^(blocks\.|block)\d+\.', rf'\g<1>{number}.', name)] = None
-    layout, own = find_layout(repeated, OFFICIAL_METHODS[method].layouts), model.state_dict()
+    layout, own = find_layout(repeated, official_methods()[method].layouts), model.state_dict()
     state = {}
     for name in repeated:
         target, _, number = (layout.rename(name) or '').partition('[')

@@ -1,5 +1,7 @@
 """The inferencer: where its boxes lie, whose they are, what it accepts and draws."""
 
+import wsol_mm  # noqa: F401
+from tests.methods import METHODS, Size
 from wsol_mm.apis import LocalizationInferencer, list_model_names
 from wsol_mm.evaluation.functional import TestGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
@@ -38,11 +40,11 @@ def brightness(monkeypatch):
         extract = model.extract_feat
 
         def localization_maps(feats, labels):
-            maps = F.avg_pool2d(feats.images.mean(dim=1, keepdim=True), 4)
+            maps = F.avg_pool2d(feats.extras['images'].mean(dim=1, keepdim=True), 4)
             return maps * (1.0 + labels[:, :, None, None])
 
         monkeypatch.setattr(
-            model, 'extract_feat', lambda inputs, *args: extract(inputs, *args)._replace(images=inputs)
+            model, 'extract_feat', lambda inputs, *args: extract(inputs, *args).with_extras(images=inputs)
         )
         monkeypatch.setattr(model.head, 'localization_maps', localization_maps)
         return inferencer
@@ -152,24 +154,14 @@ def test_pictures_in_a_window(inferencer, monkeypatch):
     assert shown == [((90, 120, 3), 'array', 0.5)]
 
 
-HEADS = {
-    'TSCAMHead': {},
-    'SCMHead': {},
-    'SATHead': {},
-    'LCTRHead': {},
-    'CATRHead': dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1)),
-    'CDTRHead': dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1)),
-}
-
-
-@pytest.mark.parametrize('head', HEADS)
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('crop', ['CenterCrop', 'TenCrop'])
-def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypatch, head, crop):
+def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypatch, method, crop):
     monkeypatch.setattr(FrozenCLIP, 'load', lambda self: pytest.fail('inference does not need CLIP'))
     cfg = Config.fromfile(small_model.config)
-    cfg.model.head = dict(type=head, num_classes=3, in_channels=16, **HEADS[head])
-    if head == 'SATHead':
-        cfg.model.backbone.update(type='SpatialTokenTransformer', masked_layers=2)
+    method = METHODS[method]
+    cfg.model.head = method.head_config(Size(layers=2, width=16, num_classes=3))
+    cfg.model.backbone.update(type=method.backbone, **method.backbone_options)
     cfg.test_dataloader.dataset.pipeline[2].type = crop
     save_weights(cfg, tmp_path / 'weights.pth')
     for whole_image in (True, False):
@@ -181,7 +173,7 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
         assert all(result.maps.shape == (1, 8, 8) for result in given)
         for result in (*predicted, *given):
             assert (result.boxes >= 0).all() and (result.boxes <= [120, 90, 120, 90]).all()
-        if head == 'SATHead':  # one map for all classes
+        if localize.model.head.class_agnostic:  # one map for all classes
             np.testing.assert_array_equal(predicted[0].boxes[0], predicted[0].boxes[1])
 
 

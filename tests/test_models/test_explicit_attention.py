@@ -49,10 +49,10 @@ def build_pair(method: str, shape: str, **head):
     """Return our model and the explicit form of it in float64, with the same weights."""
     img_size, patch_size, depth, heads, head_width, num_classes = SHAPES[shape]
     dims = heads * head_width
+    kind = {'sat': 'SpatialTokenTransformer', 'lctr': 'RelationalTransformer'}.get(method)
+    backbone = dict(type=kind or 'TokenVisionTransformer')
     if method == 'sat':
-        backbone = dict(type='SpatialTokenTransformer', masked_layers=min(3, depth))
-    else:
-        backbone = dict(type='TokenVisionTransformer')
+        backbone['masked_layers'] = min(3, depth)
     if method == 'scm' and shape == '24x24':
         head = {'iterations': (5, 2), **head}  # the explicit form takes seconds for 28
     if method in ('catr', 'cdtr'):
@@ -93,7 +93,7 @@ def test_test_time(method, shape):
     ours, explicit, images, labels = build_pair(method, shape)
     ours.eval(), explicit.eval()
     with torch.no_grad():
-        feats = ours.extract_feat(images, ours.head.predict_attention)
+        feats = ours.extract_feat(images, ours.head.predict_needs)
         logits, maps = explicit.predict(images)
         close(ours.head(feats), logits)
         if ours.head.class_agnostic:

@@ -4,11 +4,11 @@ import inspect
 
 from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
-from wsol_mm.models.layers import SemanticBoostAdapter
 from wsol_mm.models.localizers import ImageLocalizer
+from wsol_mm.models.losses import SemanticBoostAdapter
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +40,12 @@ class PlainHead(LinearClsHead):
         super().__init__(**kwargs)
         self.conv_fc = None if conv_channels is None else nn.Linear(conv_channels, self.num_classes)
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
+    def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C)."""
         logits = self.fc(feats.cls_token)
         if self.conv_fc is None:
             return logits
-        return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.conv_map, 1).flatten(1))
+        return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.require('conv_map'), 1).flatten(1))
 
     def _get_predictions(self, cls_score: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         return super()._get_predictions(cls_score.float().cpu(), data_samples)

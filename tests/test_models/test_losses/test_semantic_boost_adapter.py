@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.clip_samples import DATA, RANDOM_CLIP, save_tiny_clip
-from wsol_mm.models.layers import SemanticBoostAdapter, foreground_contrast_loss
+from wsol_mm.models.losses import SemanticBoostAdapter, foreground_contrast_loss
 
 import numpy as np
 import pytest
@@ -221,7 +221,7 @@ def test_open_clip_is_not_imported_without_a_training():
     """Importing everything, building the adapter and its weights in a checkpoint need no open_clip."""
     script = (
         'import sys, wsol_mm.models, wsol_mm.engine.hooks\n'
-        'from wsol_mm.models.layers import SemanticBoostAdapter\n'
+        'from wsol_mm.models.losses import SemanticBoostAdapter\n'
         "adapter = SemanticBoostAdapter(class_names='ilsvrc').eval()\n"
         'adapter.load_state_dict(adapter.state_dict())\n'
         "assert 'open_clip' not in sys.modules and not adapter.clip.is_loaded\n"

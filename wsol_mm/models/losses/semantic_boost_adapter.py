@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from ..clip import FrozenCLIP, load_class_names
 from ..clip.class_names import CLASS_NAMES_KEY
-from .precision import at_least_float32, autocast_off
-from .spatial_calibration import min_max
+from ..layers.spatial_calibration import min_max
+from ..utils.precision import at_least_float32, autocast_off
 
 _MIN_MAX_EPS = 1e-15
 _SIMILARITY_RANGE = (1e-4, 0.9999)
