@@ -138,7 +138,7 @@ def _grid(step: float) -> tuple[float, ...]:
     return tuple(np.arange(0, 1, step).tolist())
 
 
-_WSOLEVALUATION = dict(
+_WSOLEVALUATION: dict[str, Any] = dict(
     frame_size=224,
     dtype='float64',
     interpolation='bicubic',
@@ -149,7 +149,7 @@ _WSOLEVALUATION = dict(
     gt_conversion='integer',
     report='max_box',
 )
-_SHORT_SIDE_CROP = dict(
+_SHORT_SIDE_CROP: dict[str, Any] = dict(
     map_source='predicted', gt_conversion='continuous', geometry='short_side_crop', inclusive_iou=False
 )
 

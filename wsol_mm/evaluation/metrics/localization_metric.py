@@ -202,7 +202,7 @@ class LocalizationMetric(BaseMetric):
         labels = np.array([record.label for record in boxed])
         ranks = np.array([record.rank for record in boxed])
         for index, protocol in enumerate(self.protocols):
-            records = [record.protocols[index] for record in boxed]
+            records = [record.protocols[index] for record in boxed if record.protocols is not None]
             constant = sum(record.constant_maps for record in records)
             if constant:
                 logger.warning(

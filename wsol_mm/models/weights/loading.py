@@ -69,7 +69,7 @@ def load_pretrained(
     fresh_parts = _fit(model, values, checkpoint)
     for name, target, _ in entries:
         value = values[target or name]
-        if target not in own or (target.startswith('head.') and not takes_head):
+        if target is None or target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
             chosen[target] = value
