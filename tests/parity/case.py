@@ -41,10 +41,11 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     'norm_layer': ('norm_layer', 'norm', 'layer_norm'),
     'iterations': ('iterations', 'scm_iterations', 'iteration', 'num_iterations'),
     'batch': ('batch', 'batch_size', 'n_images'),
-    'frame': (
-        *('crop_size', 'frame', 'frame_size', 'crop', 'resize', 'crop_size_of_map_224', 'map_size_in_pixels'),
-        *('input_size', 'image_size', 'img_size', 'size', 'resolution', 'input_resolution', 'input_shape'),
-        *('image_shape', 'input', 'image', 'images', 'inputs', 'input_recipe', 'image_recipe'),
+    'frame': ('crop_size', 'frame', 'frame_size', 'crop', 'resize', 'map_size', 'crop_size_of_map_224'),
+    'image': (
+        *('image', 'images', 'input', 'inputs', 'image_shape', 'images_shape', 'input_shape', 'inputs_shape'),
+        *('input_size', 'image_size', 'img_size', 'image_hw', 'resolution', 'input_resolution', 'size'),
+        *('input_recipe', 'image_recipe', 'images_recipe', 'inputs_recipe'),
     ),
     'architecture': (
         *('arch', 'architecture', 'factory', 'official_factory', 'backbone', 'model', 'model_class'),
@@ -70,14 +71,15 @@ _PARTS = (
 
 #: What the published names of architectures fix and weights do not show: heads, norm eps, scale of q k^T.
 _NAMED: tuple[tuple[str, dict[str, Any]], ...] = (
-    (r'conformer\w*tiny', dict(num_heads=6)),
-    (r'conformer\w*small', dict(num_heads=6)),
-    (r'conformer\w*base', dict(num_heads=9)),
-    (r'vit_\w*small', dict(num_heads=8, norm_eps=1e-5, qk_scale=768**-0.5)),
-    (r'deit\w*tiny', dict(num_heads=3)),
-    (r'deit\w*small', dict(num_heads=6)),
-    (r'deit\w*base', dict(num_heads=12)),
+    (r'conformer\w*_(tiny|ti|t|small|s)(?![a-z])', dict(num_heads=6)),
+    (r'conformer\w*_(base|b)(?![a-z])', dict(num_heads=9)),
+    (r'\bvit\w*_(small|s)(?![a-z])', dict(num_heads=8, norm_eps=1e-5, qk_scale=768**-0.5)),
+    (r'deit\w*_(tiny|ti|t)(?![a-z])', dict(num_heads=3)),
+    (r'deit\w*_(small|s)(?![a-z])', dict(num_heads=6)),
+    (r'deit\w*_(base|b)(?![a-z])', dict(num_heads=12)),
 )
+#: The recipe of the README: scale of all weights, and what is added to some by the last part of their names.
+_SCALE = 0.02
 _OFFSETS = {'thred': 0.5, '_loss_rate': 1.0}
 
 
@@ -128,18 +130,22 @@ class Case:
 
     # ---------------------------------------------------------------- keys
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the first entry of the description under any name of ``key``, in the arguments first."""
-        names = SYNONYMS.get(key, (key,))
+    @cached_property
+    def _places(self) -> list[Mapping]:
+        """The description and its parts in which arguments may stand, these first."""
         parts = [self.meta[part] for part in _PARTS if isinstance(self.meta.get(part), Mapping)]
         parts += [deeper for part in parts for deeper in part.values() if isinstance(deeper, Mapping)]
-        for part in (*parts, self.meta):
-            folded = {re.sub(r'[\W_]', '', name).lower(): value for name, value in part.items()}
-            for name in names:
-                value = folded.get(re.sub(r'[\W_]', '', name).lower())
-                if value is not None:
-                    return value
-        return default
+        return [*parts, self.meta]
+
+    def all(self, key: str) -> list[Any]:
+        """Return the entries of the description under all names of ``key``, in the arguments first."""
+        names = [_folded(name) for name in SYNONYMS.get(key, (key,))]
+        places = [{_folded(name): value for name, value in place.items()} for place in self._places]
+        return [place[name] for place in places for name in names if place.get(name) is not None]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the first of :meth:`all`."""
+        return next(iter(self.all(key)), default)
 
     def number(self, key: str, default: float | None = None) -> float | None:
         """Return the number under a key, also out of a sentence.
@@ -183,10 +189,15 @@ class Case:
 
     @property
     def trains(self) -> bool | None:
-        """Whether the mode is training (True) or evaluation (False); None if it is neither or both."""
+        """Whether the mode is training (True) or evaluation (False); None if it is both.
+
+        Where the description has no mode, gradients tell it.
+        """
         mode = str(self.meta.get('mode', '')).lower()
-        train, test = re.match(r'train', mode), re.match(r'(eval|test|infer)', mode)
-        return None if 'train' in mode and 'eval' in mode or not (train or test) else bool(train)
+        train, test = 'train' in mode, re.search(r'eval|test|infer|predict', mode)
+        if not train and not test:
+            return any(name.startswith('grad') for name in self.arrays)
+        return None if train and test else train
 
     @property
     def has_model(self) -> bool:
@@ -244,13 +255,14 @@ class Case:
         if any(name.startswith('state/') for name in self.arrays):
             return {name: torch.from_numpy(self.arrays[f'state/{name}']) for name in self.shapes}
         recipe = self.get('recipe')
-        if not isinstance(recipe, str) or not re.search(r'crc32|PCG64', recipe):
-            accepted = f'state/ arrays, or a recipe (PCG64 seeded with crc32) under {SYNONYMS["recipe"]}'
+        accepted = f'state/ arrays, or the recipe of the README under {SYNONYMS["recipe"]}'
+        if not isinstance(recipe, str) or re.search('fan_in|carried', recipe):
             raise self.error('weights', recipe, accepted)
-        written = re.search(rf'({_NUMBER})\s*\*\s*(?:\w+\.)?(?:standard_normal|randn)', recipe)
-        if written is None:
-            raise self.error('weights', recipe, 'a recipe "N*standard_normal"')
-        scale = float(written[1])
+        written = re.search(rf'({_NUMBER})\s*(?:\*|x|times)\s*(?:\w+\.)?(?:standard|randn|N\()', recipe)
+        written = written or re.search(r'\b(0\.0\d*)\b', recipe)
+        scale = float(written[1]) if written else _SCALE
+        offsets = re.findall(rf'\*\.(\w+)\s*(?:gets?|is|[:=])\s*({_NUMBER})\s*\+\s*v', recipe)
+        offsets = _OFFSETS | {name: float(offset) for name, offset in offsets}
         ones = self._norm_weights(recipe)
         state = {}
         for name, shape in self.shapes.items():
@@ -265,7 +277,7 @@ class Case:
                 value = 1 + np.abs(value)
             elif name in ones:
                 value = 1 + value
-            value = value + np.float32(_OFFSETS.get(name.rpartition('.')[2], 0.0))
+            value = value + np.float32(offsets.get(name.rpartition('.')[2], 0.0))
             state[name] = torch.from_numpy(value)
         return state
 
@@ -298,51 +310,32 @@ class Case:
 
     def images(self) -> Tensor:
         """Return the input batch, (B, 3, H, W) float32: stored, or drawn as its recipe says."""
-        if 'in/image' in self.arrays:
-            return torch.from_numpy(self.arrays['in/image'].astype(np.float32))
-        return torch.from_numpy(draw('in/image', self._image_shape()).astype(np.float32))
+        stored = self._input(4, 'image', 'images', 'input', 'inputs')
+        stored = draw('in/image', self._image_shape) if stored is None else stored
+        return torch.from_numpy(stored.astype(np.float32))
 
     def labels(self) -> Tensor | None:
         """Return the class indices (B,), or None if the case has none."""
-        labels = self.arrays.get('in/label', self.arrays.get('in/labels'))
+        labels = self._input(1, 'label', 'labels', 'target', 'targets')
         return None if labels is None else torch.from_numpy(labels.astype(np.int64))
 
-    def _image_shape(self) -> tuple[int, ...]:
-        keys = (
-            'image',
-            'images',
-            'input',
-            'inputs',
-            'image_shape',
-            'input_shape',
-            'input_size',
-            'image_size',
-        )
-        for key in (*keys, 'input_recipe', 'image_recipe'):
-            value = self.meta.get(key)
-            if isinstance(value, list) and len(value) == 4:
-                return tuple(value)
-            if isinstance(value, Mapping):
-                sides = [value.get(side) for side in ('height', 'width')]
-                sides = sides if None not in sides else value.get('size', value.get('shape'))
-                sides = [sides, sides] if isinstance(sides, int) else sides
-                if isinstance(sides, Sequence) and len(sides) >= 2:
-                    return self._batch(value.get('batch')), 3, *sides[-2:]
-        written = re.search(r'\(\s*(\d+)\s*,\s*3\s*,\s*(\d+)\s*,\s*(\d+)\s*,?\s*\)', self.prose)
-        if written is None:
-            written = re.search(r'\b(\d+)\s*x\s*3\s*x\s*(\d+)\s*x\s*(\d+)\b', self.prose)
-        if written is not None:
-            return int(written[1]), 3, int(written[2]), int(written[3])
-        if (side := self._stated_side(('in/image',))) is not None:
-            return self._batch(), 3, side, side
-        raise self.error('in/image', None, 'the array, or its shape in the description')
+    def _input(self, dimensions: int, *names: str) -> NDArray | None:
+        arrays = (self.arrays.get(f'in/{name}') for name in names)
+        return next((array for array in arrays if array is not None and array.ndim == dimensions), None)
 
-    def _batch(self, stated: int | None = None) -> int:
-        labels = self.labels()
-        stated = self.number('batch') if stated is None else stated
-        if stated is None and labels is None:
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        """Shape of images that are drawn: as described, or as the position embedding needs them."""
+        shape = next(filter(None, map(_shape_in, [*self.all('image'), *self.all('frame'), self.prose])), None)
+        if shape is None and 'pos_embed' in self.shapes:
+            side = round((self.shapes['pos_embed'][1] - 1) ** 0.5) * self.architecture['patch_size']
+            shape = None, side, side
+        if shape is None:
+            raise self.error('in/image', None, f'the array, or its shape under {SYNONYMS["image"]}')
+        batch = self.number('batch', shape[0])
+        if batch is None and self.labels() is None:
             raise self.error('batch', None, 'a number of images, or in/label')
-        return len(labels) if stated is None else int(stated)
+        return int(len(self.labels()) if batch is None else batch), 3, *shape[1:]
 
     def frame(self, default: int | None = None) -> int:
         """Return the side of the square in which boxes are.
@@ -358,54 +351,19 @@ class Case:
                 return int(named[1])
             if re.search(r'(scoremap|map_resized|map_uint8)', name):
                 return array.shape[-1]
-        side = self._stated_side(()) if default is None or self._states_frame() else None
-        side = default if side is None else side
+        written = re.search(r'\b(?:frame|crop)\D{0,12}(\d{2,4})\b|\b(\d{2,4})\W+(?:\w+ )?frame\b', self.prose)
+        sides = [_shape_in(value) for value in self.all('frame')]
+        side = sides[0][-1] if any(sides) else int(written[1] or written[2]) if written else default
         if side is None:
             raise self.error('frame', None, f'one of {SYNONYMS["frame"]}, or "frame N" in words')
         return side
-
-    def _states_frame(self) -> bool:
-        keys = {key.lower() for key in self.meta} | {key.lower() for key in self.meta.get('box', ())}
-        return bool(keys & {'crop_size', 'frame', 'frame_size', 'crop', 'resize'}) or bool(
-            re.search(r'\b(frame|crop)\D{0,12}\d{2,4}\b|\b\d{2,4}\D{0,3}frame\b', self.prose)
-        )
-
-    def _stated_side(self, without: Sequence[str]) -> int | None:
-        """Return the side of the images that the description states, under a key or in words."""
-        for name in SYNONYMS['frame']:
-            value = self.meta.get(
-                name,
-                self.meta.get('box', {}).get(name) if isinstance(self.meta.get('box'), Mapping) else None,
-            )
-            if isinstance(value, int):
-                return value
-            if isinstance(value, list) and len(set(value[-2:])) == 1 and len(value) >= 2:
-                return value[-1]
-        words = r'(?:frame|crop|input|image|images|resolution|size)\D{0,12}?'
-        for pattern in (
-            rf'\b{words}(\d{{2,4}})\b',
-            r'\b(\d{2,4})\s*[x×]\s*\1\b',
-            r'\b(\d{2,4})\s*(?:px|pixel|frame)',
-        ):
-            written = {int(side) for side in re.findall(pattern, self.prose)}
-            if len(written) == 1:
-                return written.pop()
-        return None
 
     # ---------------------------------------------------------------- architecture
 
     @cached_property
     def named(self) -> dict[str, Any]:
         """What the published name of the architecture fixes, e.g. of ``deit_scm_small_patch16_224``."""
-        words = ' '.join(
-            str(value)
-            for name in SYNONYMS['architecture']
-            for value in (
-                self.meta.get(name),
-                *(p.get(name) for p in map(self.meta.get, _PARTS[:3]) if isinstance(p, Mapping)),
-            )
-            if isinstance(value, str)
-        ).lower()
+        words = ' '.join(value for value in self.all('architecture') if isinstance(value, str)).lower()
         words = re.sub(r'[\s-]+', '_', words)
         return next((facts for pattern, facts in _NAMED if re.search(pattern, words)), {})
 
@@ -490,8 +448,8 @@ class Case:
         Raises:
             ValueError: If it is for another number of patches.
         """
-        several = self.arrays.get('in/images')  # of several steps
-        height, width = (self.images() if several is None else several).shape[-2:]
+        steps = self._input(5, 'images', 'image')  # of several steps
+        height, width = (self.images() if steps is None else steps).shape[-2:]
         if 'pos_embed' in self.shapes:
             patch, tokens = self.architecture['patch_size'], self.shapes['pos_embed'][1]
             if (height // patch) * (width // patch) + 1 != tokens:
@@ -544,6 +502,35 @@ class Case:
         """Return all N of "every N-th" in the meaning of an array, its name, and the case's prose on maps."""
         strides = [int(step) for step in re.findall(r'(?:::|_s|/)(\d+)\b', f'{self.meaning(name)} {name}')]
         return every(self.meaning(name)) + strides + every(self.prose)
+
+
+def _shape_in(value: Any) -> tuple[int | None, int, int] | None:
+    """Return batch (or None), height and width that a number, a list, a mapping or a sentence tells."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return None, value, value
+    if isinstance(value, Mapping):
+        sides = [value.get(side, value.get(side[0])) for side in ('height', 'width')]
+        shape = sides if None not in sides else value.get('shape', value.get('size'))
+        shape = _shape_in(shape)
+        return shape and (value.get('batch', shape[0]), *shape[1:])
+    if isinstance(value, list):
+        sides = [side for side in value if isinstance(side, int)]
+        return (sides[0] if len(sides) == 4 else None, *sides[-2:]) if 2 <= len(sides) <= 4 else None
+    times, text = r'\s*[,x×]\s*', str(value)
+    if written := re.search(rf'\b(\d+){times}3{times}(\d+){times}(\d+)\b', text):
+        return int(written[1]), int(written[2]), int(written[3])
+    written = re.search(rf'\b(?:3{times})?(\d{{2,4}}){times}(\d{{2,4}})\b', text)
+    written = written or re.search(
+        r'\b(?:frame|crop|images?|inputs?|size|resolution)\D{0,12}?((\d{2,4}))\b', text
+    )
+    written = written or re.search(r'\b((\d{2,4}))[- ]?(?:px|pixel|frame)', text)
+    return (None, int(written[1]), int(written[2])) if written else None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r'[\W_]', '', name).lower()
 
 
 def every(text: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Comparing what the library computes with what a reference stored."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from .case import Case
 
 #: Times that float32 may miss by what it is known to miss by.
 _TIMES = 4.0
-#: Share of the largest value beyond which a distance is no rounding.
-_NO_ROUNDING = 1e-2
+#: Shares of the largest value beyond which a distance is no rounding: in a reference's array, which was checked
+#: where it was made, and in a run here, where a ReLU may switch.
+_STORED, _SINGLE = 1e-3, 5e-2
 #: Share of the largest value by which a float64 run may differ from a float64 reference.
 _DOUBLE = 1e-9
 
@@ -87,8 +88,8 @@ def close_in_double(
     or by four times what float32 is seen to miss by in the same quantity: the stored array by four times the
     error of the float32 run, the float32 run by four times the error of the stored array, and both by four
     times ``noise``. A wrong formula is wrong in both runs, which then agree with each other and not with the
-    stored array; one that is wrong in one precision alone leaves the other two together. What exceeds a
-    hundredth of the largest value never counts as rounding.
+    stored array; one that is wrong in one precision alone leaves the other two together. Whatever float32
+    shows, a thousandth of the largest value is no rounding in a stored array, and a twentieth in no run.
 
     Args:
         name: Of the quantity.
@@ -96,7 +97,8 @@ def close_in_double(
         single: The library's in float32.
         double: The library's in float64.
         tolerance: Absolute, a number or one per entry.
-        noise: Error of the stored array against a float64 run of the reference, as far as it is known.
+        noise: What else is known of the error of float32 in this quantity: as the description of the case
+            states it, or as :mod:`tests.parity.rounding` shows it.
 
     Returns:
         The worse of the two comparisons.
@@ -104,35 +106,39 @@ def close_in_double(
     if not stored.shape == single.shape == double.shape:
         return failure(f'{name} (shape {single.shape} for {stored.shape})')
     counts = np.broadcast_to(np.isfinite(tolerance), stored.shape)
-    allowed = [
-        np.maximum(tolerance, _TIMES * max(noise, _rounding(by, double, counts))) for by in (single, stored)
-    ]
-    of_stored = close(name, double, stored, allowed[0])
-    of_single = close(f'{name} in float32', single, double, allowed[1])
+    largest = np.abs(double).max(initial=0.0, where=np.isfinite(double) & counts)
+    shown = [_TIMES * max(noise, _distance(found, double, counts)) for found in (single, stored)]
+    of_stored = close(name, double, stored, np.maximum(tolerance, min(shown[0], _STORED * largest)))
+    of_single = close(
+        f'{name} in float32', single, double, np.maximum(tolerance, min(shown[1], _SINGLE * largest))
+    )
     return of_single if of_single.ratio > of_stored.ratio else of_stored
 
 
-def _rounding(found: NDArray, truth: NDArray, counts: Any = True) -> float:
-    """Return the largest error of an array, or 0 if that is too large to be rounding or the shapes differ."""
+def _distance(found: NDArray, truth: NDArray, counts: Any = True) -> float:
+    """Return the largest difference between two arrays, 0 if their shapes differ; NaN does not count."""
     if found.shape != truth.shape or truth.dtype.kind != 'f':
         return 0.0
     missed = np.abs(found.astype(np.float64) - truth)
-    known = np.isfinite(missed) & counts
-    largest = np.abs(truth).max(initial=0.0, where=known)
-    missed = float(missed.max(initial=0.0, where=known))
-    return missed if missed <= _NO_ROUNDING * largest else 0.0
+    return float(missed.max(initial=0.0, where=np.isfinite(missed) & counts))
 
 
-def compare_case(case: Case, single: Found, double: Found, tolerance: Tolerance) -> list[Comparison]:
+def compare_case(
+    case: Case, single: Found, double: Found, tolerance: Tolerance, rounded: Sequence[Found] = ()
+) -> list[Comparison]:
     """Compare every array of a case that is no input; what is listed and not computed is a failure.
+
+    A name with an addition in brackets is another way to compute an array: ``out/x (pooled)`` is compared as
+    ``out/x``, and ``out/x (plain formula)`` is what the library's float64 result must be, so that the error of
+    the stored array is known.
 
     Args:
         case: The case.
         single: What a float32 run of the library computes, by the names of the arrays; comparisons among them
-            are results as they are. A name with an addition in brackets, ``out/x (pooled)``, is another way
-            to compute that array.
+            are results as they are.
         double: The same in float64.
         tolerance: Gives the tolerance of an array.
+        rounded: The same in float64 with the rounding of float32.
     """
     results = [value for value in single.values() if isinstance(value, Comparison)]
     for name in sorted(case.listed()):
@@ -146,17 +152,20 @@ def compare_case(case: Case, single: Found, double: Found, tolerance: Tolerance)
         if not ways:
             results.append(failure(f'{name} (not checked)'))
         ways += [way for way in single if way.startswith(f'{plain} (')]
+        limit = tolerance(case, name, case.arrays[name])
         noise = noise_of(case, name)
-        for way in ways:
-            limit = tolerance(case, name, case.arrays[name])
-            if limit is not None:
-                found = [
-                    case.thinned(name, as_array(values.get(way, single[way]))) for values in (single, double)
-                ]
-                title = name if way == ways[0] else way
-                results.append(_compare(case, name, title, *found, limit, noise))
-                # Another way may round less than the reference, whose own rounding this one shows.
-                noise = max(noise, _rounding(*found))
+        for way in ways if limit is not None else ():
+            runs = (single[way], double.get(way, single[way]), *(run[way] for run in rounded if way in run))
+            found, truth, *others = (case.thinned(name, as_array(value)) for value in runs)
+            noise = max(noise, *(_distance(other, truth) for other in (*others, truth)))
+            if way == f'{plain} (plain formula)':
+                exact = _DOUBLE * np.abs(truth).max(initial=0.0)
+                results.append(close(way, case.thinned(name, as_array(double[plain])), truth, exact))
+                continue
+            if (formula := double.get(f'{plain} (plain formula)')) is not None:
+                noise = max(noise, _distance(case.arrays[name], as_array(formula)))
+            title = name if way == ways[0] else way
+            results.append(_compare(case, name, title, found, truth, limit, noise))
     return results
 
 

@@ -207,7 +207,7 @@ def features_with(masks: Tensor, tokens: Tensor | None = None) -> tuple:
 
 @computes('sat', lambda case: 'in/patch_tokens' in case.arrays)
 def compute_classification(case: Case, dtype: torch.dtype) -> Found:
-    """The head's convolution, logits and cross-entropy on given tokens, by class maps and by its shortcut."""
+    """The head's convolution, logits and cross-entropy on given tokens, by its shortcut and by class maps."""
     classes, width = case.shapes['head.weight'][:2]
     head = MODELS.build(dict(type='SATHead', num_classes=classes, in_channels=width))
     renamed = run.our_names('sat', case.shapes)
@@ -217,16 +217,16 @@ def compute_classification(case: Case, dtype: torch.dtype) -> Found:
     found: Found = {'unfilled': Comparison('unfilled entries', float(len(unfilled)), 0.0)}
     head = head.to(dtype)
     labels = case.labels()
-    for way in ('', ' (pooled)'):
+    for way in ('', ' (plain formula)'):
         head.zero_grad()
         tokens = torch.from_numpy(case.arrays['in/patch_tokens']).to(dtype).requires_grad_()
         feats = features_with(tokens.new_zeros(3, len(tokens), 2 + tokens.shape[1]), tokens)
         class_map = head.semantic_conv(ft.feature_map(feats))
         if way:
-            logits, loss = head(feats), head.loss(feats, run.samples_of(labels))['loss_cls']
-        else:
             logits = class_map.mean(dim=(2, 3))
             loss = nn.functional.cross_entropy(logits, labels)
+        else:
+            logits, loss = head(feats), head.loss(feats, run.samples_of(labels))['loss_cls']
         loss.backward()
         arrays = {'out/head_map': class_map, 'out/logits': logits, 'out/loss': loss}
         arrays['grad/patch_tokens'] = tokens.grad
