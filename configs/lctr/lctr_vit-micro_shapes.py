@@ -1,4 +1,7 @@
 # LCTR on the drawn images of the quickstart.
 _base_ = '../_base_/recipes/shapes.py'
 
-model = dict(head=dict(type='LCTRHead', num_classes=10, in_channels=128, cal_acc=True))
+model = dict(
+    backbone=dict(type='RelationalTransformer'),
+    head=dict(type='LCTRHead', num_classes=10, in_channels=128, cal_acc=True),
+)

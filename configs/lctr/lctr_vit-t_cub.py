@@ -2,4 +2,7 @@
 # has mean -0.1 and deviation 0.45 after that, not 0 and 1.
 _base_ = ['../_base_/models/vit-t.py', '../_base_/recipes/lctr_cub.py']
 
-model = dict(head=dict(type='LCTRHead', num_classes=200, in_channels=192, cal_acc=True))
+model = dict(
+    backbone=dict(type='RelationalTransformer'),
+    head=dict(type='LCTRHead', num_classes=200, in_channels=192, cal_acc=True),
+)

@@ -2,7 +2,10 @@
 # the whole squashed image, as all methods do there; the test the central crop of LCTR's own protocol.
 _base_ = ['../_base_/models/vit-t.py', '../_base_/recipes/cub40.py']
 
-model = dict(head=dict(type='LCTRHead', num_classes=40, in_channels=192, cal_acc=True))
+model = dict(
+    backbone=dict(type='RelationalTransformer'),
+    head=dict(type='LCTRHead', num_classes=40, in_channels=192, cal_acc=True),
+)
 
 crop_pipeline = [
     _base_.load_image,

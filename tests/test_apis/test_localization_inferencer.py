@@ -1,7 +1,9 @@
 """The inferencer: where its boxes lie, whose they are, what it accepts and draws."""
 
+import wsol_mm  # noqa: F401
+from tests.methods import METHODS, Size
 from wsol_mm.apis import LocalizationInferencer, list_model_names
-from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.models.clip import FrozenCLIP
 
@@ -38,11 +40,11 @@ def brightness(monkeypatch):
         extract = model.extract_feat
 
         def localization_maps(feats, labels):
-            maps = F.avg_pool2d(feats.images.mean(dim=1, keepdim=True), 4)
+            maps = F.avg_pool2d(feats.extras['images'].mean(dim=1, keepdim=True), 4)
             return maps * (1.0 + labels[:, :, None, None])
 
         monkeypatch.setattr(
-            model, 'extract_feat', lambda inputs, *args: extract(inputs, *args)._replace(images=inputs)
+            model, 'extract_feat', lambda inputs, *args: extract(inputs, *args).with_extras(images=inputs)
         )
         monkeypatch.setattr(model.head, 'localization_maps', localization_maps)
         return inferencer
@@ -79,7 +81,7 @@ def test_boxes_are_those_of_the_evaluation(inferencer):
     (sample,) = inferencer(image, topk=2, return_datasamples=True, progress=False)
     assert sample.loc_labels.tolist() == result.labels
     for map_, box, kept in zip(sample.loc_maps.numpy(), result.boxes, result.maps, strict=True):
-        geometry = TestGeometry((120, 90), (32, 32), (32, 32))
+        geometry = ImageGeometry((120, 90), (32, 32), (32, 32))
         np.testing.assert_array_equal(predict_boxes(map_, geometry, inferencer.protocol)[0], box)
         np.testing.assert_array_equal(map_, kept)
 
@@ -152,24 +154,14 @@ def test_pictures_in_a_window(inferencer, monkeypatch):
     assert shown == [((90, 120, 3), 'array', 0.5)]
 
 
-HEADS = {
-    'TSCAMHead': {},
-    'SCMHead': {},
-    'SATHead': {},
-    'LCTRHead': {},
-    'CATRHead': dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1)),
-    'CDTRHead': dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1)),
-}
-
-
-@pytest.mark.parametrize('head', HEADS)
+@pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('crop', ['CenterCrop', 'TenCrop'])
-def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypatch, head, crop):
+def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypatch, method, crop):
     monkeypatch.setattr(FrozenCLIP, 'load', lambda self: pytest.fail('inference does not need CLIP'))
     cfg = Config.fromfile(small_model.config)
-    cfg.model.head = dict(type=head, num_classes=3, in_channels=16, **HEADS[head])
-    if head == 'SATHead':
-        cfg.model.backbone.update(type='SpatialTokenTransformer', masked_layers=2)
+    method = METHODS[method]
+    cfg.model.head = method.head_config(Size(layers=2, width=16, num_classes=3))
+    cfg.model.backbone.update(type=method.backbone, **method.backbone_options)
     cfg.test_dataloader.dataset.pipeline[2].type = crop
     save_weights(cfg, tmp_path / 'weights.pth')
     for whole_image in (True, False):
@@ -181,7 +173,7 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
         assert all(result.maps.shape == (1, 8, 8) for result in given)
         for result in (*predicted, *given):
             assert (result.boxes >= 0).all() and (result.boxes <= [120, 90, 120, 90]).all()
-        if head == 'SATHead':  # one map for all classes
+        if localize.model.head.class_agnostic:  # one map for all classes
             np.testing.assert_array_equal(predicted[0].boxes[0], predicted[0].boxes[1])
 
 
@@ -256,7 +248,7 @@ def test_wrong_inputs(inferencer, tmp_path):
     with pytest.raises(ValueError, match='no image in the folder'):
         inferencer(tmp_path)
     (tmp_path / 'torn.jpg').write_bytes(b'\xff\xd8')
-    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: .* does not decode'):
+    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: UnidentifiedImageError'):
         inferencer(tmp_path, progress=False)
     with pytest.raises(FileNotFoundError, match='no config file at'):
         LocalizationInferencer(tmp_path / 'no.py', 'weights.pth')

@@ -2,6 +2,8 @@
 
 import json
 
+import wsol_mm  # noqa: F401
+from tests.methods import CONFORMER, METHODS, Size
 from wsol_mm.deployment import (
     DeployedLocalizer,
     export_program,
@@ -18,36 +20,26 @@ import torch
 
 NUM_CLASSES = 7
 SHAPE = (32, 48)
-VIT_ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
-VIT = dict(type='TokenVisionTransformer', arch=VIT_ARCH, img_size=32, patch_size=8)
-SPATIAL = dict(VIT, type='SpatialTokenTransformer', masked_layers=1)
-CONFORMER = dict(type='TokenConformer', arch=dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25))
-CATR_PARTS = dict(num_layers=2, num_heads=2, ocm=dict(num_layers=1))
-METHODS = {
-    'ts_cam': (VIT, dict(type='TSCAMHead')),
-    'scm': (VIT, dict(type='SCMHead')),
-    'sat': (SPATIAL, dict(type='SATHead')),
-    'lctr': (VIT, dict(type='LCTRHead')),
-    'catr': (VIT, dict(type='CATRHead', **CATR_PARTS)),
-    'cdtr': (VIT, dict(type='CDTRHead', **CATR_PARTS)),
-    'ts_cam_conformer': (CONFORMER, dict(type='TSCAMHead', conv_channels=64)),
-    'scm_conformer': (CONFORMER, dict(type='SCMHead', conv_channels=64)),
-    'lctr_conformer': (CONFORMER, dict(type='LCTRHead')),
-}
+SIZE = Size(layers=2, num_classes=NUM_CLASSES)
+CONFORMER_SUFFIX = '_conformer'
+MODEL_NAMES = [
+    *METHODS,
+    *(name + CONFORMER_SUFFIX for name, method in METHODS.items() if method.hybrid_options is not None),
+]
 
 
 def build_model(method: str, **preprocessor):
     """Build a tiny model with random weights."""
     torch.manual_seed(0)
-    backbone, head = METHODS[method]
-    model = MODELS.build(
-        dict(
-            type='ImageLocalizer',
-            backbone=backbone,
-            head=dict(num_classes=NUM_CLASSES, in_channels=24, **head),
-            data_preprocessor=dict(mean=[120, 115, 100], std=[50, 60, 70], to_rgb=True) | preprocessor,
-        )
+    name, hybrid, _ = method.partition(CONFORMER_SUFFIX)
+    method, preprocessor = (
+        METHODS[name],
+        dict(mean=[120, 115, 100], std=[50, 60, 70], to_rgb=True) | preprocessor,
     )
+    config = method.model_config(SIZE, data_preprocessor=preprocessor)
+    if hybrid:
+        config |= dict(backbone=CONFORMER, head=method.head_config(SIZE, **method.hybrid_options))
+    model = MODELS.build(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
@@ -65,7 +57,8 @@ def onnx_runner(path):
 @pytest.fixture(
     scope='module',
     params=[
-        pytest.param(name, marks=pytest.mark.slow) if name.endswith('conformer') else name for name in METHODS
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith(CONFORMER_SUFFIX) else name
+        for name in MODEL_NAMES
     ],
 )
 def exported(request):
@@ -102,7 +95,7 @@ def test_an_onnx_file_is_the_model(exported, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']  # the weights are in it
 
 
-@pytest.mark.parametrize('method', ['ts_cam', 'lctr'])
+@pytest.mark.parametrize('method', ['ts-cam', 'lctr'])
 def test_classes_as_an_input(method, tmp_path):
     pytest.importorskip('onnxscript')
     deployed = DeployedLocalizer(build_model(method), maps='labels', topk=2)
@@ -122,7 +115,7 @@ def test_classes_as_an_input(method, tmp_path):
 
 
 @pytest.mark.parametrize('to_rgb', [True, False])
-@pytest.mark.parametrize('method', ['ts_cam', 'sat'])
+@pytest.mark.parametrize('method', ['ts-cam', 'sat'])
 def test_outputs_are_those_of_a_test(method, to_rgb):
     """The deployed model takes RGB; the pipelines hand BGR to the model."""
     model = build_model(method, to_rgb=to_rgb)
@@ -154,9 +147,9 @@ def test_a_model_may_be_used_after_its_export():
 @pytest.mark.parametrize(
     ('method', 'options', 'message'),
     [
-        ('ts_cam', dict(maps='every'), r"maps must be one of \('topk', 'labels'\), got 'every'"),
+        ('ts-cam', dict(maps='every'), r"maps must be one of \('topk', 'labels'\), got 'every'"),
         ('sat', dict(maps='labels'), 'SATHead has one map for all classes'),
-        ('ts_cam', dict(topk=8), r'topk must lie in 1..7 \(the classes\), got 8'),
+        ('ts-cam', dict(topk=8), r'topk must lie in 1..7 \(the classes\), got 8'),
     ],
 )
 def test_what_cannot_be_deployed_is_refused(method, options, message):
@@ -166,7 +159,7 @@ def test_what_cannot_be_deployed_is_refused(method, options, message):
 
 def test_a_model_without_normalisation_is_refused():
     with pytest.raises(ValueError, match='the data preprocessor must normalise three channels'):
-        DeployedLocalizer(build_model('ts_cam', mean=None, std=None))
+        DeployedLocalizer(build_model('ts-cam', mean=None, std=None))
 
 
 def test_deviations_are_measured_by_the_range_of_the_output():

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from wsol_mm.engine.hooks import ClassNamesHook
-from wsol_mm.models.layers import SemanticBoostAdapter
+from wsol_mm.models.losses import SemanticBoostAdapter
 from wsol_mm.registry import HOOKS, MODEL_WRAPPERS
 
 import pytest

@@ -1,44 +1,31 @@
-"""Every head on every backbone of the table in docs/methods.md, at several grids, depths and head counts."""
+"""Every method on every backbone that gives what it needs, at several grids, depths and head counts."""
 
-from tests.clip_samples import RANDOM_CLIP
+import wsol_mm  # noqa: F401
+from tests.methods import CONFORMER, METHODS, Size
 from wsol_mm.registry import MODELS
 
 import pytest
 import torch
 from mmpretrain.structures import DataSample
+from torch import nn
 
-HEADS = ('TSCAMHead', 'SCMHead', 'LCTRHead', 'SATHead', 'CATRHead', 'CDTRHead')
-# Depth, heads, width, patch and image: a square grid, one that is not, patch 8, another position embedding.
+# With the size of the image: a square grid, one that is not, patch 8, another position embedding.
 SIZES = [
-    dict(layers=3, heads=2, width=24, patch=16, trained=64, size=(64, 64)),
-    dict(layers=4, heads=3, width=24, patch=16, trained=64, size=(48, 80)),
-    dict(layers=2, heads=4, width=32, patch=8, trained=64, size=(64, 64)),
-    dict(layers=5, heads=1, width=16, patch=16, trained=64, size=(96, 96)),
+    (Size(layers=3, heads=2, width=24, patch=16, img_size=64), (64, 64)),
+    (Size(layers=4, heads=3, width=24, patch=16, img_size=64), (48, 80)),
+    (Size(layers=2, heads=4, width=32, patch=8, img_size=64), (64, 64)),
+    (Size(layers=5, heads=1, width=16, patch=16, img_size=64), (96, 96)),
 ]
+TRANSFORMERS = ['TokenVisionTransformer', 'SpatialTokenTransformer', 'RelationalTransformer']
 
 
-def vit(kind: str, size: dict, **kwargs) -> dict:
-    arch = dict(
-        embed_dims=size['width'],
-        num_layers=size['layers'],
-        num_heads=size['heads'],
-        feedforward_channels=2 * size['width'],
-    )
-    return dict(type=kind, arch=arch, img_size=size['trained'], patch_size=size['patch'], **kwargs)
-
-
-def head_config(kind: str, size: dict) -> dict:
-    config = dict(type=kind, num_classes=7, in_channels=size['width'])
-    if kind in ('CATRHead', 'CDTRHead'):
-        config |= dict(num_layers=size['layers'], num_heads=size['heads'], ocm=dict(num_layers=2))
-    if kind == 'CDTRHead':
-        config['sba'] = dict(class_names=list('abcdefg'), clip=RANDOM_CLIP)
-    return config
-
-
-def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[int, int]) -> None:
+def build(backbone: dict, head: dict) -> nn.Module:
     torch.manual_seed(0)
-    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
+    return MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
+
+
+def check_steps(model: nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> None:
+    torch.manual_seed(0)
     model.backbone.init_weights()
     images = torch.randn(3, 3, *size)
     labels = [1, 4, 0]
@@ -65,46 +52,59 @@ def check_steps(backbone: dict, head: dict, size: tuple[int, int], grid: tuple[i
         torch.testing.assert_close(result.pred_score, scores.softmax(dim=0))
 
 
-@pytest.mark.parametrize('size', SIZES, ids=str)
-@pytest.mark.parametrize('kind', ['TokenVisionTransformer', 'SpatialTokenTransformer'])
-@pytest.mark.parametrize('head', HEADS)
-def test_on_transformers(head, kind, size):
-    backbone = vit(kind, size, **(dict(masked_layers=2) if kind == 'SpatialTokenTransformer' else {}))
-    grid = tuple(side // size['patch'] for side in size['size'])
-    head = head_config(head, size)
-    if head['type'] == 'SATHead' and kind == 'TokenVisionTransformer':
-        with pytest.raises(ValueError, match='must have a spatial token'):
-            check_steps(backbone, head, size['size'], grid)
-    else:
-        check_steps(backbone, head, size['size'], grid)
+def needs_of(method: str, size: Size) -> frozenset[str]:
+    """Return what the head needs of its backbone in training and at test time."""
+    head = MODELS.build(METHODS[method].head_config(size, training=True))
+    return head.loss_needs | head.logits_needs | head.predict_needs
 
 
-@pytest.mark.parametrize('head', [head for head in HEADS if head != 'SATHead'])
-def test_on_conformer(head):
-    arch = dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25)
-    backbone = dict(type='TokenConformer', arch=arch)
-    config = head_config(head, dict(width=24, layers=3, heads=2))
-    # Only these have a classifier of convolutional features.
-    if head in ('TSCAMHead', 'SCMHead'):
-        check_steps(backbone, config | dict(conv_channels=64, conv_init='kaiming'), (64, 80), (4, 5))
+@pytest.mark.parametrize(('size', 'image'), SIZES, ids=str)
+@pytest.mark.parametrize('kind', TRANSFORMERS)
+@pytest.mark.parametrize('method', METHODS)
+def test_on_transformers(method, kind, size, image):
+    backbone = METHODS[method].backbone_config(size, type=kind)
+    if kind == 'SpatialTokenTransformer':
+        backbone['masked_layers'] = 2
+    head = METHODS[method].head_config(size, training=True)
+    missing = needs_of(method, size) - MODELS.get(kind).gives - {'images'}
+    if missing:
+        assert kind != METHODS[method].backbone
+        with pytest.raises(ValueError, match=f'{head["type"]}: expected what {kind} gives'):
+            build(backbone, head)
     else:
-        model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=config)).eval()
+        check_steps(build(backbone, head), image, tuple(side // size.patch for side in image))
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_on_conformer(method):
+    size, hybrid = Size(), METHODS[method].hybrid_options
+    # A hybrid's classifier of convolutional features has parameters that must be trained, too.
+    head = METHODS[method].head_config(size, training=True, **(hybrid or {}))
+    missing = needs_of(method, size) - MODELS.get('TokenConformer').gives - {'images'}
+    if missing:
+        with pytest.raises(ValueError, match=f'{head["type"]}: expected what TokenConformer gives'):
+            build(CONFORMER, head)
+    elif hybrid is not None:
+        check_steps(build(CONFORMER, head), (64, 80), (4, 5))
+    else:
+        model = build(CONFORMER, head).eval()
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
         assert results[0].loc_maps.shape == (5, 4, 5)
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize('head', HEADS)
-def test_weights_in_half_precision(head, dtype):
-    """Not autocast: the weights themselves, as for inference on a small device."""
-    size = SIZES[0]
-    kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
-    backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
-    head = head_config(head, size)
+def build_default(method: str) -> tuple[nn.Module, torch.Tensor]:
+    size, image = SIZES[0]
     torch.manual_seed(0)
-    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
-    images = torch.randn(2, 3, *size['size'])
+    model = MODELS.build(METHODS[method].model_config(size, training=True)).eval()
+    return model, torch.randn(2, 3, *image)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('method', METHODS)
+def test_weights_in_half_precision(method, dtype):
+    """Not autocast: the weights themselves, as for inference on a small device."""
+    model, images = build_default(method)
     samples = [DataSample().set_gt_label(label) for label in (1, 4)]
     with torch.no_grad():
         expected = model(images, mode='predict')
@@ -118,15 +118,9 @@ def test_weights_in_half_precision(head, dtype):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
-@pytest.mark.parametrize('head', HEADS)
-def test_on_a_gpu_under_autocast(head):
-    size = SIZES[0]
-    kind = 'SpatialTokenTransformer' if head == 'SATHead' else 'TokenVisionTransformer'
-    backbone = vit(kind, size, **(dict(masked_layers=2) if head == 'SATHead' else {}))
-    head = head_config(head, size)
-    torch.manual_seed(0)
-    model = MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head)).eval()
-    images = torch.randn(2, 3, *size['size'])
+@pytest.mark.parametrize('method', METHODS)
+def test_on_a_gpu_under_autocast(method):
+    model, images = build_default(method)
     with torch.no_grad():
         expected = model(images, mode='predict')
     model.cuda()

@@ -8,7 +8,16 @@ import shlex
 import sys
 from pathlib import Path
 
-from tests.documented_commands import BLOCK, COMMANDS, DOCUMENTS, OTHERS, PLACEHOLDERS, REPO_DIR, tool_call
+from tests.documented_commands import (
+    BLOCK,
+    COMMANDS,
+    DOCUMENTS,
+    OTHERS,
+    PLACEHOLDERS,
+    REPO_DIR,
+    called_file,
+    tool_call,
+)
 from wsol_mm.registry import METRICS, MODELS
 
 import pytest
@@ -49,7 +58,8 @@ def test_command_is_known(command):
         return
     words = shlex.split(command)
     assert words[0] in ('python', 'bash') and len(words) > 1, f'{document}: {command}'
-    assert (REPO_DIR / words[1]).is_file(), f'{document}: {words[1]}'
+    file, _ = called_file(words)
+    assert (REPO_DIR / file).is_file(), f'{document}: {file}'
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 PLACEHOLDER = re.compile(r'\b[A-Z]+_(TABLE|TIME)\b')
 LINK = re.compile(r'\]\(([^)#\s]+)')
-MENTION = re.compile(r'\b(docs/[\w./-]+\.md|configs/[\w./-]+\.(?:py|md|yml)|tools/[\w./-]+\.(?:py|sh))')
+MENTION = re.compile(
+    r'\b(docs/[\w./-]+\.md|configs/[\w./-]+\.(?:py|md|yml)|(?:tools|benchmarks)/[\w./-]+\.(?:py|sh))'
+)
 
 
 def documents(repo_dir):
@@ -27,7 +29,9 @@ def test_no_placeholders(repo_dir):
         assert not PLACEHOLDER.search(document.read_text()), document
 
 
-@pytest.mark.parametrize('pattern', ['*.md', 'docs/**/*.md', 'configs/**/*', 'wsol_mm/**/*.py', 'tools/**/*'])
+@pytest.mark.parametrize(
+    'pattern', ['*.md', 'docs/**/*.md', 'configs/**/*', 'wsol_mm/**/*.py', 'tools/**/*', 'benchmarks/**/*']
+)
 def test_mentioned_files_exist(repo_dir, pattern):
     for file in repo_dir.glob(pattern):
         if file.suffix not in ('.md', '.py', '.sh', '.yml') or '.mim' in file.parts:

@@ -1,5 +1,7 @@
 """The maps behind a prediction are those that the heads compute."""
 
+import wsol_mm  # noqa: F401
+from tests.methods import METHODS, Size
 from wsol_mm.registry import MODELS
 from wsol_mm.visualization import predict_with_maps
 
@@ -7,20 +9,16 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-ARCH = dict(embed_dims=12, num_layers=3, num_heads=2, feedforward_channels=24)
-BACKBONE = dict(type='TokenVisionTransformer', arch=ARCH, img_size=32, patch_size=8)
-CATR = dict(type='CATRHead', num_layers=3, num_heads=2, ocm=dict(num_layers=2))
+SIZE = Size(width=12, num_classes=3)
+CLASS_AWARE = [
+    name for name, method in METHODS.items() if not MODELS.get(f'wsol_mm.{method.head}').class_agnostic
+]
 
 
-def build(head, backbone=BACKBONE):
+def build(method):
     torch.manual_seed(0)
-    model = dict(
-        type='ImageLocalizer',
-        data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
-        backbone=backbone,
-        head=dict(num_classes=3, in_channels=12, **head),
-    )
-    return MODELS.build(model).eval()
+    preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    return MODELS.build(METHODS[method].model_config(SIZE, data_preprocessor=preprocessor)).eval()
 
 
 def batch(*shape, labels):
@@ -29,18 +27,11 @@ def batch(*shape, labels):
     return dict(inputs=inputs, data_samples=samples)
 
 
-@pytest.mark.parametrize(
-    ('head', 'more_layers'),
-    [
-        (dict(type='TSCAMHead'), []),
-        (dict(type='SCMHead'), []),
-        (dict(type='LCTRHead'), ['propagated attention']),
-        (CATR, []),
-    ],
-)
+@pytest.mark.parametrize('method', CLASS_AWARE)
 @pytest.mark.parametrize('labels', [(2, 0), (None, None)])
-def test_coupled_map_is_attention_times_semantic_map(head, more_layers, labels):
-    samples, maps = predict_with_maps(build(head), batch(3, 32, 40, labels=labels))
+def test_coupled_map_is_attention_times_semantic_map(method, labels):
+    more_layers = ['propagated attention'] if method == 'lctr' else []
+    samples, maps = predict_with_maps(build(method), batch(3, 32, 40, labels=labels))
     for sample, label in zip(samples, labels, strict=True):
         assert sample.loc_labels[0] == (sample.pred_label if label is None else label)
     for sample, found in zip(samples, maps, strict=True):
@@ -52,13 +43,12 @@ def test_coupled_map_is_attention_times_semantic_map(head, more_layers, labels):
 
 
 def test_layers_are_the_summands_of_ts_cams_attention():
-    _, (maps,) = predict_with_maps(build(dict(type='TSCAMHead')), batch(3, 32, 32, labels=(0,)))
+    _, (maps,) = predict_with_maps(build('ts-cam'), batch(3, 32, 32, labels=(0,)))
     torch.testing.assert_close(maps.layers['class-token attention'].sum(dim=0), maps.attention)
 
 
 def test_class_agnostic_method_shows_its_masks():
-    backbone = dict(BACKBONE, type='SpatialTokenTransformer', masked_layers=2)
-    samples, (maps,) = predict_with_maps(build(dict(type='SATHead'), backbone), batch(3, 32, 32, labels=(0,)))
+    samples, (maps,) = predict_with_maps(build('sat'), batch(3, 32, 32, labels=(0,)))
     assert maps.attention is None and maps.semantic is None
     masks = maps.layers['spatial mask']
     assert masks.shape == (2, 4, 4)
@@ -67,7 +57,7 @@ def test_class_agnostic_method_shows_its_masks():
 
 
 def test_of_ten_crops_the_centre_is_shown():
-    model = build(dict(type='TSCAMHead'))
+    model = build('ts-cam')
     crops = batch(10, 3, 32, 32, labels=(1,))
     _, (maps,) = predict_with_maps(model, crops)
     centre = dict(crops, inputs=[crops['inputs'][0][4]])

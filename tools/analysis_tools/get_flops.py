@@ -73,12 +73,12 @@ def measure(model: ImageLocalizer, shape: tuple[int, int], topk: int) -> dict[st
 
     with torch.no_grad():
         plain = model.extract_feat(image)
-        with_maps = model.extract_feat(image, head.predict_attention)
+        with_maps = model.extract_feat(image, head.predict_needs)
     parts = {
         'backbone': {
             'parameters': count_parameters(model.backbone),
             'macs_classification': count_macs(lambda: model.extract_feat(image)),
-            'macs_with_maps': count_macs(lambda: model.extract_feat(image, head.predict_attention)),
+            'macs_with_maps': count_macs(lambda: model.extract_feat(image, head.predict_needs)),
         },
         'head': {
             'parameters': count_parameters(head),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from wsol_mm import __version__
-from wsol_mm.models.weights import OFFICIAL_METHODS, convert_state_dict
+from wsol_mm.models.weights import convert_state_dict, official_methods
 from wsol_mm.utils.argument_types import output_file
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
@@ -23,7 +23,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('method', choices=sorted(OFFICIAL_METHODS), help='method of the checkpoint')
+    parser.add_argument('method', choices=sorted(official_methods()), help='method of the checkpoint')
     parser.add_argument('input', type=Path, metavar='IN', help='published checkpoint (.pth, .safetensors)')
     parser.add_argument('output', type=output_file, metavar='OUT', help='file to write (.pth)')
     return parser.parse_args(arguments)

@@ -94,7 +94,7 @@ class DeployedLocalizer(nn.Module):
             images = images.flip(1)
         images = (images - self.mean) / self.std
         head = self.head
-        feats = head.prepare(self.backbone(images, out_attention=head.predict_attention))
+        feats = head.prepare(self.backbone(images, head.predict_needs))
         logits = head(feats)
         scores = logits.float().softmax(dim=1)
         if self.maps == 'labels':

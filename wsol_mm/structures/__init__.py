@@ -1,6 +1,6 @@
 """Data structures that pass between the parts of the flow."""
 
 from .crops import CENTER_CROP, NUM_CROPS
-from .token_features import AttentionRequest, TokenFeatures
+from .features import Features
 
-__all__ = ['CENTER_CROP', 'NUM_CROPS', 'AttentionRequest', 'TokenFeatures']
+__all__ = ['CENTER_CROP', 'NUM_CROPS', 'Features']

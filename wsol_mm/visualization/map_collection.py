@@ -8,8 +8,11 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..models.layers import class_token_attention, relational_patch_maps, rollout_map
+from ..models.layers import class_token_attention, rollout_map
 from ..structures import CENTER_CROP
+
+#: Entries of ``Features.extras`` with a row over all tokens for every layer, and their titles.
+_LAYER_EXTRAS = {'propagated': 'propagated attention', 'spatial_mask': 'spatial mask'}
 
 
 class ImageMaps(NamedTuple):
@@ -57,16 +60,12 @@ def predict_with_maps(
 
 def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
     head = model.head
-    feats = head.prepare(model.extract_feat(image, head.predict_attention))
-    layers = {}
-    full = model.extract_feat(image, 'full')
-    layers['class-token attention'] = class_token_attention(full)
-    if feats.propagated is not None:
-        layers['propagated attention'] = relational_patch_maps(feats)
-    if feats.spatial_mask is not None:
-        height, width = feats.grid
-        masks = feats.spatial_mask[..., 1 : 1 + height * width]
-        layers['spatial mask'] = masks.unflatten(-1, (height, width))
+    feats = head.prepare(model.extract_feat(image, head.predict_needs))
+    full = model.extract_feat(image, {'full_attention'})
+    layers = {'class-token attention': class_token_attention(full)}
+    for name, title in _LAYER_EXTRAS.items():
+        if name in feats.extras:
+            layers[title] = feats.on_grid(feats.extras[name])
     wanted = sample.loc_labels[None, :1].to(image.device)
     semantic = None if head.class_agnostic else head.semantic_maps(feats, wanted)
     return ImageMaps(

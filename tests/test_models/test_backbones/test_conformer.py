@@ -18,30 +18,32 @@ def test_features_are_mmpretrains(build_conformer):
     images = torch.randn(2, 3, 64, 64)
     pooled, cls_token = theirs(images)[0]
     feats = ours(images)
-    torch.testing.assert_close(feats.conv_map.mean(dim=(2, 3)), pooled)
+    torch.testing.assert_close(feats.extras['conv_map'].mean(dim=(2, 3)), pooled)
     torch.testing.assert_close(feats.cls_token, cls_token)
-    assert feats.patch_map.shape == (2, 24, 4, 4) and feats.conv_map.shape == (2, 64, 2, 2)
+    assert feats.feature_map.shape == (2, 24, 4, 4) and feats.extras['conv_map'].shape == (2, 64, 2, 2)
     assert ours.conv_channels == 64
 
 
 def test_class_row_is_row_zero_of_the_full_attention(build_conformer):
     conformer = build_conformer()
     images = torch.randn(2, 3, 64, 64)
-    row, full = conformer(images, 'class'), conformer(images, 'full')
-    assert row.attention.shape == (2, 3, 2, 17) and full.attention.shape == (2, 3, 2, 17, 17)
-    torch.testing.assert_close(row.attention, full.attention[..., 0, :])
+    row, full = conformer(images, {'class_attention'}), conformer(images, {'full_attention'})
+    matrices = full.extras['full_attention']
+    assert row.class_attention.shape == (2, 3, 2, 17) and matrices.shape == (2, 3, 2, 17, 17)
+    torch.testing.assert_close(row.class_attention, matrices[..., 0, :])
+    assert torch.equal(full.class_attention, matrices[..., 0, :])
 
 
 @pytest.mark.parametrize('size', [(64, 96), (80, 48), (50, 70)])
 def test_any_input_size(build_conformer, size):
-    feats = build_conformer()(torch.randn(1, 3, *size), 'class')
+    feats = build_conformer()(torch.randn(1, 3, *size), {'class_attention'})
     grid = tuple(-(-side // 16) for side in size)
     assert feats.grid == grid
-    assert feats.attention.shape[-1] == 1 + grid[0] * grid[1]
+    assert feats.class_attention.shape[-1] == 1 + grid[0] * grid[1]
 
 
 def test_patch_32(build_conformer):
-    feats = build_conformer(patch_size=32)(torch.randn(1, 3, 64, 96), 'class')
+    feats = build_conformer(patch_size=32)(torch.randn(1, 3, 64, 96), {'class_attention'})
     assert feats.grid == (2, 3)
 
 
@@ -88,7 +90,10 @@ def test_copies(build_conformer):
     conformer = build_conformer()
     images = torch.randn(1, 3, 64, 64)
     twin = copy.deepcopy(conformer)
-    assert torch.equal(twin(images, 'class').attention, conformer(images, 'class').attention)
+    assert torch.equal(
+        twin(images, {'class_attention'}).class_attention,
+        conformer(images, {'class_attention'}).class_attention,
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,6 @@ def test_copies(build_conformer):
         ),
         (dict(arch=dict(embed_dims=24, depths=4, num_heads=2, channel_ratio=1)), 'multiple of 3.*got 4'),
         (dict(patch_size=8), 'patch_size must be a multiple of 16, got 8'),
-        (dict(out_attention='rows'), 'out_attention must be one of'),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):

@@ -20,9 +20,9 @@ def test_features_at_any_grid(build, size):
     height, width = (side // 8 for side in size)
     feats = build()(torch.randn(2, 3, *size))
     assert feats.grid == (height, width)
-    assert feats.spatial_mask.shape == (2, 2, height * width + 2)
-    assert feats.attention is None
-    assert 0 < feats.spatial_mask.min() < feats.spatial_mask.max() < 1
+    assert feats.extras['spatial_mask'].shape == (2, 2, height * width + 2)
+    assert feats.class_attention is None
+    assert 0 < feats.extras['spatial_mask'].min() < feats.extras['spatial_mask'].max() < 1
 
 
 def test_spatial_token_is_last_with_its_own_position(build):
@@ -40,10 +40,10 @@ def test_spatial_token_takes_part_in_all_layers(build):
     """Also in those before the mask: it reads from the patches and writes to them."""
     backbone = build()
     images = torch.randn(2, 3, 32, 32)
-    before = backbone(images).patch_map
+    before = backbone(images).feature_map
     first = backbone.layers[0](backbone.embed(images)[0])[0]
     backbone.spatial_token.data.normal_()
-    assert not torch.allclose(before, backbone(images).patch_map, atol=1e-3)
+    assert not torch.allclose(before, backbone(images).feature_map, atol=1e-3)
     assert not torch.allclose(
         first[:, :-1], backbone.layers[0](backbone.embed(images)[0])[0][:, :-1], atol=1e-4
     )
@@ -55,13 +55,13 @@ def test_last_layers_are_masked(build, masked_layers):
     assert [layer.attn.masked for layer in backbone.layers] == [False] * (3 - masked_layers) + [
         True
     ] * masked_layers
-    assert backbone(torch.randn(1, 3, 32, 32)).spatial_mask.shape[1] == masked_layers
+    assert backbone(torch.randn(1, 3, 32, 32)).extras['spatial_mask'].shape[1] == masked_layers
 
 
 def test_attention_can_be_asked_for_as_well(build):
-    feats = build()(torch.randn(2, 3, 32, 32), 'class')
-    assert feats.attention.shape == (2, 3, 2, 18) and feats.spatial_mask.shape == (2, 2, 18)
-    torch.testing.assert_close(feats.attention.sum(dim=-1), torch.ones(2, 3, 2))
+    feats = build()(torch.randn(2, 3, 32, 32), {'class_attention'})
+    assert feats.class_attention.shape == (2, 3, 2, 18) and feats.extras['spatial_mask'].shape == (2, 2, 18)
+    torch.testing.assert_close(feats.class_attention.sum(dim=-1), torch.ones(2, 3, 2))
 
 
 def test_own_layer_settings_are_kept(build):

@@ -21,24 +21,30 @@ def test_features_are_mmpretrains(build_vit):
     tokens = theirs(images)[0]
     feats = ours(images)
     torch.testing.assert_close(feats.cls_token, tokens[:, 0])
-    torch.testing.assert_close(feats.patch_map, tokens[:, 1:].transpose(1, 2).reshape(2, 24, 4, 4))
-    assert feats.attention is None and feats.conv_map is None
+    torch.testing.assert_close(feats.feature_map, tokens[:, 1:].transpose(1, 2).reshape(2, 24, 4, 4))
+    assert feats.class_attention is None and feats.stages == () and not feats.extras
 
 
 def test_class_row_is_row_zero_of_the_full_attention(build_vit):
     vit = build_vit()
     images = torch.randn(2, 3, 32, 32)
-    row, full = vit(images, 'class'), vit(images, out_attention='full')
-    assert row.attention.shape == (2, 3, 2, 17) and full.attention.shape == (2, 3, 2, 17, 17)
-    torch.testing.assert_close(row.attention, full.attention[..., 0, :])
-    assert torch.equal(row.patch_map, full.patch_map) and torch.equal(row.patch_map, vit(images).patch_map)
+    row, full = vit(images, {'class_attention'}), vit(images, {'full_attention'})
+    matrices = full.extras['full_attention']
+    assert row.class_attention.shape == (2, 3, 2, 17) and matrices.shape == (2, 3, 2, 17, 17)
+    torch.testing.assert_close(row.class_attention, matrices[..., 0, :])
+    assert torch.equal(full.class_attention, matrices[..., 0, :])
+    assert torch.equal(row.feature_map, full.feature_map) and torch.equal(
+        row.feature_map, vit(images).feature_map
+    )
 
 
-def test_request_given_to_the_constructor_is_the_default(build_vit):
-    vit = build_vit(out_attention='class')
-    images = torch.randn(1, 3, 32, 32)
-    assert vit(images).attention.shape == (1, 3, 2, 17)
-    assert vit(images, 'none').attention is None
+def test_what_it_cannot_give_is_named(build_vit):
+    vit, images = build_vit(), torch.randn(1, 3, 32, 32)
+    message = r"expected what TokenVisionTransformer gives, \['class_attention', .*got also \['rows'\]"
+    with pytest.raises(ValueError, match=message):
+        vit(images, {'class_attention', 'rows'})
+    with pytest.raises(TypeError, match="expected a set of names for needs, got the string 'cls_token'"):
+        vit(images, 'cls_token')
 
 
 @pytest.mark.parametrize('size', [(32, 48), (24, 32), (64, 64), (30, 33)])
@@ -46,9 +52,9 @@ def test_any_input_size(build_vit, size):
     """The position embedding is interpolated; a partial patch is padded."""
     vit = build_vit()
     grid = tuple(-(-side // 8) for side in size)
-    feats = vit(torch.randn(2, 3, *size), 'class')
+    feats = vit(torch.randn(2, 3, *size), {'class_attention'})
     assert feats.grid == grid
-    assert feats.attention.shape[-1] == 1 + grid[0] * grid[1]
+    assert feats.class_attention.shape[-1] == 1 + grid[0] * grid[1]
 
 
 def test_non_square_grid_is_row_major(build_vit):
@@ -59,7 +65,7 @@ def test_non_square_grid_is_row_major(build_vit):
     assert grid == (3, 5)
     for layer in vit.layers:
         tokens, _ = layer(tokens)
-    torch.testing.assert_close(vit(images).patch_map[0, :, 1, 2], vit.ln1(tokens)[0, 1 + 5 + 2])
+    torch.testing.assert_close(vit(images).feature_map[0, :, 1, 2], vit.ln1(tokens)[0, 1 + 5 + 2])
 
 
 @pytest.mark.parametrize(
@@ -116,11 +122,11 @@ def test_frozen_stages(build_vit):
 def test_copies_and_pickles(build_vit):
     vit = build_vit()
     images = torch.randn(1, 3, 32, 32)
-    expected = vit(images, 'class')
+    expected = vit(images, {'class_attention'})
     for twin in (copy.deepcopy(vit), pickle.loads(pickle.dumps(vit))):
-        found = twin(images, 'class')
-        assert torch.equal(found.patch_map, expected.patch_map)
-        assert torch.equal(found.attention, expected.attention)
+        found = twin(images, {'class_attention'})
+        assert torch.equal(found.feature_map, expected.feature_map)
+        assert torch.equal(found.class_attention, expected.class_attention)
 
 
 def test_checkpoint_of_another_size_is_interpolated(build_vit):
@@ -140,7 +146,6 @@ def test_checkpoint_of_another_size_is_interpolated(build_vit):
             dict(arch=dict(embed_dims=8)),
             r"lacks the keys \['feedforward_channels', 'num_heads', 'num_layers'\]",
         ),
-        (dict(out_attention='rows'), 'out_attention must be one of'),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):

@@ -1,7 +1,7 @@
 """Tests of wsol_mm.models.heads.catr_head."""
 
 from wsol_mm.models.heads import CATRHead
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -21,10 +21,10 @@ def build(**kwargs) -> CATRHead:
 
 
 @pytest.fixture
-def feats() -> TokenFeatures:
+def feats() -> Features:
     torch.manual_seed(1)
     attention = torch.randn(3, LAYERS, HEADS, 1 + 24, dtype=torch.float64).softmax(dim=-1)
-    return TokenFeatures(
+    return Features(
         torch.randn(3, 8, 4, 6, dtype=torch.float64),
         torch.randn(3, 8, dtype=torch.float64),
         attention.requires_grad_(),
@@ -35,14 +35,14 @@ def samples() -> list[DataSample]:
     return [DataSample().set_gt_label(label) for label in (4, 0, 2)]
 
 
-def pieces(head: CATRHead, feats: TokenFeatures) -> dict[str, torch.Tensor]:
+def pieces(head: CATRHead, feats: Features) -> dict[str, torch.Tensor]:
     """Maps of the head, step by step."""
-    rows = feats.attention[..., 1:].reshape(3, LAYERS, HEADS, 4, 6)
+    rows = feats.class_attention[..., 1:].reshape(3, LAYERS, HEADS, 4, 6)
     decoded = head.csm(torch.cat([rows[:, layer] for layer in range(LAYERS)], dim=1))
     return {
         'rows': rows,
         'attention': rows.mean(dim=1).sum(dim=1),
-        'head': F.conv2d(feats.patch_map, head.semantic_conv.weight, head.semantic_conv.bias, padding=1),
+        'head': F.conv2d(feats.feature_map, head.semantic_conv.weight, head.semantic_conv.bias, padding=1),
         'csm': F.conv2d(decoded, head.csm.classifier.weight),
     }
 
@@ -58,7 +58,7 @@ def test_maps_and_logits(feats):
     expected = found['attention'][:, None] * wanted
     torch.testing.assert_close(head.localization_maps(feats, labels), expected)
     without = build(csm=None).eval()
-    maps = F.conv2d(feats.patch_map, without.semantic_conv.weight, without.semantic_conv.bias, padding=1)
+    maps = F.conv2d(feats.feature_map, without.semantic_conv.weight, without.semantic_conv.bias, padding=1)
     wanted = torch.stack([one[chosen] for one, chosen in zip(maps, labels, strict=True)])
     expected = found['attention'][:, None] * wanted
     torch.testing.assert_close(without.localization_maps(feats, labels), expected)
@@ -120,7 +120,7 @@ def test_gradient_of_the_attention_is_not_stopped(feats):
     for name in ('csm', 'area', 'map'):
         head = build().train()
         loss = head.raw_losses(feats, samples())[name]
-        gradient = torch.autograd.grad(loss, feats.attention)[0]
+        gradient = torch.autograd.grad(loss, feats.class_attention)[0]
         assert gradient[..., 1:].abs().sum() > 0, name
         assert (gradient[..., 0] == 0).all(), 'the class token itself'
 
@@ -130,5 +130,5 @@ def test_errors(feats):
         build(ocm=dict(num_layers=9))
     with pytest.raises(ValueError, match=r'4 layers with 2 heads, the head num_layers=12 and num_heads=6'):
         CATRHead(CLASSES, in_channels=8).double().loss(feats, samples())
-    with pytest.raises(ValueError, match="ask the backbone for out_attention='class'"):
-        build().loss(feats._replace(attention=None), samples())
+    with pytest.raises(ValueError, match="ask the backbone for needs={'class_attention'}"):
+        build().loss(feats._replace(class_attention=None), samples())

@@ -4,7 +4,7 @@ from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.models.heads import CATRHead, CDTRHead
 from wsol_mm.models.layers.deformable_conv import deform_conv2d
 from wsol_mm.registry import MODELS
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -27,14 +27,14 @@ def build(**kwargs) -> CDTRHead:
 
 
 @pytest.fixture
-def feats() -> TokenFeatures:
+def feats() -> Features:
     torch.manual_seed(1)
     attention = torch.randn(3, LAYERS, HEADS, 1 + 16).softmax(dim=-1)
-    return TokenFeatures(
+    return Features(
         torch.randn(3, 8, 4, 4, requires_grad=True),
         torch.randn(3, 8),
         attention.requires_grad_(),
-        images=torch.randn(3, 3, 32, 32),
+        extras={'images': torch.randn(3, 3, 32, 32)},
     )
 
 
@@ -42,9 +42,9 @@ def samples() -> list[DataSample]:
     return [DataSample().set_gt_label(int(label)) for label in LABELS]
 
 
-def maps_of(head: CDTRHead, feats: TokenFeatures) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def maps_of(head: CDTRHead, feats: Features) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Attention, class maps of the head and of the CSM."""
-    head_maps = F.conv2d(feats.patch_map, head.semantic_conv.weight, head.semantic_conv.bias, padding=1)
+    head_maps = F.conv2d(feats.feature_map, head.semantic_conv.weight, head.semantic_conv.bias, padding=1)
     csm_maps = head.csm.maps(head.csm(head.attention_rows(feats)))
     return head.attention_map(feats), head_maps, csm_maps
 
@@ -62,18 +62,18 @@ def test_kernel_integrator_is_the_mean_of_a_deformable_convolution(feats):
 def test_object_map_has_the_gradient_of_the_attention_alone(feats, monkeypatch):
     head = build().train()
     # Prompts that the images are close to: a similarity below the clamp has no gradient.
-    prompts = F.normalize(head.sba.clip.image_features(feats.images), dim=-1)
+    prompts = F.normalize(head.sba.clip.image_features(feats.extras['images']), dim=-1)
     monkeypatch.setattr(head.sba, 'prompt_features', lambda labels: prompts)
     attention, head_maps, csm_maps = maps_of(head, feats)
     rows = torch.arange(3)
     fixed = (head_maps[rows, LABELS] + csm_maps[rows, LABELS]).detach()
     maps = attention * fixed
-    expected = head.sba(feats.images, maps, LABELS)
+    expected = head.sba(feats.extras['images'], maps, LABELS)
     found = head.raw_losses(feats, samples())['sba']
     torch.testing.assert_close(found, expected)
-    inputs = (feats.attention, feats.patch_map)
+    inputs = (feats.class_attention, feats.feature_map)
     gradients = torch.autograd.grad(found, inputs, allow_unused=True)
-    wanted = torch.autograd.grad(expected, feats.attention)[0]
+    wanted = torch.autograd.grad(expected, feats.class_attention)[0]
     torch.testing.assert_close(gradients[0], wanted)
     assert gradients[1] is None, 'class maps give no gradient'
     assert wanted.abs().sum() > 0
@@ -92,7 +92,7 @@ def test_it_is_catr_without_its_two_parts(feats):
     torch.manual_seed(0)
     plain = CATRHead(CLASSES, in_channels=8, num_layers=LAYERS, num_heads=HEADS, ocm=dict(num_layers=3))
     head = build(ski=None, sba=None)
-    assert not head.loss_images
+    assert 'images' in build().loss_needs and 'images' not in head.loss_needs
     assert head.state_dict().keys() == plain.state_dict().keys()
     plain.load_state_dict(head.state_dict())
     losses, expected = head.train().loss(feats, samples()), plain.train().loss(feats, samples())
@@ -126,7 +126,7 @@ def test_parts_can_be_left_out(feats, options, names):
 def test_clip_is_needed_for_training_alone(feats, monkeypatch):
     head = build().eval()
     monkeypatch.setattr('wsol_mm.models.clip.FrozenCLIP.load', lambda self: pytest.fail('CLIP was loaded'))
-    head.predict(feats._replace(images=None), samples())
+    head.predict(feats._replace(extras={'images': None}), samples())
     assert not [name for name in head.state_dict() if 'clip' in name.lower()]
     assert not [name for name, _ in head.named_modules() if 'clip' in name.lower()]
 

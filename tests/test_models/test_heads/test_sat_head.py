@@ -1,7 +1,7 @@
 """Tests of wsol_mm.models.heads.sat_head."""
 
 from wsol_mm.models.heads import SATHead
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -10,9 +10,9 @@ from mmpretrain.structures import DataSample
 
 
 @pytest.fixture
-def feats() -> TokenFeatures:
+def feats() -> Features:
     masks = torch.rand(3, 2, 1 + 20 + 1)
-    return TokenFeatures(torch.randn(3, 24, 4, 5), torch.randn(3, 24), spatial_mask=masks)
+    return Features(torch.randn(3, 24, 4, 5), torch.randn(3, 24), extras={'spatial_mask': masks})
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def labelled(*labels: int) -> list[DataSample]:
 
 def test_losses(head, feats):
     losses = head.loss(feats, labelled(1, 0, 8))
-    maps = feats.spatial_mask.mean(dim=1)[:, 1:21].reshape(3, 4, 5)
-    logits = head.semantic_conv(feats.patch_map).mean(dim=(2, 3))
+    maps = feats.extras['spatial_mask'].mean(dim=1)[:, 1:21].reshape(3, 4, 5)
+    logits = head.semantic_conv(feats.feature_map).mean(dim=(2, 3))
     smooth = F.conv2d(maps[:, None], head.normalization_loss.filter.kernel, padding=1)
     assert set(losses) == {'loss_cls', 'loss_area', 'loss_norm', 'mean_area'}
     torch.testing.assert_close(losses['loss_cls'], F.cross_entropy(logits, torch.tensor([1, 0, 8])))
@@ -38,7 +38,7 @@ def test_losses(head, feats):
 
 def test_one_map_serves_all_classes(head, feats):
     sample = head.predict(feats, labelled(1, 0, 8))[1]
-    maps = feats.spatial_mask.mean(dim=1)[:, 1:21].reshape(3, 4, 5)
+    maps = feats.extras['spatial_mask'].mean(dim=1)[:, 1:21].reshape(3, 4, 5)
     assert sample.loc_labels.tolist() == [-1]
     torch.testing.assert_close(sample.loc_maps, maps[1:2])
     assert 'attn_map' not in sample
@@ -51,5 +51,5 @@ def test_parts_of_the_loss_are_options(feats):
 
 
 def test_backbone_without_spatial_token_is_named(head, feats):
-    with pytest.raises(ValueError, match='SpatialTokenTransformer'):
-        head.loss(feats._replace(spatial_mask=None), labelled(1, 0, 8))
+    with pytest.raises(ValueError, match="expected features with 'spatial_mask'"):
+        head.loss(feats._replace(extras={}), labelled(1, 0, 8))

@@ -3,7 +3,7 @@
 from wsol_mm.models.heads import SCMHead
 from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from mmpretrain.structures import DataSample
 
 
 @pytest.fixture
-def feats() -> TokenFeatures:
+def feats() -> Features:
     attention = torch.randn(3, 4, 2, 1 + 20).softmax(dim=-1).requires_grad_()
-    return TokenFeatures(
+    return Features(
         torch.randn(3, 24, 4, 5, requires_grad=True),
         torch.randn(3, 24),
-        attention=attention,
-        conv_map=torch.randn(3, 16, 2, 3),
+        attention,
+        extras={'conv_map': torch.randn(3, 16, 2, 3)},
     )
 
 
@@ -31,18 +31,18 @@ def labelled(*labels: int) -> list[DataSample]:
 
 
 def scaled_attention(feats):
-    attention = feats.attention.mean(dim=2).sum(dim=1)[:, 1:]
+    attention = feats.class_attention.mean(dim=2).sum(dim=1)[:, 1:]
     attention = attention - attention.amin(dim=1, keepdim=True)
     return (attention / attention.amax(dim=1, keepdim=True)).reshape(3, 4, 5)
 
 
 def calibrated(head, feats):
-    maps, _ = head.calibration(head.semantic_conv(feats.patch_map), scaled_attention(feats))
+    maps, _ = head.calibration(head.semantic_conv(feats.feature_map), scaled_attention(feats))
     return maps.mean(dim=(2, 3))
 
 
 def test_training_logits_are_calibrated_and_test_logits_are_not(head, feats):
-    plain = head.semantic_conv(feats.patch_map).mean(dim=(2, 3))
+    plain = head.semantic_conv(feats.feature_map).mean(dim=(2, 3))
     torch.testing.assert_close(head(feats), plain)
     torch.testing.assert_close(head.calibrated_logits(feats), calibrated(head, feats))
     expected = torch.nn.functional.cross_entropy(calibrated(head, feats), torch.tensor([1, 0, 8]))
@@ -53,13 +53,13 @@ def test_training_logits_are_calibrated_and_test_logits_are_not(head, feats):
 
 def test_gradients_reach_maps_attention_and_scalars(head, feats):
     head.loss(feats, labelled(1, 0, 8))['loss'].backward()
-    for tensor in (feats.patch_map, feats.attention, *head.parameters()):
+    for tensor in (feats.feature_map, feats.class_attention, *head.parameters()):
         assert tensor.grad is not None and tensor.grad.any()
 
 
 def test_maps_are_scaled_attention_times_semantic_map(head, feats):
     labels = torch.tensor([[0, 8], [3, 3], [5, 1]])
-    semantic = head.semantic_conv(feats.patch_map)
+    semantic = head.semantic_conv(feats.feature_map)
     attention = scaled_attention(feats)
     expected = torch.stack([attention[i] * semantic[i, labels[i]] for i in range(3)])
     torch.testing.assert_close(head.localization_maps(feats, labels), expected)
@@ -77,9 +77,9 @@ def test_calibration_is_not_run_at_test_time(head, feats):
 def test_hybrid_keeps_the_calibration_at_test_time(feats, keep):
     head = SCMHead(9, 24, conv_channels=16, conv_init='kaiming', calibrate_test_logits=keep)
     assert [layer.iterations for layer in head.calibration.layers] == [4] * 4
-    conv = head.conv_fc(feats.conv_map.mean(dim=(2, 3)))
+    conv = head.conv_fc(feats.extras['conv_map'].mean(dim=(2, 3)))
     torch.testing.assert_close(head.calibrated_logits(feats), calibrated(head, feats) + conv)
-    plain = head.semantic_conv(feats.patch_map).mean(dim=(2, 3))
+    plain = head.semantic_conv(feats.feature_map).mean(dim=(2, 3))
     torch.testing.assert_close(head(feats), (plain if keep is False else calibrated(head, feats)) + conv)
     torch.testing.assert_close(head.attention_map(feats), scaled_attention(feats))
 
@@ -106,7 +106,7 @@ def test_mixed_precision(head, feats):
 
 
 def test_constant_attention(feats):
-    constant = feats._replace(attention=torch.full((3, 4, 2, 21), 1 / 21))
+    constant = feats._replace(class_attention=torch.full((3, 4, 2, 21), 1 / 21))
     assert SCMHead(9, 24).attention_map(constant).isnan().all()
     head = SCMHead(9, 24, eps=1e-6)
     assert not head.attention_map(constant).any() and head.calibrated_logits(constant).isfinite().all()

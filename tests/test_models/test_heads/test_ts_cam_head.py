@@ -1,7 +1,7 @@
 """Tests of wsol_mm.models.heads: the base's prediction and TS-CAM's formulas."""
 
 from wsol_mm.models.heads import LocalizationHead, TSCAMHead
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -10,9 +10,11 @@ from torch import Tensor
 
 
 @pytest.fixture
-def feats() -> TokenFeatures:
+def feats() -> Features:
     attention = torch.randn(3, 4, 2, 1 + 20).softmax(dim=-1)
-    return TokenFeatures(torch.randn(3, 24, 4, 5), torch.randn(3, 24), attention, torch.randn(3, 16, 2, 3))
+    return Features(
+        torch.randn(3, 24, 4, 5), torch.randn(3, 24), attention, extras={'conv_map': torch.randn(3, 16, 2, 3)}
+    )
 
 
 @pytest.fixture
@@ -25,13 +27,13 @@ def labelled(*labels: int | None) -> list[DataSample]:
 
 
 def test_logits_are_the_mean_of_the_semantic_maps(head, feats):
-    torch.testing.assert_close(head(feats), head.semantic_conv(feats.patch_map).mean(dim=(2, 3)))
+    torch.testing.assert_close(head(feats), head.semantic_conv(feats.feature_map).mean(dim=(2, 3)))
 
 
 def test_maps_are_attention_times_raw_semantic_map(head, feats):
     labels = torch.tensor([[0, 8], [3, 3], [5, 1]])
-    attention = feats.attention.mean(dim=2).sum(dim=1)[:, 1:].reshape(3, 4, 5)
-    semantic = head.semantic_conv(feats.patch_map)
+    attention = feats.class_attention.mean(dim=2).sum(dim=1)[:, 1:].reshape(3, 4, 5)
+    semantic = head.semantic_conv(feats.feature_map)
     expected = torch.stack([attention[i] * semantic[i, labels[i]] for i in range(3)])
     assert expected.min() < 0, 'no ReLU before the product'
     torch.testing.assert_close(head.localization_maps(feats, labels), expected)
@@ -40,14 +42,14 @@ def test_maps_are_attention_times_raw_semantic_map(head, feats):
 
 def test_hybrid_adds_the_convolutional_logits_to_the_logits_alone(feats):
     head = TSCAMHead(num_classes=9, in_channels=24, conv_channels=16, conv_init='kaiming')
-    plain = head.semantic_conv(feats.patch_map).mean(dim=(2, 3))
-    conv = head.conv_fc(feats.conv_map.mean(dim=(2, 3)))
+    plain = head.semantic_conv(feats.feature_map).mean(dim=(2, 3))
+    conv = head.conv_fc(feats.extras['conv_map'].mean(dim=(2, 3)))
     torch.testing.assert_close(head(feats), plain + conv)
     labels = torch.tensor([[4], [4], [4]])
-    expected = head.attention_map(feats)[:, None] * head.semantic_conv(feats.patch_map)[:, 4:5]
+    expected = head.attention_map(feats)[:, None] * head.semantic_conv(feats.feature_map)[:, 4:5]
     torch.testing.assert_close(head.localization_maps(feats, labels), expected)
-    with pytest.raises(ValueError, match='the backbone returns no conv_map'):
-        head(feats._replace(conv_map=None))
+    with pytest.raises(ValueError, match="expected features with 'conv_map'"):
+        head(feats._replace(extras={}))
 
 
 def test_loss_is_the_mean_cross_entropy(head, feats):
@@ -106,15 +108,15 @@ def test_class_agnostic_head_gives_one_map(feats):
     class AttentionHead(LocalizationHead):
         class_agnostic = True
 
-        def forward(self, feats: TokenFeatures) -> Tensor:
-            return feats.patch_map.mean(dim=(2, 3))[:, : self.num_classes]
+        def forward(self, feats: Features) -> Tensor:
+            return feats.feature_map.mean(dim=(2, 3))[:, : self.num_classes]
 
-        def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
-            return feats.patch_map.mean(dim=1, keepdim=True)
+        def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
+            return feats.feature_map.mean(dim=1, keepdim=True)
 
     for i, sample in enumerate(AttentionHead(4, 24).predict(feats, labelled(1, 2, 3))):
         assert sample.loc_labels.tolist() == [-1]
-        torch.testing.assert_close(sample.loc_maps, feats.patch_map[i].mean(dim=0, keepdim=True))
+        torch.testing.assert_close(sample.loc_maps, feats.feature_map[i].mean(dim=0, keepdim=True))
         assert 'attn_map' not in sample
 
 

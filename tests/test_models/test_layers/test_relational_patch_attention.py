@@ -1,12 +1,12 @@
 """Tests of wsol_mm.models.layers.relational_patch_attention, and of the request 'propagated'."""
 
 from wsol_mm.models.layers import (
-    TokenAttention,
+    RelationalAttention,
     propagate_class_row,
     relational_patch_attention,
     relational_patch_maps,
 )
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -24,8 +24,8 @@ def dense_propagation(weights: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def build_attention():
-    def build(heads: int = 3, width: int = 24, **kwargs) -> TokenAttention:
-        module = TokenAttention(width, heads, **kwargs).double()
+    def build(heads: int = 3, width: int = 24, **kwargs) -> RelationalAttention:
+        module = RelationalAttention(width, heads, **kwargs).double()
         for parameter in module.parameters():
             parameter.data.normal_(std=0.4)
         return module.eval()
@@ -55,12 +55,12 @@ def test_heads_are_averaged_before_the_product():
 def test_request(build_attention, tokens, heads):
     attention = build_attention(heads)
     x = torch.randn(3, tokens, 24, dtype=torch.float64)
-    expected, full = attention(x, 'full')
-    out, maps = attention(x, 'propagated')
+    expected, full = attention(x, {'full_attention'})
+    out, maps = attention(x, {'propagated'})
     torch.testing.assert_close(out, expected)
-    assert set(maps) == {'attention', 'propagated'}
-    torch.testing.assert_close(maps['attention'], full['attention'][:, :, 0])
-    torch.testing.assert_close(maps['propagated'], dense_propagation(full['attention']))
+    assert set(maps) == {'class_attention', 'propagated'}
+    torch.testing.assert_close(maps['class_attention'], full['class_attention'])
+    torch.testing.assert_close(maps['propagated'], dense_propagation(full['full_attention']))
 
 
 @pytest.mark.parametrize('max_entries', [1, 2 * 3 * 11 * 11, 10**9])
@@ -86,10 +86,10 @@ def test_gradients_are_those_of_the_dense_formula(build_attention):
     x = torch.randn(3, 13, 24, dtype=torch.float64)
     targets = torch.randn(3, 13, dtype=torch.float64), torch.randn(3, 13, 24, dtype=torch.float64)
     gradients = []
-    for request_ in ('propagated', 'full'):
+    for name in ('propagated', 'full_attention'):
         attention.zero_grad()
-        out, maps = attention(x, request_)
-        row = maps['propagated'] if request_ == 'propagated' else dense_propagation(maps['attention'])
+        out, maps = attention(x, {name})
+        row = maps[name] if name == 'propagated' else dense_propagation(maps[name])
         ((row * targets[0]).sum() + (out * targets[1]).sum()).backward()
         gradients.append([parameter.grad.clone() for parameter in attention.parameters()])
     torch.testing.assert_close(*gradients)
@@ -98,8 +98,8 @@ def test_gradients_are_those_of_the_dense_formula(build_attention):
 def test_dropout_leaves_the_maps_alone(build_attention):
     attention = build_attention(attn_drop=0.5).train()
     x = torch.randn(2, 11, 24, dtype=torch.float64)
-    expected = attention.eval()(x, 'propagated')
-    found = attention.train()(x, 'propagated')
+    expected = attention.eval()(x, {'propagated'})
+    found = attention.train()(x, {'propagated'})
     torch.testing.assert_close(found[1], expected[1])
     assert (found[0] - expected[0]).abs().max() > 1e-3
 
@@ -108,9 +108,9 @@ def test_dropout_leaves_the_maps_alone(build_attention):
 def test_maps_stay_in_float32_under_autocast(build_attention, dtype):
     attention = build_attention().float()
     x = torch.randn(2, 11, 24)
-    expected = attention(x, 'propagated')
+    expected = attention(x, {'propagated'})
     with torch.autocast('cpu', dtype=dtype):
-        out, maps = attention(x, 'propagated')
+        out, maps = attention(x, {'propagated'})
     assert out.dtype == dtype
     scale = expected[0].abs().max().item()
     torch.testing.assert_close(out.float(), expected[0], atol=0.05 * scale, rtol=0)
@@ -120,19 +120,19 @@ def test_maps_stay_in_float32_under_autocast(build_attention, dtype):
 
 
 def test_another_attention_is_propagated_too():
-    class Uniform(TokenAttention):
+    class Uniform(RelationalAttention):
         def attention_weights(self, query, key):
             return torch.full((*query.shape[:3], key.shape[2]), 1 / key.shape[2])
 
-    out, maps = Uniform(24, 3).eval()(torch.randn(2, 11, 24), 'propagated')
+    out, maps = Uniform(24, 3).eval()(torch.randn(2, 11, 24), {'propagated'})
     torch.testing.assert_close(maps['propagated'], torch.full((2, 11), 1 / 121))
     torch.testing.assert_close(out, out[:, :1].expand(-1, 11, -1))
 
 
 def test_maps_on_the_grid():
     propagated = torch.rand(2, 3, 1 + 20 + 1)
-    feats = TokenFeatures(torch.randn(2, 8, 4, 5), torch.randn(2, 8), propagated=propagated)
+    feats = Features(torch.randn(2, 8, 4, 5), torch.randn(2, 8), extras={'propagated': propagated})
     maps = relational_patch_maps(feats)
     assert torch.equal(maps, propagated[..., 1:21].reshape(2, 3, 4, 5))
-    with pytest.raises(ValueError, match="out_attention='propagated'"):
-        relational_patch_maps(feats._replace(propagated=None))
+    with pytest.raises(ValueError, match="ask the backbone for needs={'propagated'}"):
+        relational_patch_maps(feats._replace(extras={}))

@@ -161,7 +161,7 @@ def test_autocast_and_half_precision_are_computed_in_float32():
 _PRECISION_SCRIPT = """
 import wsol_mm, torch
 from wsol_mm.models.layers import SpatialCalibrationLayer
-from wsol_mm.models.layers.precision import full_precision
+from wsol_mm.models.utils.precision import full_precision
 
 matmul = torch.backends.cuda.matmul
 {switch}

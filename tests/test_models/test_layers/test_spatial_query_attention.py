@@ -7,7 +7,7 @@ from wsol_mm.models.layers import (
     fused_spatial_mask,
     gaussian_kernel,
 )
-from wsol_mm.structures import TokenFeatures
+from wsol_mm.structures import Features
 
 import pytest
 import torch
@@ -58,8 +58,8 @@ def test_weights_asked_for_are_those_before_the_mask():
     module = build()
     x = torch.randn(2, 11, 24, dtype=torch.float64)
     weights = explicit(module, x)[2]
-    torch.testing.assert_close(module(x, 'class')[1]['attention'], weights[:, :, 0])
-    torch.testing.assert_close(module(x, 'full')[1]['attention'], weights)
+    torch.testing.assert_close(module(x, {'class_attention'})[1]['class_attention'], weights[:, :, 0])
+    torch.testing.assert_close(module(x, {'full_attention'})[1]['full_attention'], weights)
 
 
 def test_unmasked_is_plain_attention():
@@ -94,10 +94,10 @@ def test_mask_stays_in_float32_under_autocast(dtype):
 
 def test_fused_map_is_the_mean_over_layers_on_the_patches():
     masks = torch.rand(2, 3, 1 + 12 + 1)
-    feats = TokenFeatures(torch.zeros(2, 8, 3, 4), torch.zeros(2, 8), spatial_mask=masks)
+    feats = Features(torch.zeros(2, 8, 3, 4), torch.zeros(2, 8), extras={'spatial_mask': masks})
     torch.testing.assert_close(fused_spatial_mask(feats), masks.mean(dim=1)[:, 1:13].reshape(2, 3, 4))
-    with pytest.raises(ValueError, match='SpatialTokenTransformer'):
-        fused_spatial_mask(feats._replace(spatial_mask=None))
+    with pytest.raises(ValueError, match="expected features with 'spatial_mask'"):
+        fused_spatial_mask(feats._replace(extras={}))
 
 
 def test_kernel_has_the_published_values():

@@ -36,32 +36,34 @@ def tokens() -> torch.Tensor:
 
 def test_equals_explicit_attention(attention, tokens):
     expected, weights = explicit_attention(attention, tokens)
-    for request_, expected_weights in [('none', None), ('class', weights[:, :, 0]), ('full', weights)]:
-        out, found = attention(tokens, request_)
+    row = {'class_attention': weights[:, :, 0]}
+    for needs, expected_maps in [
+        (set(), {}),
+        ({'class_attention'}, row),
+        ({'full_attention'}, row | {'full_attention': weights}),
+    ]:
+        out, found = attention(tokens, needs)
         torch.testing.assert_close(out, expected)
-        if expected_weights is None:
-            assert found == {}
-        else:
-            torch.testing.assert_close(found['attention'], expected_weights)
+        torch.testing.assert_close(found, expected_maps)
 
 
-@pytest.mark.parametrize('request_', ['class', 'full'])
-def test_own_scale(tokens, request_):
+@pytest.mark.parametrize('name', ['class_attention', 'full_attention'])
+def test_own_scale(tokens, name):
     module = TokenAttention(24, 3, qk_scale=24**-0.5).double().eval()
     expected, weights = explicit_attention(module, tokens)
-    out, found = module(tokens, request_)
+    out, found = module(tokens, {name})
     assert module.scale == 24**-0.5
     torch.testing.assert_close(out, expected)
-    torch.testing.assert_close(found['attention'], weights if request_ == 'full' else weights[:, :, 0])
+    torch.testing.assert_close(found[name], weights if name == 'full_attention' else weights[:, :, 0])
 
 
 def test_class_row_has_the_gradients_of_the_full_attention(attention, tokens):
     target = torch.randn(2, 3, 11, dtype=torch.float64)
     gradients = []
-    for request_ in ('class', 'full'):
+    for name in ('class_attention', 'full_attention'):
         attention.zero_grad()
-        weights = attention(tokens, request_)[1]['attention']
-        row = weights if request_ == 'class' else weights[:, :, 0]
+        weights = attention(tokens, {name})[1][name]
+        row = weights if name == 'class_attention' else weights[:, :, 0]
         (row * target).sum().backward()
         gradients.append(attention.qkv.weight.grad.clone())
     assert gradients[0].abs().max() > 0
@@ -78,8 +80,8 @@ def test_class_request_never_computes_a_square_matrix(attention, tokens, monkeyp
         return weights
 
     monkeypatch.setattr(TokenAttention, 'attention_weights', record)
-    attention(tokens, 'none')
-    attention(tokens, 'class')
+    attention(tokens)
+    attention(tokens, {'class_attention'})
     assert shapes == [(2, 3, 1, 11)]
 
 
@@ -87,24 +89,22 @@ def test_class_request_never_computes_a_square_matrix(attention, tokens, monkeyp
 def test_weights_stay_in_float32_under_autocast(dtype):
     module = TokenAttention(24, 3).eval()
     x = torch.randn(2, 11, 24)
-    expected = module(x, 'class')[1]['attention']
+    expected = module(x, {'class_attention'})[1]['class_attention']
     with torch.autocast('cpu', dtype=dtype):
-        out, maps = module(x, 'class')
-    found = maps['attention']
+        out, maps = module(x, {'class_attention'})
+    found = maps['class_attention']
     assert out.dtype == dtype and found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=2e-2, rtol=0)
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(2, 3), atol=1e-6, rtol=0)
 
 
 def test_copies_and_pickles(attention, tokens):
-    expected = attention(tokens, 'class')[1]['attention']
+    expected = attention(tokens, {'class_attention'})[1]['class_attention']
     for twin in (copy.deepcopy(attention), pickle.loads(pickle.dumps(attention))):
-        assert torch.equal(twin(tokens, 'class')[1]['attention'], expected)
+        assert torch.equal(twin(tokens, {'class_attention'})[1]['class_attention'], expected)
 
 
-def test_wrong_arguments_are_named(attention, tokens):
-    with pytest.raises(ValueError, match='out_attention'):
-        attention(tokens, 'row')
+def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match='embed_dims must be a multiple of num_heads=5, got 24'):
         TokenAttention(24, 5)
     with pytest.raises(ValueError, match='v_shortcut'):
@@ -119,8 +119,8 @@ def test_another_attention_class_needs_one_line(tokens):
     class Layer(TokenEncoderLayer):
         attention_class = Uniform
 
-    _, maps = Layer(24, 3, 48)(tokens.float(), 'class')
-    assert torch.equal(maps['attention'], torch.full((2, 3, 11), 1 / 11))
+    _, maps = Layer(24, 3, 48)(tokens.float(), {'class_attention'})
+    assert torch.equal(maps['class_attention'], torch.full((2, 3, 11), 1 / 11))
 
 
 def test_branches_are_dropped_independently():

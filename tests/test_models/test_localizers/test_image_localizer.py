@@ -52,31 +52,56 @@ def test_number_of_parameters_of_conformer(classes, parameters):
 
 
 @pytest.mark.parametrize('hybrid', [False, True])
-def test_asks_for_the_attention_that_the_head_needs(build_localizer, monkeypatch, hybrid):
+def test_asks_for_what_the_head_needs(build_localizer, monkeypatch, hybrid):
     model = build_localizer(hybrid)
     asked = []
     original = type(model.backbone).forward
 
-    def record(self, x, out_attention=None):
-        asked.append(out_attention)
-        return original(self, x, out_attention)
+    def record(self, x, needs):
+        asked.append(needs)
+        return original(self, x, needs)
 
     monkeypatch.setattr(type(model.backbone), 'forward', record)
     images, samples = torch.randn(2, 3, 32, 32), [DataSample().set_gt_label(1) for _ in range(2)]
     logits = model(images)
     losses = model(images, samples, mode='loss')
     predicted = model(images, samples, mode='predict')
-    assert asked == ['none', 'none', 'class']
+    logits_needs = {'conv_map'} if hybrid else set()
+    assert asked == [logits_needs, logits_needs, {'class_attention', *logits_needs}]
     assert logits.shape == (2, 7)
     torch.testing.assert_close(
         losses['loss'], torch.nn.functional.cross_entropy(logits, torch.tensor([1, 1]))
     )
     torch.testing.assert_close(predicted[1].pred_score, logits[1].softmax(dim=0))
     assert predicted[0].loc_labels[0] == 1
-    model.head.loss_attention, model.head.logits_attention = 'class', 'full'
-    model(images, samples, mode='loss')
-    model(images)
-    assert asked[3:] == ['class', 'full']
+
+
+def test_images_are_given_by_the_localizer(build_localizer):
+    model, images = build_localizer(), torch.randn(2, 3, 32, 32)
+    assert model.extract_feat(images, {'images'}).extras['images'] is images
+    assert not model.extract_feat(images).extras
+
+
+@pytest.mark.parametrize(
+    ('head', 'kind', 'missing'),
+    [
+        (dict(type='SATHead'), 'TokenVisionTransformer', 'spatial_mask'),
+        (dict(type='LCTRHead'), 'SpatialTokenTransformer', 'propagated'),
+        (dict(type='TSCAMHead', conv_channels=64), 'TokenVisionTransformer', 'conv_map'),
+        (dict(type='SCMHead', conv_channels=64), 'RelationalTransformer', 'conv_map'),
+    ],
+    ids=str,
+)
+def test_what_the_backbone_does_not_give_is_an_error_of_building(build_localizer, head, kind, missing):
+    message = rf"{head['type']}: expected what {kind} gives, \[.*\], got also \['{missing}'\]"
+    with pytest.raises(ValueError, match=message):
+        build_localizer(head=head, backbone=dict(type=kind))
+
+
+def test_a_backbone_without_features_is_named():
+    head = dict(type='TSCAMHead', num_classes=7, in_channels=512)
+    with pytest.raises(TypeError, match='expected a backbone that returns Features .* got ResNet'):
+        MODELS.build(dict(type='ImageLocalizer', backbone=dict(type='ResNet', depth=18), head=head))
 
 
 @pytest.mark.parametrize('hybrid', [False, True])

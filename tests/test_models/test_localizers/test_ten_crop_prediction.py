@@ -56,27 +56,26 @@ def test_the_mean_can_overrule_the_centre_crop(build_localizer):
 @pytest.mark.parametrize(
     ('head', 'centre', 'others'),
     [
-        (dict(type='TSCAMHead'), 'class', 'none'),
-        (dict(type='SCMHead'), 'class', 'none'),
-        (dict(type='SCMHead', calibrate_test_logits=True), 'class', 'class'),
-        (dict(type='LCTRHead'), 'propagated', 'class'),
+        (dict(type='TSCAMHead'), {'class_attention'}, set()),
+        (dict(type='SCMHead'), {'class_attention'}, set()),
+        (dict(type='SCMHead', calibrate_test_logits=True), {'class_attention'}, {'class_attention'}),
+        (dict(type='LCTRHead'), {'class_attention', 'propagated'}, {'class_attention'}),
     ],
     ids=str,
 )
-def test_every_crop_passes_once_with_the_attention_it_needs(
-    build_localizer, monkeypatch, head, centre, others
-):
-    model = build_localizer(head=head)
+def test_every_crop_passes_once_with_what_it_needs(build_localizer, monkeypatch, head, centre, others):
+    kind = 'RelationalTransformer' if head['type'] == 'LCTRHead' else 'TokenVisionTransformer'
+    model = build_localizer(head=head, backbone=dict(type=kind))
     calls = []
     original = type(model.backbone).forward
 
-    def record(self, x, out_attention=None):
-        calls.append((len(x), out_attention))
-        return original(self, x, out_attention)
+    def record(self, x, needs):
+        calls.append((len(x), needs))
+        return original(self, x, needs)
 
     monkeypatch.setattr(type(model.backbone), 'forward', record)
     model(torch.randn(2, 10, 3, 32, 32), mode='predict')
-    assert sorted(calls) == [(2, centre), (18, others)]
+    assert sorted(calls, key=lambda call: call[0]) == [(2, centre), (18, others)]
 
 
 def test_colours_and_order_through_the_test_step(build_localizer):

@@ -3,7 +3,8 @@
 import copy
 from pathlib import Path
 
-from tests.clip_samples import RANDOM_CLIP
+import wsol_mm  # noqa: F401
+from tests.methods import METHODS, Size
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.registry import MODELS
 
@@ -15,37 +16,19 @@ from mmpretrain.structures import DataSample
 from torch import distributed, nn
 
 SIDE, CLASSES, TARGET_AREA = 56, 5, 0.472
-HEADS = dict(
-    ts_cam='TSCAMHead',
-    scm='SCMHead',
-    sat='SATHead',
-    sat_global='SATHead',
-    lctr='LCTRHead',
-    catr='CATRHead',
-    cdtr='CDTRHead',
-)
+MODEL_NAMES = [*METHODS, 'sat_global']
+SIZE = Size(img_size=SIDE, num_classes=CLASSES)
 PROTOCOLS = ['maxboxacc', 'maxboxacc_v2', 'ts_cam', 'scm', 'sat', 'lctr', 'cdtr']
 
 
 def build(method: str) -> nn.Module:
     """The same small model in every process, in double precision."""
     torch.manual_seed(1)
-    arch = dict(embed_dims=24, num_layers=3, num_heads=2, feedforward_channels=48)
-    kind, masked, options = 'TokenVisionTransformer', {}, {}
-    if HEADS[method] == 'SATHead':
-        kind, masked = 'SpatialTokenTransformer', dict(masked_layers=2)
-        options = dict(area_loss=dict(target_area=TARGET_AREA, across_ranks=method == 'sat_global'))
-    if method in ('catr', 'cdtr'):
-        options = dict(num_layers=3, num_heads=2, ocm=dict(num_layers=2))
-    if method == 'cdtr':
-        options['sba'] = dict(class_names=list('abcde'), clip=RANDOM_CLIP)
-    model = MODELS.build(
-        dict(
-            type='ImageLocalizer',
-            backbone=dict(type=kind, arch=arch, img_size=SIDE, patch_size=8, **masked),
-            head=dict(type=HEADS[method], num_classes=CLASSES, in_channels=24, **options),
-        )
-    )
+    method, _, suffix = method.partition('_')
+    config = METHODS[method].model_config(SIZE, training=True)
+    if method == 'sat':
+        config['head']['area_loss'] = dict(target_area=TARGET_AREA, across_ranks=suffix == 'global')
+    model = MODELS.build(config)
     for parameter in model.backbone.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model.double()
@@ -106,7 +89,7 @@ def work(rank: int, world_size: int, folder: Path) -> None:
     indices = [*range(9), 0][rank::world_size]
     results = {
         method: (train_gradients(method, slice(3 * rank, 3 * rank + 3)), evaluate(method, indices, 9))
-        for method in HEADS
+        for method in MODEL_NAMES
     }
     torch.save(results, folder / f'{rank}.pth')
     distributed.destroy_process_group()
@@ -132,7 +115,7 @@ def test_area_loss_across_processes_is_that_of_the_whole_batch(in_two):
             )
 
 
-@pytest.mark.parametrize('method', [method for method in HEADS if method != 'sat_global'])
+@pytest.mark.parametrize('method', METHODS)
 def test_gradients_are_those_of_the_mean_over_processes(in_two, method):
     """SAT's area loss too is reduced per process: the mean of two distances, not the distance of the mean."""
     model = build(method).train()
@@ -157,6 +140,6 @@ def test_target_area_lies_between_the_halves():
     assert min(areas) < TARGET_AREA < max(areas)
 
 
-@pytest.mark.parametrize('method', HEADS)
+@pytest.mark.parametrize('method', MODEL_NAMES)
 def test_evaluation_is_that_of_one_process(in_two, method):
     assert in_two[0][method][1] == evaluate(method, list(range(9)), 9)

@@ -3,8 +3,9 @@
 import argparse
 import re
 
-from wsol_mm.models.weights import convert_state_dict, load_pretrained
-from wsol_mm.models.weights.layouts import CATR_VIT, Entry, find_layout, join_numbered_parts
+from wsol_mm.models.heads.catr_head import CATR_VIT
+from wsol_mm.models.weights import convert_state_dict, known_layouts, load_pretrained
+from wsol_mm.models.weights.layouts import Entry, find_layout, join_numbered_parts
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
@@ -221,7 +222,7 @@ def test_other_checkpoints_are_refused():
     del cdtr['att_cls.weight'], catr['block_catconv.weight']
     with pytest.raises(ValueError, match=r'is no checkpoint of cdtr'):
         convert_state_dict('cdtr', cdtr)
-    assert find_layout(catr) is CATR_VIT
+    assert find_layout(catr, known_layouts()) is CATR_VIT
 
 
 @pytest.mark.parametrize('classes', [7, 5])

@@ -15,7 +15,7 @@ def model() -> torch.nn.Module:
     return MODELS.build(
         dict(
             type='ImageLocalizer',
-            backbone=dict(type='TokenVisionTransformer', arch=arch, img_size=56, patch_size=4),
+            backbone=dict(type='RelationalTransformer', arch=arch, img_size=56, patch_size=4),
             head=dict(type='LCTRHead', num_classes=CLASSES, in_channels=WIDTH),
         )
     )
@@ -86,7 +86,7 @@ def test_published_size():
         model = MODELS.build(
             dict(
                 type='ImageLocalizer',
-                backbone=dict(type='TokenVisionTransformer', arch='deit-small'),
+                backbone=dict(type='RelationalTransformer', arch='deit-small'),
                 head=dict(cfg, num_classes=classes),
             )
         )

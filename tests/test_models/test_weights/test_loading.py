@@ -29,7 +29,7 @@ def assert_same_features(model, timm_vit, images):
     tokens = timm_vit.forward_features(images)
     feats = model.backbone(images)
     torch.testing.assert_close(feats.cls_token, tokens[:, 0], atol=1e-4, rtol=1e-4)
-    patches = feats.patch_map.flatten(2).transpose(1, 2)
+    patches = feats.feature_map.flatten(2).transpose(1, 2)
     torch.testing.assert_close(patches, tokens[:, timm_vit.num_prefix_tokens :], atol=1e-4, rtol=1e-4)
 
 
@@ -138,7 +138,9 @@ def test_position_embedding_that_is_no_square_is_refused(timm_vit, build_localiz
     state = timm_vit.state_dict()
     state['pos_embed'] = state['pos_embed'][:, :13]
     torch.save(state, tmp_path / 'vit.pth')
-    with pytest.raises(ValueError, match=r'vit\.pth has 13 places: expected 1 and a square number'):
+    with pytest.raises(
+        ValueError, match=r'vit\.pth: the position embedding has 13 places: expected 1 and a square number'
+    ):
         load_pretrained(build_localizer(), tmp_path / 'vit.pth')
 
 

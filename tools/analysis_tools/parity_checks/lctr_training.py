@@ -4,7 +4,7 @@ from pathlib import Path
 from unittest import mock
 
 from wsol_mm.datasets.samplers import RepeatedAugSampler
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.registry import PARAM_SCHEDULERS
 
 import numpy as np
@@ -84,11 +84,11 @@ def check_boxes(case: Case) -> list[Comparison]:
     return results
 
 
-def test_geometry(width: int, height: int) -> TestGeometry:
+def test_geometry(width: int, height: int) -> ImageGeometry:
     """Return the geometry of an image that is resized to a shorter side of 256 and cropped."""
     short = min(width, height)
     resized = (width * SHORT_SIDE // short, height * SHORT_SIDE // short)
-    return TestGeometry((int(width), int(height)), resized, (CROP, CROP))
+    return ImageGeometry((int(width), int(height)), resized, (CROP, CROP))
 
 
 def run_test_pipeline(cfg: Config, width: int, height: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pass the names of the training classes to the prompts of CLIP."""
 
 from wsol_mm.models.clip import class_names_from
-from wsol_mm.models.layers.semantic_boost_adapter import SemanticBoostAdapter
+from wsol_mm.models.losses.semantic_boost_adapter import SemanticBoostAdapter
 from wsol_mm.registry import HOOKS
 
 from mmengine.hooks import Hook

@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 
-from ..functional.boxes import TestGeometry
+from ..functional.boxes import ImageGeometry
 from ..map_boxes import ground_truth_in_frame
 from ..protocols import LocalizationProtocol, get_protocol
 from .protocol_record import (
@@ -116,7 +116,7 @@ class LocalizationMetric(BaseMetric):
         Args:
             data_batch: Not used.
             data_samples: Predictions with ``pred_topk``, ``loc_maps`` (K, h, w), ``loc_labels`` (K,),
-                ``gt_label``, the meta keys of :class:`TestGeometry` and, where the data set has boxes,
+                ``gt_label``, the meta keys of :class:`ImageGeometry` and, where the data set has boxes,
                 ``gt_bboxes`` (G, 4) in pixels of the original image.
 
         Raises:
@@ -151,12 +151,12 @@ class LocalizationMetric(BaseMetric):
         gt_boxes: NDArray[np.float64],
         metainfo: dict,
     ) -> ProtocolRecord:
-        geometry = TestGeometry.from_metainfo(metainfo, protocol.frame_size)
+        geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)
         self._check_geometry(protocol, geometry)
         frame_boxes = ground_truth_in_frame(gt_boxes, geometry, protocol)
         return make_record(protocol, maps, label, ranked, frame_boxes, geometry.frame)
 
-    def _check_geometry(self, protocol: LocalizationProtocol, geometry: TestGeometry) -> None:
+    def _check_geometry(self, protocol: LocalizationProtocol, geometry: ImageGeometry) -> None:
         # A (nearly) square image looks alike, squashed or not.
         square = geometry.resized[0] == geometry.resized[1] and geometry.keeps_aspect
         if geometry.kind == protocol.geometry or square or protocol.name in self._warned_geometry:

@@ -1,7 +1,8 @@
-"""Backbones that return :class:`wsol_mm.structures.TokenFeatures`."""
+"""Backbones that return :class:`wsol_mm.structures.Features`."""
 
 from .conformer import TokenConformer
+from .relational_transformer import RelationalTransformer
 from .spatial_token_transformer import SpatialTokenTransformer
 from .vision_transformer import TokenVisionTransformer
 
-__all__ = ['SpatialTokenTransformer', 'TokenConformer', 'TokenVisionTransformer']
+__all__ = ['RelationalTransformer', 'SpatialTokenTransformer', 'TokenConformer', 'TokenVisionTransformer']

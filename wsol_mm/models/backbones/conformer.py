@@ -1,19 +1,21 @@
 """Conformer that returns its patch grid, its last feature map and, on request, its attention."""
 
+from collections.abc import Collection
+
 import torch
 from mmpretrain.models.backbones import Conformer
 from mmpretrain.models.backbones.conformer import ConvBlock, ConvTransBlock
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
-from ...structures.token_features import LayerMaps, check_attention_request
+from ...structures import Features
+from ...structures.features import LayerMaps, check_needs
 from ..layers import TokenEncoderLayer
 
 
 @MODELS.register_module()
 class TokenConformer(Conformer):
-    """Conformer on mmpretrain's blocks and parameter names, returning :class:`TokenFeatures`.
+    """Conformer on mmpretrain's blocks and parameter names, returning :class:`Features`.
 
     It differs from mmpretrain's in what WSOL methods need (TS-CAM, section 2.3): the transformer
     layers hand on their attention, drop-path acts in them alone (not in the convolutional blocks), no
@@ -30,15 +32,16 @@ class TokenConformer(Conformer):
         drop_rate (float): Dropout of the transformer layers' projections and MLPs.
         attn_drop_rate (float): Dropout of the attention weights.
         drop_path_rate (float): Stochastic depth rate of the last layer; it grows linearly from 0.
-        out_attention (str): What :meth:`forward` returns when it is not told.
         init_cfg (dict, optional): Initialisation config.
 
     Raises:
-        ValueError: If ``arch``, its depth, ``patch_size`` or ``out_attention`` is not acceptable.
+        ValueError: If ``arch``, its depth or ``patch_size`` is not acceptable.
     """
 
     #: Class of the transformer layers; a backbone with other layers overrides this.
     layer_class: type[TokenEncoderLayer] = TokenEncoderLayer
+    #: What :meth:`forward` can return beyond the feature map.
+    gives: frozenset[str] = frozenset({'cls_token', 'class_attention', 'full_attention', 'conv_map'})
 
     def __init__(
         self,
@@ -50,7 +53,6 @@ class TokenConformer(Conformer):
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
-        out_attention: str = 'none',
         init_cfg: dict | None = None,
     ) -> None:
         if patch_size < 16 or patch_size % 16:
@@ -64,7 +66,6 @@ class TokenConformer(Conformer):
             norm_eval=False,
             init_cfg=init_cfg,
         )
-        self.out_attention = check_attention_request(out_attention)
         rates = torch.linspace(0, drop_path_rate, self.depths, device='cpu').tolist()
         layers = [
             self.layer_class(
@@ -118,24 +119,21 @@ class TokenConformer(Conformer):
         super().train(mode)
         return self
 
-    def forward(self, x: Tensor, out_attention: str | None = None) -> TokenFeatures:
+    def forward(self, x: Tensor, needs: Collection[str] = ()) -> Features:
         """Run the backbone.
 
         Args:
             x (Tensor): Normalised images, (B, 3, H, W).
-            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work), ``'propagated'`` or
-                ``'full'``. The constructor's value if None.
+            needs (Collection[str]): What to return beyond the feature map, of ``gives``:
+                ``'class_attention'`` costs O(N) more work, ``'full_attention'`` O(N^2).
 
         Returns:
-            TokenFeatures: Patch map, class token, the attention asked for, and the last feature map of
-            the convolutional branch.
+            Features: Feature map, class token, ``conv_map`` and what was asked for.
 
         Raises:
-            ValueError: If ``out_attention`` is not one of the four.
+            ValueError: If it cannot give what is asked for.
         """
-        out_attention = check_attention_request(
-            self.out_attention if out_attention is None else out_attention
-        )
+        check_needs(needs, self.gives, type(self).__name__)
         stem = self.auto_pad(self.maxpool(self.act1(self.bn1(self.conv1(x)))))
         conv_map = self.conv_1(stem, out_conv2=False)
         patches = self.trans_patch_conv(stem)
@@ -143,16 +141,16 @@ class TokenConformer(Conformer):
         tokens = torch.cat(
             (self.cls_token.expand(x.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)), dim=1
         )
-        tokens, maps = self.trans_1(tokens, out_attention)
+        tokens, maps = self.trans_1(tokens, needs)
         layer_maps = [maps]
         for block in self.fusion_stages:
-            conv_map, tokens, maps = self._run_stage(block, conv_map, tokens, out_attention)
+            conv_map, tokens, maps = self._run_stage(block, conv_map, tokens, needs)
             layer_maps.append(maps)
-        return TokenFeatures.from_tokens(self.trans_norm(tokens), grid, layer_maps, conv_map)
+        return Features.from_tokens(self.trans_norm(tokens), grid, layer_maps, conv_map=conv_map)
 
     @staticmethod
     def _run_stage(
-        block: ConvTransBlock, conv_map: Tensor, tokens: Tensor, out_attention: str
+        block: ConvTransBlock, conv_map: Tensor, tokens: Tensor, needs: Collection[str]
     ) -> tuple[Tensor, Tensor, LayerMaps]:
         """Run one block: features to tokens, the transformer layer, tokens back to features.
 
@@ -161,7 +159,7 @@ class TokenConformer(Conformer):
         """
         conv_map, inner = block.cnn_block(conv_map)
         squeezed = block.squeeze_block(inner, tokens)
-        tokens, maps = block.trans_block(squeezed + tokens, out_attention)
+        tokens, maps = block.trans_block(squeezed + tokens, needs)
         height, width = (side // block.down_stride for side in inner.shape[-2:])
         expanded = block.expand_block(tokens, height, width)
         conv_map = block.fusion_block(conv_map, fusion_features=expanded, out_conv2=False)

@@ -18,7 +18,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     The spatial token, with its own position embedding, is the last token. It takes part in all layers;
     in the last ``masked_layers`` of them its scaled query-key products become a foreground probability
     for every key, which weights the attention of all queries (:class:`SpatialQueryAttention`). The
-    features carry these probabilities as ``spatial_mask`` (B, ``masked_layers``, h*w + 2).
+    features carry these probabilities as ``'spatial_mask'`` (B, ``masked_layers``, h*w + 2).
 
     Args:
         arch (str | dict): As in :class:`TokenVisionTransformer`.
@@ -31,6 +31,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     """
 
     layer_class = SpatialQueryEncoderLayer
+    gives = TokenVisionTransformer.gives | {'spatial_mask'}
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Vision transformer that returns its patch grid and, on request, its attention."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 import torch
 from mmengine.model import ModuleList
@@ -10,9 +11,11 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
-from ...structures.token_features import check_attention_request
+from ...structures import Features
+from ...structures.features import check_needs
 from ..layers import TokenEncoderLayer
+
+_POS_EMBED, _PATCH_WEIGHT = 'backbone.pos_embed', 'backbone.patch_embed.projection.weight'
 
 
 def _arch(embed_dims: int, num_layers: int, num_heads: int, feedforward_channels: int) -> dict:
@@ -26,7 +29,7 @@ def _arch(embed_dims: int, num_layers: int, num_heads: int, feedforward_channels
 
 @MODELS.register_module()
 class TokenVisionTransformer(VisionTransformer):
-    """ViT / DeiT on mmpretrain's layers and parameter names, returning :class:`TokenFeatures`.
+    """ViT / DeiT on mmpretrain's layers and parameter names, returning :class:`Features`.
 
     One class for every size, patch grid and input size: an input of another size than ``img_size``
     is met by interpolating the position embedding.
@@ -47,12 +50,11 @@ class TokenVisionTransformer(VisionTransformer):
         norm_cfg (dict): Of all layer norms.
         interpolate_mode (str): How the position embedding is interpolated.
         frozen_stages (int): Freeze the embeddings and this many layers; nothing if not positive.
-        out_attention (str): What :meth:`forward` returns when it is not told.
         layer_cfgs (dict | Sequence[dict]): Further arguments of every layer, or of each.
         init_cfg (dict, optional): Initialisation config.
 
     Raises:
-        ValueError: If ``arch`` or ``out_attention`` is not one of the accepted values.
+        ValueError: If ``arch`` is not one of the accepted values.
     """
 
     arch_zoo = {
@@ -62,6 +64,8 @@ class TokenVisionTransformer(VisionTransformer):
     }
     #: Class of the encoder layers; a backbone with other layers overrides this.
     layer_class: type[TokenEncoderLayer] = TokenEncoderLayer
+    #: What :meth:`forward` can return beyond the feature map.
+    gives: frozenset[str] = frozenset({'cls_token', 'class_attention', 'full_attention'})
 
     def __init__(
         self,
@@ -77,7 +81,6 @@ class TokenVisionTransformer(VisionTransformer):
         norm_cfg: dict | None = None,
         interpolate_mode: str = 'bicubic',
         frozen_stages: int = -1,
-        out_attention: str = 'none',
         layer_cfgs: dict | Sequence[dict] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -96,7 +99,6 @@ class TokenVisionTransformer(VisionTransformer):
             interpolate_mode=interpolate_mode,
             init_cfg=init_cfg,
         )
-        self.out_attention = check_attention_request(out_attention)
         self.arch_settings = settings
         self.num_layers = settings['num_layers']
         self.out_indices = [self.num_layers - 1]
@@ -141,6 +143,47 @@ class TokenVisionTransformer(VisionTransformer):
             nn.init.ones_(self.ln1.weight)
             nn.init.zeros_(self.ln1.bias)
 
+    def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
+        """Adapt pretrained weights: another patch grid, and a patch embedding stored as a linear layer.
+
+        Args:
+            weights (dict[str, Tensor]): All weights of a file, under the names of the whole model
+                (``backbone.pos_embed``) or, where no layout knows them, of the file; changed in place.
+
+        Returns:
+            list[str]: Parts of filled entries that keep their initial values: none.
+
+        Raises:
+            ValueError: If the position embedding is not that of a square grid.
+        """
+        places, projection = weights.get(_POS_EMBED), weights.get(_PATCH_WEIGHT)
+        if places is not None:
+            distilled = any(name.rpartition('.')[2] == 'dist_token' for name in weights)
+            weights[_POS_EMBED] = self._fit_pos_embed(places, distilled)
+        own = self.patch_embed.projection.weight
+        # The first timm releases stored it so.
+        if projection is not None and projection.dim() == 2 and projection.numel() == own.numel():
+            weights[_PATCH_WEIGHT] = projection.reshape(own.shape)
+        return []
+
+    def _fit_pos_embed(self, places: Tensor, distilled: bool) -> Tensor:
+        """Return a position embedding (1, N, D) for this patch grid.
+
+        The second place of a distilled DeiT belongs to its distillation token, which is not used here.
+        """
+        if distilled:
+            places = torch.cat((places[:, :1], places[:, 2:]), dim=1)
+        extra = self.num_extra_tokens
+        if places.shape[1] == self.pos_embed.shape[1]:
+            return places
+        side = math.isqrt(places.shape[1] - extra)
+        if side * side != places.shape[1] - extra:
+            raise ValueError(
+                f'the position embedding has {places.shape[1]} places: expected {extra} and a square '
+                f'number, to interpolate it to the grid {self.patch_resolution}'
+            )
+        return resize_pos_embed(places, (side, side), self.patch_resolution, self.interpolate_mode, extra)
+
     def train(self, mode: bool = True) -> 'TokenVisionTransformer':
         """Set the mode and return the module, as PyTorch's modules do and mmpretrain's backbones do not."""
         super().train(mode)
@@ -159,26 +202,24 @@ class TokenVisionTransformer(VisionTransformer):
         )
         return self.drop_after_pos(x), grid
 
-    def forward(self, x: Tensor, out_attention: str | None = None) -> TokenFeatures:
+    def forward(self, x: Tensor, needs: Collection[str] = ()) -> Features:
         """Run the backbone.
 
         Args:
             x (Tensor): Normalised images, (B, 3, H, W).
-            out_attention (str, optional): ``'none'``, ``'class'`` (O(N) more work), ``'propagated'`` or
-                ``'full'``. The constructor's value if None.
+            needs (Collection[str]): What to return beyond the feature map, of ``gives``:
+                ``'class_attention'`` costs O(N) more work, ``'full_attention'`` O(N^2).
 
         Returns:
-            TokenFeatures: Patch map, class token and the attention asked for.
+            Features: Feature map, class token and what was asked for.
 
         Raises:
-            ValueError: If ``out_attention`` is not one of the four.
+            ValueError: If it cannot give what is asked for.
         """
-        out_attention = check_attention_request(
-            self.out_attention if out_attention is None else out_attention
-        )
+        check_needs(needs, self.gives, type(self).__name__)
         tokens, grid = self.embed(x)
         layer_maps = []
         for layer in self.layers:
-            tokens, maps = layer(tokens, out_attention)
+            tokens, maps = layer(tokens, needs)
             layer_maps.append(maps)
-        return TokenFeatures.from_tokens(self.ln1(tokens), grid, layer_maps)
+        return Features.from_tokens(self.ln1(tokens), grid, layer_maps)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..layers.precision import at_least_float32, autocast_off
+from ..utils.precision import at_least_float32, autocast_off
 from .loading import load_clip
 
 #: Prompts that are encoded at a time.

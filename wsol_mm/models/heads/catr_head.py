@@ -7,10 +7,32 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import Features
 from ..layers import CategoryStimulation, ObjectConstraint, SemanticConv, class_token_attention
 from ..losses import AutomaticLossWeighting
+from ..weights.layouts import TIMM_VIT, Layout, Rule
+from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
+
+# Both official repositories, which name the two halves of CSM differently. `block0.0.weight` belongs to OCM,
+# `blocks.0.` to the backbone; OCM's layers are stored apart there and as one grouped convolution here.
+_DOUBLE_CONV = r'([0134]\.\w+)'
+CATR_RULES: tuple[Rule, ...] = (
+    *TIMM_VIT.rules,
+    (rf'att_layer\.down(?:_1)?\.1\.UConv\.{_DOUBLE_CONV}', r'head.csm.encoder.\1'),
+    (rf'att_layer\.up(?:_1)?\.conv\.UConv\.{_DOUBLE_CONV}', r'head.csm.decoder.\1'),
+    (r'att_cls\.weight', r'head.csm.classifier.weight'),
+    (r'block(\d+)\.0\.weight', r'head.ocm.branch_conv.weight[\1]'),
+    (r'block(\d+)\.1\.(\w+)', r'head.ocm.branch_norm.\2[\1]'),
+    (r'block_catconv\.weight', r'head.ocm.fuse_conv.weight'),
+    (r'block_catbn\.(\w+)', r'head.ocm.fuse_norm.\1'),
+    (r'AutomaticWeightedLoss\.params', r'head.loss_weighting.params'),
+)
+CATR_VIT = Layout(
+    name='CATR (blocks.0.attn.qkv.weight, ..., att_layer.down.1.UConv.0.weight)',
+    markers=(*TIMM_VIT.markers, r'att_layer\.down(?:_1)?\.1\.UConv\.0\.weight', r'att_cls\.weight'),
+    rules=CATR_RULES,
+)
 
 #: A part with all its defaults.
 DEFAULT_PART: Mapping = MappingProxyType({})
@@ -28,7 +50,7 @@ class CATRHead(LocalizationHead):
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
+        in_channels (int): Channels D of the feature map.
         num_layers (int): Number L of layers of the backbone.
         num_heads (int): Number H of heads of the backbone.
         csm (Mapping, optional): Options of :class:`CategoryStimulation`: ``base_channels``. None leaves
@@ -44,8 +66,13 @@ class CATRHead(LocalizationHead):
         ValueError: If the OCM is to look at more layers than there are.
     """
 
-    loss_attention = 'class'
-    predict_attention = 'class'
+    loss_needs = frozenset({'class_attention'})
+    predict_needs = frozenset({'class_attention'})
+    official = OfficialCheckpoints(
+        'catr',
+        layouts=(CATR_VIT,),
+        dimensions={'head.semantic_conv.weight': 4, 'head.csm.classifier.weight': 4},
+    )
 
     def __init__(
         self,
@@ -85,37 +112,34 @@ class CATRHead(LocalizationHead):
             self.ocm = ObjectConstraint(num_layers, self.num_heads)
             self.map_loss = MODELS.build({'type': 'wsol_mm.MapAlignmentLoss', **map_loss})
 
-    def attention_rows(self, feats: TokenFeatures) -> Tensor:
+    def attention_rows(self, feats: Features) -> Tensor:
         """Return the class token's attention of every layer and head, (B, L*H, h, w), layer by layer.
 
         Raises:
             ValueError: If the features carry no attention of the class token, or the backbone has other
                 numbers of layers or heads than this head.
         """
-        attention = feats.attention
-        if attention is None or attention.dim() != 4:
-            raise ValueError("the features carry no rows: ask the backbone for out_attention='class'")
+        attention = feats.require('class_attention')
         if attention.shape[1:3] != (self.num_layers, self.num_heads):
             raise ValueError(
                 f'the backbone has {attention.shape[1]} layers with {attention.shape[2]} heads, the head '
                 f'num_layers={self.num_layers} and num_heads={self.num_heads}; they must agree'
             )
-        height, width = feats.grid
-        return attention[..., 1 : 1 + height * width].flatten(1, 2).unflatten(-1, (height, width))
+        return feats.on_grid(attention).flatten(1, 2)
 
-    def attention_map(self, feats: TokenFeatures) -> Tensor:
+    def attention_map(self, feats: Features) -> Tensor:
         """Return M, the class token's attention, summed over heads, averaged over layers, (B, h, w)."""
         return class_token_attention(feats).mean(dim=1) * self.num_heads
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
+    def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C), in training and at test time alike; the CSM takes no part."""
-        return self.semantic_conv.pooled(feats.patch_map)
+        return self.semantic_conv.pooled(feats.feature_map)
 
-    def raw_losses(self, feats: TokenFeatures, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+    def raw_losses(self, feats: Features, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return the losses of a batch without their weights, scalars.
 
         Args:
-            feats (TokenFeatures): With attention ``'class'``.
+            feats (Features): With ``class_attention``.
             data_samples (Sequence[DataSample]): With ``gt_label``.
 
         Returns:
@@ -137,7 +161,7 @@ class CATRHead(LocalizationHead):
         """Return the classification loss of logits (B, C), a scalar."""
         return self._get_loss(logits, data_samples)['loss']
 
-    def constraint_losses(self, feats: TokenFeatures, rows: Tensor) -> dict[str, Tensor]:
+    def constraint_losses(self, feats: Features, rows: Tensor) -> dict[str, Tensor]:
         """Return the losses of the OCM, ``area`` and ``map``; ``rows`` are :meth:`attention_rows`."""
         attention, losses = self.attention_map(feats), {}
         if self.area_loss is not None:
@@ -147,11 +171,11 @@ class CATRHead(LocalizationHead):
             losses['map'] = self.map_loss(foreground, attention)
         return losses
 
-    def loss(self, feats: TokenFeatures, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+    def loss(self, feats: Features, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
         Args:
-            feats (TokenFeatures): With attention ``'class'``.
+            feats (Features): With ``class_attention``.
             data_samples (Sequence[DataSample]): With ``gt_label``.
 
         Returns:
@@ -169,13 +193,13 @@ class CATRHead(LocalizationHead):
         keys = [f'loss_{name}' for name in self.weighted_losses]
         return {**raw, **dict(zip(keys, losses, strict=True))}
 
-    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def semantic_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the sum of both maps of the wanted classes, (B, K, h, w)."""
-        maps = self.semantic_conv.class_maps(feats.patch_map, labels)
+        maps = self.semantic_conv.class_maps(feats.feature_map, labels)
         if self.csm is None:
             return maps
         return maps + self.csm.class_maps(self.csm(self.attention_rows(feats)), labels)
 
-    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return attention times the sum of both maps of the wanted classes, (B, K, h, w)."""
         return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)

@@ -7,11 +7,26 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
-from ..layers import SemanticBoostAdapter, SemanticKernelIntegrator
-from ..layers.precision import at_least_float32, autocast_off
-from ..losses import AutomaticLossWeighting
-from .catr_head import DEFAULT_PART, CATRHead
+from ...structures import Features
+from ..layers import SemanticKernelIntegrator
+from ..losses import AutomaticLossWeighting, SemanticBoostAdapter
+from ..utils.precision import at_least_float32, autocast_off
+from ..weights.layouts import Layout
+from ..weights.official import OfficialCheckpoints
+from .catr_head import CATR_RULES, CATR_VIT, DEFAULT_PART, CATRHead
+
+_LOSS_WEIGHTS, _SKI_WEIGHT = 'head.loss_weighting.params', 'head.ski.weight'
+
+# The module that its paper calls SKI is `dnc_att_layer` in the official code.
+CDTR_VIT = Layout(
+    name='CDTR (blocks.0.attn.qkv.weight, ..., att_layer.down_1.1.UConv.0.weight, ..., dnc_att_layer...)',
+    markers=(*CATR_VIT.markers, r'dnc_att_layer\.deform_conv\.weight'),
+    rules=(
+        *CATR_RULES,
+        (r'dnc_att_layer\.conv_offset\.(weight|bias)', r'head.ski.offset_conv.\1'),
+        (r'dnc_att_layer\.deform_conv\.weight', _SKI_WEIGHT),
+    ),
+)
 
 
 @MODELS.register_module()
@@ -34,6 +49,10 @@ class CDTRHead(CATRHead):
         ValueError: If the SKI is to work without the CSM.
     """
 
+    official = OfficialCheckpoints(
+        'cdtr', layouts=(CDTR_VIT,), dimensions={'head.semantic_conv.weight': 4, _SKI_WEIGHT: 4}
+    )
+
     def __init__(
         self,
         *args,
@@ -52,21 +71,30 @@ class CDTRHead(CATRHead):
                 self.loss_weighting = AutomaticLossWeighting(len(self.weighted_losses))
 
     @property
-    def loss_images(self) -> bool:
-        """Whether the losses need the images, in ``TokenFeatures.images``."""
-        return self.sba is not None
+    def loss_needs(self) -> frozenset[str]:
+        """The SBA needs the images as well."""
+        return super().loss_needs if self.sba is None else super().loss_needs | {'images'}
 
-    def raw_losses(self, feats: TokenFeatures, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+    def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
+        """Let CATR's loss weights fill those of CDTR, where the loss of SKI, the last, keeps a fresh one."""
+        theirs, own = weights.get(_LOSS_WEIGHTS), self.state_dict().get(_LOSS_WEIGHTS.removeprefix('head.'))
+        has_ski = self.ski is None or _SKI_WEIGHT in weights
+        if theirs is None or own is None or has_ski or len(theirs) != len(own) - 1:
+            return []
+        weights[_LOSS_WEIGHTS] = torch.cat((theirs, own[-1:]))
+        return [f'{_LOSS_WEIGHTS}[{len(theirs)}]']
+
+    def raw_losses(self, feats: Features, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return the losses of a batch without their weights, scalars.
 
         Args:
-            feats (TokenFeatures): With attention ``'class'``, and ``images`` if the SBA is on.
+            feats (Features): With ``class_attention``, and ``'images'`` if the SBA is on.
             data_samples (Sequence[DataSample]): With ``gt_label``.
 
         Returns:
             dict[str, Tensor]: Those of :class:`CATRHead`, ``ski`` and ``sba``.
         """
-        head_maps = self.semantic_conv(feats.patch_map)
+        head_maps = self.semantic_conv(feats.feature_map)
         losses = self.classification_losses(head_maps.mean(dim=(2, 3)), data_samples)
         rows = self.attention_rows(feats)
         decoded = None if self.csm is None else self.csm(rows)
@@ -80,10 +108,10 @@ class CDTRHead(CATRHead):
         if self.sba is not None:
             labels = torch.cat([sample.gt_label for sample in data_samples])
             maps = self.object_maps(feats, head_maps, decoded, labels)
-            losses['sba'] = self.sba(feats.images, maps, labels)
+            losses['sba'] = self.sba(feats.require('images'), maps, labels)
         return losses
 
-    def integrated_logits(self, feats: TokenFeatures, head_maps: Tensor, decoded: Tensor) -> Tensor:
+    def integrated_logits(self, feats: Features, head_maps: Tensor, decoded: Tensor) -> Tensor:
         """Return the logits of the SKI, (B, C).
 
         The spatial mean of the deformable convolution is linear in the CSM's maps, as those are in the
@@ -96,7 +124,7 @@ class CDTRHead(CATRHead):
         return self.ski.pooled_from(self.csm.classify(means))
 
     def object_maps(
-        self, feats: TokenFeatures, head_maps: Tensor, decoded: Tensor | None, labels: Tensor
+        self, feats: Features, head_maps: Tensor, decoded: Tensor | None, labels: Tensor
     ) -> Tensor:
         """Return the localization maps of the labels (B), (B, h, w), with the gradient of M alone."""
         wanted = labels.reshape(-1, 1)

@@ -3,9 +3,23 @@
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import Features
 from ..layers import CueDigging, class_token_attention, relational_patch_maps
+from ..weights.layouts import TIMM_VIT, Layout
+from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
+
+LCTR_VIT = Layout(
+    name='LCTR (blocks.0.attn.qkv.weight, ..., CDM.weight)',
+    markers=(*TIMM_VIT.markers, r'CDM\.weight', r'conv3x3\.weight'),
+    rules=(
+        *TIMM_VIT.rules[:-1],  # it has no linear classifier
+        (r'conv3x3\.(weight|bias)', r'head.cue_conv.\1'),
+        (r'CDM\.(weight|bias)', r'head.cdm.\1'),
+        (r'CDM\._routing_fn_two\.fc\.(weight|bias)', r'head.cdm.route_mean.\1'),
+        (r'CDM\._routing_fn_two\.fc2\.(weight|bias)', r'head.cdm.route_max.\1'),
+    ),
+)
 
 
 @MODELS.register_module()
@@ -16,11 +30,11 @@ class LCTRHead(LocalizationHead):
     heads and layers, and convolved; the result weighs the kernels of the CDM, which is applied to the
     undamped features. The logits are the mean of the class maps after 3x3 average pooling. Gradients flow
     through M. The localization map of class c is relu(Y[c]) times RPAM's map, averaged over the layers,
-    without any normalisation before the product.
+    without any normalisation before the product. The backbone is a :class:`RelationalTransformer`.
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
+        in_channels (int): Channels D of the feature map.
         num_kernels (int): Number of kernels E of the CDM.
         kernel_init (str): Initial bound of the kernels, ``'reference'`` or ``'default'``; see
             :class:`CueDigging`.
@@ -30,9 +44,10 @@ class LCTRHead(LocalizationHead):
         ValueError: If ``num_kernels`` is not positive or ``kernel_init`` not one of the two.
     """
 
-    loss_attention = 'class'
-    logits_attention = 'class'
-    predict_attention = 'propagated'
+    loss_needs = frozenset({'class_attention'})
+    logits_needs = frozenset({'class_attention'})
+    predict_needs = frozenset({'class_attention', 'propagated'})
+    official = OfficialCheckpoints('lctr', layouts=(LCTR_VIT,), dimensions={'head.cdm.weight': 5})
 
     def __init__(
         self,
@@ -46,35 +61,36 @@ class LCTRHead(LocalizationHead):
         self.cue_conv = nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1)
         self.cdm = CueDigging(in_channels, num_classes, num_kernels, kernel_init=kernel_init)
 
-    def reverse_attention(self, feats: TokenFeatures) -> Tensor:
+    def reverse_attention(self, feats: Features) -> Tensor:
         """Return 1 - M, (B, 1, h, w), in float32 or better: large where the class token does not look."""
         return 1 - class_token_attention(feats).mean(dim=1, keepdim=True)
 
-    def cues(self, feats: TokenFeatures) -> Tensor:
+    def cues(self, feats: Features) -> Tensor:
         """Return the convolved, damped patch features, (B, D, h, w)."""
-        reverse = self.reverse_attention(feats).to(feats.patch_map.dtype)
-        return self.cue_conv(feats.patch_map * reverse)
+        reverse = self.reverse_attention(feats).to(feats.feature_map.dtype)
+        return self.cue_conv(feats.feature_map * reverse)
 
-    def routing(self, feats: TokenFeatures) -> Tensor:
+    def routing(self, feats: Features) -> Tensor:
         """Return the weights of the CDM's kernels, (B, E)."""
-        return self.cdm.routing(self.cues(feats)) if feats.kernel_weights is None else feats.kernel_weights
+        prepared = feats.extras.get('kernel_weights')
+        return self.cdm.routing(self.cues(feats)) if prepared is None else prepared
 
-    def prepare(self, feats: TokenFeatures) -> TokenFeatures:
+    def prepare(self, feats: Features) -> Features:
         """Return the features with the weights of the CDM's kernels."""
-        return feats._replace(kernel_weights=self.routing(feats))
+        return feats.with_extras(kernel_weights=self.routing(feats))
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
+    def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C), in training and at test time alike."""
-        return self.cdm.pooled(feats.patch_map, self.routing(feats))
+        return self.cdm.pooled(feats.feature_map, self.routing(feats))
 
-    def attention_map(self, feats: TokenFeatures) -> Tensor:
+    def attention_map(self, feats: Features) -> Tensor:
         """Return RPAM's map, averaged over the layers, (B, h, w)."""
         return relational_patch_maps(feats).mean(dim=1)
 
-    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def semantic_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the positive part of the wanted classes' maps, (B, K, h, w)."""
-        return self.cdm.class_maps(feats.patch_map, self.routing(feats), labels).relu()
+        return self.cdm.class_maps(feats.feature_map, self.routing(feats), labels).relu()
 
-    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return RPAM's map times the positive part of the wanted classes' maps, (B, K, h, w)."""
         return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)

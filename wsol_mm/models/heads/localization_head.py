@@ -8,8 +8,9 @@ from mmpretrain.models.heads import ClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...structures import TokenFeatures
-from ..layers.precision import at_least_float32
+from ...structures import Features
+from ..utils.precision import at_least_float32
+from ..weights.official import OfficialCheckpoints
 
 #: How many of the best classes are kept in ``pred_topk``.
 PRED_TOPK = 5
@@ -28,14 +29,14 @@ def mean_scores(logits: Tensor) -> Tensor:
 
 
 class LocalizationHead(ClsHead):
-    """Turn :class:`TokenFeatures` into class scores and localization maps.
+    """Turn :class:`Features` into class scores and localization maps.
 
-    A method writes :meth:`forward` (logits) and :meth:`localization_maps`, and says with
-    ``loss_attention`` and ``predict_attention`` which attention of the backbone it needs.
+    A method writes :meth:`forward` (logits) and :meth:`localization_maps`, and says with ``loss_needs``,
+    ``logits_needs`` and ``predict_needs`` what it needs of the backbone beyond the feature map.
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
+        in_channels (int): Channels D of the feature map.
         map_topk (int): Maps are predicted for this many best classes (at most C), beside the
             ground-truth class where it is known.
         loss (dict, optional): Classification loss; cross-entropy if None.
@@ -47,18 +48,18 @@ class LocalizationHead(ClsHead):
         ValueError: If ``num_classes`` is not positive or ``map_topk`` is negative.
     """
 
-    #: Attention asked of the backbone in training, ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
-    loss_attention: str = 'none'
-    #: Whether :meth:`loss` looks at the images, in ``TokenFeatures.images``.
-    loss_images: bool = False
-    #: Attention that :meth:`forward` needs, the logits at test time.
-    logits_attention: str = 'none'
-    #: Attention asked of the backbone at test time.
-    predict_attention: str = 'class'
+    #: What training asks of the backbone: names of :class:`Features` and of its ``extras``.
+    loss_needs: frozenset[str] = frozenset()
+    #: What :meth:`forward` needs, the logits at test time.
+    logits_needs: frozenset[str] = frozenset()
+    #: What :meth:`predict` needs, logits and maps.
+    predict_needs: frozenset[str] = frozenset()
     #: Whether one map serves all classes; its label is then -1.
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
+    #: How the authors' checkpoints of the method are named, if there are any.
+    official: OfficialCheckpoints | None = None
 
     def __init__(
         self,
@@ -81,15 +82,15 @@ class LocalizationHead(ClsHead):
         self.map_topk = map_topk
 
     @abstractmethod
-    def forward(self, feats: TokenFeatures) -> Tensor:
+    def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C)."""
 
     @abstractmethod
-    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return localization maps on the patch grid, un-normalised, in float32 or better.
 
         Args:
-            feats (TokenFeatures): With the attention named in ``predict_attention``.
+            feats (Features): With what ``predict_needs`` names.
             labels (Tensor): Wanted class indices per image, (B, K), int64. A class-agnostic head
                 ignores them.
 
@@ -97,19 +98,31 @@ class LocalizationHead(ClsHead):
             Tensor: (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
 
-    def prepare(self, feats: TokenFeatures) -> TokenFeatures:
+    def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
+        """Adapt pretrained weights to this head, where a method has more to it than renaming.
+
+        Args:
+            weights (dict[str, Tensor]): All weights of a file, under the names of the whole model
+                (``head.semantic_conv.weight``) or, where no layout knows them, of the file; changed in place.
+
+        Returns:
+            list[str]: Parts of filled entries that keep their initial values, for the log.
+        """
+        return []
+
+    def prepare(self, feats: Features) -> Features:
         """Return the features with what logits and maps both need: :meth:`predict` computes it once."""
         return feats
 
-    def attention_map(self, feats: TokenFeatures) -> Tensor | None:
+    def attention_map(self, feats: Features) -> Tensor | None:
         """Return the method's class-agnostic attention map, (B, h, w), or None if it has none."""
         return None
 
-    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor | None:
+    def semantic_maps(self, feats: Features, labels: Tensor) -> Tensor | None:
         """Return the factor of the localization maps that depends on the class, (B, K, h, w).
 
         Args:
-            feats (TokenFeatures): As for :meth:`localization_maps`.
+            feats (Features): As for :meth:`localization_maps`.
             labels (Tensor): Wanted class indices per image, (B, K), int64.
 
         Returns:
@@ -119,14 +132,14 @@ class LocalizationHead(ClsHead):
 
     def predict(
         self,
-        feats: TokenFeatures,
+        feats: Features,
         data_samples: Sequence[DataSample | None] | None = None,
         other_crops: Tensor | None = None,
     ) -> list[DataSample]:
         """Predict classes and localization maps.
 
         Args:
-            feats (TokenFeatures): With the attention named in ``predict_attention``.
+            feats (Features): With what ``predict_needs`` names.
             data_samples (Sequence[DataSample | None], optional): One per image; new ones if None.
             other_crops (Tensor, optional): Logits (B, T, C) of further crops of the images. Classes are then
                 ranked by the mean soft-max over ``feats`` and these; maps are those of ``feats`` alone.

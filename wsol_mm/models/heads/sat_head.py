@@ -6,9 +6,23 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import Features
 from ..layers import SemanticConv, fused_spatial_mask
+from ..weights.layouts import TIMM_VIT, Layout
+from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
+
+# SAT names its position `loc_embed` and keeps the kernel of its normalization loss as a weight.
+SAT_VIT = Layout(
+    name='SAT (blocks.0.attn.qkv.weight, ..., loc_token)',
+    markers=(*TIMM_VIT.markers, r'loc_token', r'loc_embed'),
+    rules=(
+        *TIMM_VIT.rules,
+        (r'loc_token', r'backbone.spatial_token'),
+        (r'loc_embed', r'backbone.spatial_pos_embed'),
+        (r'weight', r'head.normalization_loss.filter.kernel'),
+    ),
+)
 
 
 @MODELS.register_module()
@@ -22,17 +36,18 @@ class SATHead(LocalizationHead):
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
+        in_channels (int): Channels D of the feature map.
         area_loss (dict, optional): Area regulariser; :class:`BatchAreaLoss` with the area of CUB,
             0.25, if None.
         normalization_loss (dict, optional): Second regulariser; :class:`NormalizationLoss` if None.
         **kwargs: Further arguments of :class:`LocalizationHead`.
     """
 
-    loss_attention = 'none'
-    predict_attention = 'none'
+    loss_needs = frozenset({'spatial_mask'})
+    predict_needs = frozenset({'spatial_mask'})
     class_agnostic = True
     inherits_classifier = False
+    official = OfficialCheckpoints('sat', layouts=(SAT_VIT,), dimensions={'head.semantic_conv.weight': 4})
 
     def __init__(
         self,
@@ -47,15 +62,15 @@ class SATHead(LocalizationHead):
         self.area_loss = MODELS.build({'type': 'BatchAreaLoss', **(area_loss or {})})
         self.normalization_loss = MODELS.build({'type': 'NormalizationLoss', **(normalization_loss or {})})
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
+    def forward(self, feats: Features) -> Tensor:
         """Return the logits, (B, C), in training and at test time alike."""
-        return self.semantic_conv.pooled(feats.patch_map)
+        return self.semantic_conv.pooled(feats.feature_map)
 
-    def loss(self, feats: TokenFeatures, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
         Args:
-            feats (TokenFeatures): With ``spatial_mask``.
+            feats (Features): With ``'spatial_mask'``.
             data_samples (Sequence[DataSample]): With ``gt_label``.
             **kwargs: Passed to the classification loss.
 
@@ -75,7 +90,7 @@ class SATHead(LocalizationHead):
         losses['mean_area'] = maps.detach().mean()
         return losses
 
-    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the mean of the spatial masks, (B, 1, h, w); ``labels`` are not used.
 
         Raises:

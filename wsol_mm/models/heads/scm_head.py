@@ -6,9 +6,29 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import Features
 from ..layers import SpatialCalibration, min_max
+from ..weights.layouts import CONFORMER, TIMM_VIT, Layout, Rule
+from ..weights.official import OfficialCheckpoints
 from .ts_cam_head import TSCAMHead
+
+# Two scalars per calibration layer; everything else is named as in TS-CAM.
+_RULES: tuple[Rule, ...] = (
+    (r'layers\.(\d+)\.thred', r'head.calibration.layers.\1.threshold'),
+    (r'layers\.(\d+)\.fuse\._loss_rate', r'head.calibration.layers.\1.similarity_scale'),
+)
+_MARKER = r'layers\.0\.fuse\._loss_rate'
+
+SCM_VIT = Layout(
+    name='SCM on DeiT or ViT (blocks.0.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
+    markers=(*TIMM_VIT.markers, _MARKER),
+    rules=(*TIMM_VIT.rules, *_RULES),
+)
+SCM_CONFORMER = Layout(
+    name='SCM on Conformer (conv_trans_2.trans_block.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
+    markers=(*CONFORMER.markers, _MARKER),
+    rules=(*CONFORMER.rules, *_RULES),
+)
 
 # Newton-Schulz iterations of the reference's layers.
 _TRANSFORMER_ITERATIONS = (16, 4, 4, 4)
@@ -27,9 +47,9 @@ class SCMHead(TSCAMHead):
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
-        conv_channels (int, optional): Channels of the backbone's ``conv_map``; None for a plain
-            transformer, which has none.
+        in_channels (int): Channels D of the feature map.
+        conv_channels (int, optional): Channels of a hybrid backbone's ``'conv_map'``; None for no
+            convolutional classifier.
         iterations (Sequence[int], optional): Newton-Schulz iterations of every calibration layer. As in
             the reference if None: (16, 4, 4, 4), of a hybrid backbone (4, 4, 4, 4).
         alpha (float): Start of the Newton-Schulz iterations, see
@@ -41,8 +61,9 @@ class SCMHead(TSCAMHead):
         **kwargs: Further arguments of :class:`TSCAMHead`.
     """
 
-    loss_attention = 'class'
-    predict_attention = 'class'
+    official = OfficialCheckpoints(
+        'scm', layouts=(SCM_CONFORMER, SCM_VIT), dimensions={'head.semantic_conv.weight': 4}
+    )
 
     def __init__(
         self,
@@ -64,35 +85,40 @@ class SCMHead(TSCAMHead):
         self.calibration = SpatialCalibration(iterations, alpha, eps)
 
     @property
-    def logits_attention(self) -> str:
-        """Attention that the test logits need: none, unless they are calibrated."""
-        return 'class' if self.calibrate_test_logits else 'none'
+    def logits_needs(self) -> frozenset[str]:
+        """Test logits need the attention of the class token only if they are calibrated."""
+        return self.predict_needs if self.calibrate_test_logits else super().logits_needs
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
-        """Return the test logits, (B, C).
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """The calibration needs the attention of the class token."""
+        return self.predict_needs
 
-        Raises:
-            ValueError: If the head has a convolutional classifier and the features no ``conv_map``, or if
-                the logits are calibrated and the features carry no attention.
-        """
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """Maps need the attention of the class token."""
+        return super().logits_needs | {'class_attention'}
+
+    def forward(self, feats: Features) -> Tensor:
+        """Return the test logits, (B, C)."""
         return self.calibrated_logits(feats) if self.calibrate_test_logits else super().forward(feats)
 
-    def calibrated_logits(self, feats: TokenFeatures) -> Tensor:
+    def calibrated_logits(self, feats: Features) -> Tensor:
         """Return the training logits, (B, C): means of the calibrated maps, in float32 or better."""
-        maps = self.semantic_conv(feats.patch_map)
+        maps = self.semantic_conv(feats.feature_map)
         return self.add_conv_logits(self.calibration.mean_scores(maps, self.attention_map(feats)), feats)
 
-    def loss(self, feats: TokenFeatures, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
         """Return the classification loss (and accuracy) of the training logits.
 
         Args:
-            feats (TokenFeatures): With the attention named in ``loss_attention``.
+            feats (Features): With what ``loss_needs`` names.
             data_samples (Sequence[DataSample]): With their labels.
             **kwargs: Passed to the loss module.
         """
         return self._get_loss(self.calibrated_logits(feats), data_samples, **kwargs)
 
-    def attention_map(self, feats: TokenFeatures) -> Tensor:
+    def attention_map(self, feats: Features) -> Tensor:
         """Return the attention summed over all layers and scaled to 0..1 per image, (B, h, w)."""
         attention = super().attention_map(feats)
         return min_max(attention.flatten(1), self.eps).unflatten(1, attention.shape[1:])

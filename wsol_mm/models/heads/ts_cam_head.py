@@ -5,8 +5,10 @@ from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import TokenFeatures
+from ...structures import Features
 from ..layers import SemanticConv, class_token_attention
+from ..weights.layouts import CONFORMER, TIMM_VIT
+from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
 
 CONV_INITS = ('default', 'kaiming')
@@ -23,9 +25,9 @@ class TSCAMHead(LocalizationHead):
 
     Args:
         num_classes (int): Number of classes C.
-        in_channels (int): Width D of the tokens.
-        conv_channels (int, optional): Channels of the backbone's ``conv_map``; None for a plain
-            transformer, which has none.
+        in_channels (int): Channels D of the feature map.
+        conv_channels (int, optional): Channels of a hybrid backbone's ``'conv_map'``; None for no
+            convolutional classifier.
         conv_init (str): Initialisation of the semantic convolution: ``'default'`` is PyTorch's (as
             the reference does for DeiT), ``'kaiming'`` normal with fan-out (as it does for Conformer).
         **kwargs: Further arguments of :class:`LocalizationHead`.
@@ -34,8 +36,9 @@ class TSCAMHead(LocalizationHead):
         ValueError: If ``conv_init`` is not one of the two.
     """
 
-    loss_attention = 'none'
-    predict_attention = 'class'
+    official = OfficialCheckpoints(
+        'ts-cam', layouts=(CONFORMER, TIMM_VIT), dimensions={'head.semantic_conv.weight': 4}
+    )
 
     def __init__(
         self,
@@ -52,6 +55,21 @@ class TSCAMHead(LocalizationHead):
         self.semantic_conv = SemanticConv(in_channels, num_classes)
         self.conv_fc = None if conv_channels is None else nn.Linear(conv_channels, num_classes)
 
+    @property
+    def logits_needs(self) -> frozenset[str]:
+        """The convolutional features, if there is a classifier of them."""
+        return frozenset() if self.conv_fc is None else frozenset({'conv_map'})
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """Training needs what the logits need."""
+        return self.logits_needs
+
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """Maps need the attention of the class token as well."""
+        return self.logits_needs | {'class_attention'}
+
     def init_weights(self) -> None:
         """Initialise as the reference does; the bias of the convolution keeps PyTorch's default."""
         super().init_weights()
@@ -61,34 +79,24 @@ class TSCAMHead(LocalizationHead):
             trunc_normal_(self.conv_fc.weight, std=0.02)
             nn.init.zeros_(self.conv_fc.bias)
 
-    def forward(self, feats: TokenFeatures) -> Tensor:
-        """Return the logits, (B, C), in training and at test time alike.
+    def forward(self, feats: Features) -> Tensor:
+        """Return the logits, (B, C), in training and at test time alike."""
+        return self.add_conv_logits(self.semantic_conv.pooled(feats.feature_map), feats)
 
-        Raises:
-            ValueError: If the head has a convolutional classifier and the features no ``conv_map``.
-        """
-        return self.add_conv_logits(self.semantic_conv.pooled(feats.patch_map), feats)
-
-    def add_conv_logits(self, logits: Tensor, feats: TokenFeatures) -> Tensor:
-        """Return the logits, (B, C), with those of the convolutional classifier added if there is one.
-
-        Raises:
-            ValueError: If the head has a convolutional classifier and the features no ``conv_map``.
-        """
+    def add_conv_logits(self, logits: Tensor, feats: Features) -> Tensor:
+        """Return the logits, (B, C), with those of the convolutional classifier added if there is one."""
         if self.conv_fc is None:
             return logits
-        if feats.conv_map is None:
-            raise ValueError('conv_channels is set, but the backbone returns no conv_map')
-        return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.conv_map, 1).flatten(1))
+        return logits + self.conv_fc(F.adaptive_avg_pool2d(feats.require('conv_map'), 1).flatten(1))
 
-    def attention_map(self, feats: TokenFeatures) -> Tensor:
+    def attention_map(self, feats: Features) -> Tensor:
         """Return the attention factor of the map: summed over all layers, (B, h, w)."""
         return class_token_attention(feats).sum(dim=1)
 
-    def semantic_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def semantic_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the semantic maps of the wanted classes, (B, K, h, w)."""
-        return self.semantic_conv.class_maps(feats.patch_map, labels)
+        return self.semantic_conv.class_maps(feats.feature_map, labels)
 
-    def localization_maps(self, feats: TokenFeatures, labels: Tensor) -> Tensor:
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return attention times semantic map of the wanted classes, (B, K, h, w)."""
         return self.attention_map(feats)[:, None] * self.semantic_maps(feats, labels)

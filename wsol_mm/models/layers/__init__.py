@@ -11,11 +11,12 @@ from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similar
 from .object_constraint import ObjectConstraint
 from .per_sample_conv import per_sample_conv
 from .relational_patch_attention import (
+    RelationalAttention,
+    RelationalEncoderLayer,
     propagate_class_row,
     relational_patch_attention,
     relational_patch_maps,
 )
-from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_loss
 from .semantic_conv import SemanticConv
 from .semantic_kernel_integrator import SemanticKernelIntegrator
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
@@ -33,7 +34,8 @@ __all__ = [
     'GaussianFilter',
     'GridGraph',
     'ObjectConstraint',
-    'SemanticBoostAdapter',
+    'RelationalAttention',
+    'RelationalEncoderLayer',
     'SemanticConv',
     'SemanticKernelIntegrator',
     'SpatialCalibration',
@@ -45,7 +47,6 @@ __all__ = [
     'attention_rollout',
     'class_token_attention',
     'deform_conv2d',
-    'foreground_contrast_loss',
     'fused_spatial_mask',
     'gaussian_kernel',
     'graph_diffusion',

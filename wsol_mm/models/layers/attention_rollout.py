@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ...structures import TokenFeatures
+from ...structures import Features
 
 
 def _mixed(attention: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ def rollout_row(attention: Tensor, token: int = 0) -> Tensor:
     return row.squeeze(1)
 
 
-def rollout_map(feats: TokenFeatures) -> Tensor:
+def rollout_map(feats: Features) -> Tensor:
     """Return the class token's Attention Rollout on the patch grid.
 
     Args:
-        feats (TokenFeatures): With attention ``'full'``, (B, L, H, N, N).
+        feats (Features): With ``'full_attention'``, (B, L, H, N, N).
 
     Returns:
         Tensor: (B, h, w).
@@ -75,8 +75,4 @@ def rollout_map(feats: TokenFeatures) -> Tensor:
     Raises:
         ValueError: If the features carry no full attention.
     """
-    if feats.attention is None or feats.attention.dim() != 5:
-        raise ValueError("rollout needs the whole attention: ask the backbone for out_attention='full'")
-    height, width = feats.grid
-    row = rollout_row(feats.attention.mean(dim=2))
-    return row[:, 1 : 1 + height * width].unflatten(1, (height, width))
+    return feats.on_grid(rollout_row(feats.require('full_attention').mean(dim=2)))

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .precision import at_least_float32, autocast_off
+from ..utils.precision import at_least_float32, autocast_off
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:

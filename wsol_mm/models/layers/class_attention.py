@@ -2,28 +2,22 @@
 
 from torch import Tensor
 
-from ...structures import TokenFeatures
+from ...structures import Features
 
 
-def class_token_attention(feats: TokenFeatures) -> Tensor:
+def class_token_attention(feats: Features) -> Tensor:
     """Return the class token's attention to the patches, averaged over the heads.
 
     The row includes the class token's own key in its soft-max; that entry is dropped without
     re-normalising (TS-CAM, section 4).
 
     Args:
-        feats (TokenFeatures): With attention ``'class'`` or ``'full'``.
+        feats (Features): With ``class_attention``.
 
     Returns:
         Tensor: (B, L, h, w), one map per layer.
 
     Raises:
-        ValueError: If the features carry no attention.
+        ValueError: If the features carry no attention of a class token.
     """
-    attention = feats.attention
-    if attention is None:
-        raise ValueError("the features carry no attention: ask the backbone for out_attention='class'")
-    if attention.dim() == 5:
-        attention = attention[..., 0, :]
-    height, width = feats.grid
-    return attention[..., 1 : 1 + height * width].mean(dim=2).unflatten(-1, (height, width))
+    return feats.on_grid(feats.require('class_attention')).mean(dim=2)

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..utils.precision import at_least_float32, autocast_off
 from .per_sample_conv import per_sample_conv
-from .precision import at_least_float32, autocast_off
 
 KERNEL_INITS = ('reference', 'default')
 

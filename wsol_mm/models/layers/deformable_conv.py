@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor
 
-from .precision import at_least_float32, autocast_off
+from ..utils.precision import at_least_float32, autocast_off
 
 #: Taps of the kernel, row by row; tap k reads at (k // 3, k % 3).
 NUM_TAPS = 9

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .precision import at_least_float32, autocast_off
+from ..utils.precision import at_least_float32, autocast_off
 
 
 def gaussian_kernel(size: int, sigmas: float) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..utils.precision import full_precision
 from .grid_graph import GridGraph, symmetric_matrix
-from .precision import full_precision
 
 # So many of the iterations are done as 2^levels - 1 products with a vector, the others as matrix products.
 _VECTOR_LEVELS = 4

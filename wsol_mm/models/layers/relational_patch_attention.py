@@ -1,12 +1,16 @@
 """RPAM, the relational patch-attention module of LCTR (Chen et al., AAAI 2022)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ...structures import TokenFeatures
-from .precision import autocast_off
+from ...structures import Features
+from ...structures.features import LayerMaps
+from ..utils.precision import autocast_off
+from .token_attention import TokenAttention
+from .token_encoder_layer import TokenEncoderLayer
 
 #: Entries of the attention weights held at a time on a CPU (one megabyte in float32: what its cache
 #: holds), and on an accelerator (a quarter of a gigabyte).
@@ -80,11 +84,38 @@ def _attend_and_propagate(
     return weights.to(value.dtype) @ value, weights[:, :, 0].clone(), propagated
 
 
-def relational_patch_maps(feats: TokenFeatures) -> Tensor:
+class RelationalAttention(TokenAttention):
+    """Self-attention that can pass the class token's row once more through its own weights.
+
+    When ``'propagated'`` is asked for, the weights of a few images exist at a time, and serve the output too.
+    """
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, needs: Collection[str]
+    ) -> tuple[Tensor, LayerMaps]:
+        """Return the attended values (B, H, N, d) and the maps, with ``'propagated'`` (B, N) if asked for."""
+        if 'propagated' not in needs:
+            return super().attend(query, key, value, needs)
+        out, row, propagated = relational_patch_attention(query, key, value, self.attention_weights)
+        maps = {'class_attention': row, 'propagated': propagated}
+        if self.training and self.attn_drop:
+            out = F.scaled_dot_product_attention(
+                query, key, value, dropout_p=self.attn_drop, scale=self.scale
+            )
+        return out, maps
+
+
+class RelationalEncoderLayer(TokenEncoderLayer):
+    """Encoder layer on :class:`RelationalAttention`."""
+
+    attention_class = RelationalAttention
+
+
+def relational_patch_maps(feats: Features) -> Tensor:
     """Return RPAM's maps on the patch grid.
 
     Args:
-        feats (TokenFeatures): With attention ``'propagated'``.
+        feats (Features): With ``'propagated'``.
 
     Returns:
         Tensor: (B, L, h, w), one map per layer.
@@ -92,9 +123,4 @@ def relational_patch_maps(feats: TokenFeatures) -> Tensor:
     Raises:
         ValueError: If the features carry no propagated attention.
     """
-    if feats.propagated is None:
-        raise ValueError(
-            "the features carry no propagated attention: ask the backbone for out_attention='propagated'"
-        )
-    height, width = feats.grid
-    return feats.propagated[..., 1 : 1 + height * width].unflatten(-1, (height, width))
+    return feats.on_grid(feats.require('propagated'))

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..utils.precision import at_least_float32, autocast_off
 from .per_sample_conv import per_sample_conv
-from .precision import at_least_float32, autocast_off
 
 
 class SemanticConv(nn.Conv2d):

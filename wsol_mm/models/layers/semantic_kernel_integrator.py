@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..utils.precision import at_least_float32, autocast_off
 from .deformable_conv import NUM_TAPS, bilinear_neighbours, deform_conv2d
-from .precision import at_least_float32, autocast_off
 
 
 class SemanticKernelIntegrator(nn.Module):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..utils.precision import at_least_float32, autocast_off
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, neighbour_similarity
-from .precision import at_least_float32, autocast_off
 
 
 def min_max(values: Tensor, eps: float = 0.0) -> Tensor:

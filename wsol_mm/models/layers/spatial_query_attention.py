@@ -1,11 +1,13 @@
 """Attention that the spatial token masks (SAT, Wu et al., ICCV 2023)."""
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
-from ...structures import TokenFeatures
-from ...structures.token_features import LayerMaps
-from .precision import at_least_float32, autocast_off
+from ...structures import Features
+from ...structures.features import LayerMaps
+from ..utils.precision import at_least_float32, autocast_off
 from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer
 
@@ -16,7 +18,7 @@ class SpatialQueryAttention(TokenAttention):
     The last token, the spatial token, gives each key a probability (:meth:`spatial_mask`). The
     soft-max attention of all queries is multiplied by it, key by key, without re-normalising: rows no
     longer sum to 1. As (P * m) V = P (m * V), the values are scaled instead and the attention stays
-    fused. Weights that are asked for with ``out_attention`` are those before the mask.
+    fused. Weights that are asked for are those before the mask.
 
     Args:
         embed_dims (int): Embedding dimension.
@@ -48,14 +50,14 @@ class SpatialQueryAttention(TokenAttention):
             return torch.einsum('bnc,bc->bn', keys, spatial).sigmoid()
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, out_attention: str
+        self, query: Tensor, key: Tensor, value: Tensor, needs: Collection[str]
     ) -> tuple[Tensor, LayerMaps]:
         """Return the attended values (B, H, N, d) and the maps, with ``'spatial_mask'`` (B, N)."""
         if not self.masked:
-            return super().attend(query, key, value, out_attention)
+            return super().attend(query, key, value, needs)
         mask = self.spatial_mask(query, key)
         value = value * mask[:, None, :, None].to(value.dtype)
-        out, maps = super().attend(query, key, value, out_attention)
+        out, maps = super().attend(query, key, value, needs)
         return out, {**maps, 'spatial_mask': mask}
 
 
@@ -75,11 +77,11 @@ class SpatialQueryEncoderLayer(TokenEncoderLayer):
         self.attn.masked = masked
 
 
-def fused_spatial_mask(feats: TokenFeatures) -> Tensor:
+def fused_spatial_mask(feats: Features) -> Tensor:
     """Return the mean over the masked layers of the spatial masks of the patches.
 
     Args:
-        feats (TokenFeatures): Of a backbone with a spatial token.
+        feats (Features): Of a backbone with a spatial token.
 
     Returns:
         Tensor: (B, h, w), in (0, 1).
@@ -87,11 +89,4 @@ def fused_spatial_mask(feats: TokenFeatures) -> Tensor:
     Raises:
         ValueError: If the features carry no spatial mask.
     """
-    if feats.spatial_mask is None:
-        raise ValueError(
-            'the features carry no spatial_mask: the backbone must have a spatial token '
-            '(SpatialTokenTransformer)'
-        )
-    height, width = feats.grid
-    patches = feats.spatial_mask[..., 1 : 1 + height * width]
-    return patches.mean(dim=1).unflatten(-1, (height, width))
+    return feats.on_grid(feats.require('spatial_mask')).mean(dim=1)

@@ -1,21 +1,22 @@
 """Self-attention that can show how the class token attends, at linear cost."""
 
+from collections.abc import Collection
+
 import torch.nn.functional as F
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
 
-from ...structures.token_features import LayerMaps, check_attention_request
-from .precision import at_least_float32, autocast_off
-from .relational_patch_attention import relational_patch_attention
+from ...structures.features import LayerMaps
+from ..utils.precision import at_least_float32, autocast_off
 
 
 class TokenAttention(MultiheadAttention):
     """Multi-head self-attention with optional attention weights.
 
     The output comes from the fused attention, which never holds an N x N matrix. Attention weights are
-    computed beside it, only when asked for: one extra query row for ``'class'`` (linear in the number
-    of tokens), the whole matrix for ``'full'``. For ``'propagated'`` the weights of a few images exist
-    at a time, and serve the output too. All are differentiable and are taken before attention dropout.
+    computed beside it, only when asked for: one extra query row for ``'class_attention'`` (linear in the
+    number of tokens), the whole matrix for ``'full_attention'``. Both are differentiable and are taken before
+    attention dropout.
 
     Subclasses change :meth:`attention_weights` (other weights for the map) or :meth:`attend` (other
     features too).
@@ -59,43 +60,33 @@ class TokenAttention(MultiheadAttention):
             return (query * self.scale @ key.transpose(-2, -1)).softmax(dim=-1)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, out_attention: str
+        self, query: Tensor, key: Tensor, value: Tensor, needs: Collection[str]
     ) -> tuple[Tensor, LayerMaps]:
         """Return the attended values (B, H, N, d) and the maps that were asked for.
 
-        ``'attention'`` is (B, H, N) for the requests ``'class'`` and ``'propagated'``, (B, H, N, N) for
-        ``'full'``; ``'propagated'`` is (B, N), see :func:`propagate_class_row`.
+        ``'class_attention'`` is (B, H, N); ``'full_attention'`` (B, H, N, N) comes with the former.
         """
         dropout = self.attn_drop if self.training else 0.0
-        if out_attention == 'propagated':
-            out, row, propagated = relational_patch_attention(query, key, value, self.attention_weights)
-            maps = {'attention': row, 'propagated': propagated}
-            if not dropout:
-                return out, maps
-            out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
-            return out, maps
         out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=self.scale)
-        if out_attention == 'class':
-            return out, {'attention': self.attention_weights(query[:, :, :1], key).squeeze(2)}
-        if out_attention == 'full':
-            return out, {'attention': self.attention_weights(query, key)}
+        if 'full_attention' in needs:
+            weights = self.attention_weights(query, key)
+            return out, {'class_attention': weights[:, :, 0], 'full_attention': weights}
+        if 'class_attention' in needs:
+            return out, {'class_attention': self.attention_weights(query[:, :, :1], key).squeeze(2)}
         return out, {}
 
-    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, LayerMaps]:
+    def forward(self, x: Tensor, needs: Collection[str] = ()) -> tuple[Tensor, LayerMaps]:
         """Attend.
 
         Args:
             x (Tensor): Tokens, (B, N, D), class token first.
-            out_attention (str): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
+            needs (Collection[str]): Names of the maps to return as well; others than :meth:`attend` has are
+                not its matter.
 
         Returns:
             tuple[Tensor, LayerMaps]: Tokens (B, N, D), and the maps as :meth:`attend` gives them.
-
-        Raises:
-            ValueError: If ``out_attention`` is not one of the four.
         """
-        check_attention_request(out_attention)
-        out, maps = self.attend(*self.project_qkv(x), out_attention)
+        out, maps = self.attend(*self.project_qkv(x), needs)
         out = self.proj(out.transpose(1, 2).reshape(x.shape[0], x.shape[1], self.embed_dims))
         out = self.out_drop(self.gamma1(self.proj_drop(out)))
         return out, maps

@@ -1,11 +1,13 @@
 """Transformer encoder layer that hands its attention on."""
 
+from collections.abc import Collection
+
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
-from ...structures.token_features import LayerMaps
+from ...structures.features import LayerMaps
 from .token_attention import TokenAttention
 
 
@@ -86,17 +88,17 @@ class TokenEncoderLayer(TransformerEncoderLayer):
         BaseModule.init_weights(self)
         init_transformer_weights(self)
 
-    def forward(self, x: Tensor, out_attention: str = 'none') -> tuple[Tensor, LayerMaps]:
+    def forward(self, x: Tensor, needs: Collection[str] = ()) -> tuple[Tensor, LayerMaps]:
         """Run the layer.
 
         Args:
             x (Tensor): Tokens, (B, N, D).
-            out_attention (str): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``.
+            needs (Collection[str]): Names of the maps to return as well.
 
         Returns:
             tuple[Tensor, LayerMaps]: Tokens (B, N, D) and the maps of the attention.
         """
-        update, maps = self.attn(self.ln1(x), out_attention)
+        update, maps = self.attn(self.ln1(x), needs)
         x = x + update
         x = self.ffn(self.ln2(x), identity=x)
         return x, maps

@@ -1,24 +1,28 @@
 """The model type of wsol_mm: a backbone and a localization head."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...registry import MODELS
-from ...structures import CENTER_CROP, NUM_CROPS, TokenFeatures
+from ...structures import CENTER_CROP, NUM_CROPS, Features
+from ...structures.features import check_needs
 from ..weights import load_pretrained
 from .data_preprocessor import LocalizationDataPreprocessor
 from .freezing import freeze_parameters, frozen_batch_norms
 
+#: What the localizer itself adds to the features.
+LOCALIZER_GIVES = frozenset({'images'})
+
 
 @MODELS.register_module()
 class ImageLocalizer(ImageClassifier):
-    """Classifier that also localizes: asks its backbone for the attention that its head needs.
+    """Classifier that also localizes: asks its backbone for what its head needs.
 
     Args:
-        backbone (dict | nn.Module): A backbone that returns :class:`TokenFeatures`.
+        backbone (dict | nn.Module): A backbone that returns :class:`Features` and says what it ``gives``.
         head (dict | nn.Module): A :class:`LocalizationHead`.
         pretrained (str, optional): Weights to start a training from, of any layout that
             :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or
@@ -34,7 +38,9 @@ class ImageLocalizer(ImageClassifier):
             their rates to 0 to be without).
 
     Raises:
-        ValueError: If a pattern of ``frozen`` matches no parameter, or they match all.
+        TypeError: If the backbone does not return :class:`Features`.
+        ValueError: If the head needs what the backbone does not give, a pattern of ``frozen`` matches no
+            parameter, or they match all.
     """
 
     def __init__(
@@ -57,8 +63,17 @@ class ImageLocalizer(ImageClassifier):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        self._check_needs()
         self.pretrained = pretrained
         self.frozen = freeze_parameters(self, frozen)
+
+    def _check_needs(self) -> None:
+        backbone, head = type(self.backbone).__name__, type(self.head).__name__
+        gives = getattr(self.backbone, 'gives', None)
+        if gives is None:
+            raise TypeError(f'expected a backbone that returns Features (it has `gives`), got {backbone}')
+        needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
+        check_needs(needs - LOCALIZER_GIVES, gives, backbone, asker=head)
 
     def init_weights(self) -> None:
         """Initialise all weights, then load ``pretrained``."""
@@ -75,31 +90,29 @@ class ImageLocalizer(ImageClassifier):
                 module.eval()
         return self
 
-    def extract_feat(self, inputs: Tensor, out_attention: str | None = None) -> TokenFeatures:
+    def extract_feat(self, inputs: Tensor, needs: Collection[str] | None = None) -> Features:
         """Return the backbone's features of images (B, 3, H, W).
 
         Args:
             inputs (Tensor): Normalised images.
-            out_attention (str, optional): ``'none'``, ``'class'``, ``'propagated'`` or ``'full'``; what
-                the head needs for its logits if None.
+            needs (Collection[str], optional): What to return beyond the feature map; what the head needs
+                for its logits if None.
 
         Raises:
-            ValueError: If ``inputs`` has another shape.
+            ValueError: If ``inputs`` has another shape, or the backbone does not give what is asked for.
         """
         if inputs.dim() != 4:
             raise ValueError(
                 f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
                 'crops (B, 10, 3, H, W) at test time alone'
             )
-        out_attention = self.head.logits_attention if out_attention is None else out_attention
-        return self.backbone(inputs, out_attention=out_attention)
+        needs = self.head.logits_needs if needs is None else needs
+        feats = self.backbone(inputs, frozenset(needs) - LOCALIZER_GIVES)
+        return feats.with_extras(images=inputs) if 'images' in needs else feats
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Return the losses of a batch: images (B, 3, H, W) and their labels."""
-        feats = self.extract_feat(inputs, self.head.loss_attention)
-        if self.head.loss_images:
-            feats = feats._replace(images=inputs)
-        return self.head.loss(feats, data_samples)
+        return self.head.loss(self.extract_feat(inputs, self.head.loss_needs), data_samples)
 
     def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
         """Return data samples with scores and localization maps (see :class:`LocalizationHead`).
@@ -107,15 +120,15 @@ class ImageLocalizer(ImageClassifier):
         Args:
             inputs (Tensor): Normalised images (B, 3, H, W), or ten crops of each (B, 10, 3, H, W) from
                 ``TenCrop``. Of crops, the mean of the soft-max scores ranks the classes, and the centre crop
-                alone gives the maps. Every crop passes the backbone once; only the centre crops pay for the
-                attention that maps need beyond that of the logits.
+                alone gives the maps. Every crop passes the backbone once; only the centre crops pay for what
+                maps need beyond the logits.
             data_samples (Sequence[DataSample], optional): One per image; new ones if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape, or its colours have been left swapped.
         """
         if inputs.dim() != 5:
-            return self.head.predict(self.extract_feat(inputs, self.head.predict_attention), data_samples)
+            return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
             raise ValueError(
                 f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W) and '
@@ -130,5 +143,5 @@ class ImageLocalizer(ImageClassifier):
             )
         others = [i for i in range(NUM_CROPS) if i != CENTER_CROP]
         logits = self.head(self.extract_feat(inputs[:, others].flatten(0, 1)))
-        centre = self.extract_feat(inputs[:, CENTER_CROP], self.head.predict_attention)
+        centre = self.extract_feat(inputs[:, CENTER_CROP], self.head.predict_needs)
         return self.head.predict(centre, data_samples, other_crops=logits.unflatten(0, (-1, len(others))))

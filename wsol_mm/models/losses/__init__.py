@@ -5,6 +5,7 @@ from .batch_area_loss import BatchAreaLoss
 from .low_attention_area_loss import LowAttentionAreaLoss
 from .map_alignment_loss import MapAlignmentLoss
 from .normalization_loss import NormalizationLoss
+from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_loss
 
 __all__ = [
     'AutomaticLossWeighting',
@@ -12,4 +13,6 @@ __all__ = [
     'LowAttentionAreaLoss',
     'MapAlignmentLoss',
     'NormalizationLoss',
+    'SemanticBoostAdapter',
+    'foreground_contrast_loss',
 ]

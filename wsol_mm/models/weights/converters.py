@@ -1,63 +1,34 @@
 """The methods' published checkpoints under the names used here: every entry must be known."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from .layouts import (
-    CATR_VIT,
-    CDTR_VIT,
-    CONFORMER,
-    LCTR_VIT,
-    SAT_VIT,
-    SCM_CONFORMER,
-    SCM_VIT,
-    TIMM_VIT,
-    Layout,
-    describe_names,
-    find_layout,
-)
+from ...registry import MODELS
+from .layouts import CONFORMER, MMENGINE, TIMM_VIT, Layout, describe_names, find_layout
+from .official import OfficialCheckpoints
 from .sources import unwrap_state_dict
 
 
-@dataclass(frozen=True)
-class OfficialMethod:
-    """How one method's published checkpoints are named.
-
-    Attributes:
-        layouts (tuple[Layout, ...]): One for each of its architectures.
-        dimensions (tuple[tuple[str, int], ...]): Entries that must be there, under the names used
-            here, with their number of dimensions: they tell the method's checkpoints from those of a
-            plain classifier.
-    """
-
-    layouts: tuple[Layout, ...]
-    dimensions: tuple[tuple[str, int], ...] = ()
+def official_methods() -> dict[str, OfficialCheckpoints]:
+    """Return the methods whose published checkpoints can be converted, by name: what the heads declare."""
+    MODELS.import_from_location()
+    declared = [vars(head)['official'] for head in MODELS.module_dict.values() if vars(head).get('official')]
+    return {official.method: official for official in declared}
 
 
-#: Methods whose checkpoints can be converted. A new method adds one entry.
-OFFICIAL_METHODS: dict[str, OfficialMethod] = {
-    'ts-cam': OfficialMethod(layouts=(CONFORMER, TIMM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
-    'scm': OfficialMethod(layouts=(SCM_CONFORMER, SCM_VIT), dimensions=(('head.semantic_conv.weight', 4),)),
-    'lctr': OfficialMethod(layouts=(LCTR_VIT,), dimensions=(('head.cdm.weight', 5),)),
-    'catr': OfficialMethod(
-        layouts=(CATR_VIT,),
-        dimensions=(('head.semantic_conv.weight', 4), ('head.csm.classifier.weight', 4)),
-    ),
-    'cdtr': OfficialMethod(
-        layouts=(CDTR_VIT,),
-        dimensions=(('head.semantic_conv.weight', 4), ('head.ski.weight', 4)),
-    ),
-    'sat': OfficialMethod(layouts=(SAT_VIT,), dimensions=(('head.semantic_conv.weight', 4),)),
-}
+def known_layouts() -> tuple[Layout, ...]:
+    """Return all layouts that weights can be loaded from, the one with the most markers first."""
+    official = [layout for method in official_methods().values() for layout in method.layouts]
+    layouts = dict.fromkeys((*official, MMENGINE, CONFORMER, TIMM_VIT))
+    return tuple(sorted(layouts, key=lambda layout: -len(layout.markers)))
 
 
 def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the checkpoint') -> dict[str, Tensor]:
     """Rename the weights of a published checkpoint.
 
     Args:
-        method (str): A key of :data:`OFFICIAL_METHODS`.
+        method (str): A key of :func:`official_methods`.
         state_dict (Mapping): Weights under their official names, or a checkpoint around them; a prefix
             ``module.`` is taken off. The architecture is recognised by the names.
         source (str): Where they come from, for messages.
@@ -71,9 +42,10 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
             here (all such entries are named), if an entry of the method is missing, or if numbered
             entries that are one here do not fit together.
     """
-    if method not in OFFICIAL_METHODS:
-        raise ValueError(f'method must be one of {sorted(OFFICIAL_METHODS)}, got {method!r}')
-    official = OFFICIAL_METHODS[method]
+    methods = official_methods()
+    if method not in methods:
+        raise ValueError(f'method must be one of {sorted(methods)}, got {method!r}')
+    official = methods[method]
     weights = unwrap_state_dict(state_dict, source)
     layout = find_layout(weights, official.layouts)
     if layout is None:
@@ -89,7 +61,7 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
     if unknown:
         raise ValueError(f'{source} has entries that {method} does not know: {", ".join(unknown)}')
     converted = {entry.target: entry.value for entry in entries}
-    for name, dimensions in official.dimensions:
+    for name, dimensions in official.dimensions.items():
         found = converted[name].dim() if name in converted else 'no such entry'
         if found != dimensions:
             raise ValueError(

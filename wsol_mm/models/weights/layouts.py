@@ -1,6 +1,7 @@
 """Names of parameters in foreign checkpoints, and what they are called here.
 
-One :class:`Layout` per family of files. Names here are mmpretrain's: ``backbone.layers.0.ln1.weight``,
+One :class:`Layout` per family of files; here the families that several methods start from. What one method's
+authors publish stands beside its head. Names here are mmpretrain's: ``backbone.layers.0.ln1.weight``,
 ``backbone.conv_trans_2.cnn_block.conv1.weight``; a head's class maps are ``head.semantic_conv`` and a
 hybrid backbone's classifier is ``head.conv_fc``.
 """
@@ -152,81 +153,6 @@ CONFORMER = Layout(
     ),
 )
 
-# SAT names its position `loc_embed` and keeps the kernel of its normalization loss as a weight.
-SAT_VIT = Layout(
-    name='SAT (blocks.0.attn.qkv.weight, ..., loc_token)',
-    markers=(*TIMM_VIT.markers, r'loc_token', r'loc_embed'),
-    rules=(
-        *TIMM_VIT.rules,
-        (r'loc_token', r'backbone.spatial_token'),
-        (r'loc_embed', r'backbone.spatial_pos_embed'),
-        (r'weight', r'head.normalization_loss.filter.kernel'),
-    ),
-)
-
-# SCM's two scalars per calibration layer; everything else is named as in TS-CAM.
-_SCM_RULES: tuple[Rule, ...] = (
-    (r'layers\.(\d+)\.thred', r'head.calibration.layers.\1.threshold'),
-    (r'layers\.(\d+)\.fuse\._loss_rate', r'head.calibration.layers.\1.similarity_scale'),
-)
-_SCM_MARKER = r'layers\.0\.fuse\._loss_rate'
-
-SCM_VIT = Layout(
-    name='SCM on DeiT or ViT (blocks.0.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
-    markers=(*TIMM_VIT.markers, _SCM_MARKER),
-    rules=(*TIMM_VIT.rules, *_SCM_RULES),
-)
-
-SCM_CONFORMER = Layout(
-    name='SCM on Conformer (conv_trans_2.trans_block.attn.qkv.weight, ..., layers.0.fuse._loss_rate)',
-    markers=(*CONFORMER.markers, _SCM_MARKER),
-    rules=(*CONFORMER.rules, *_SCM_RULES),
-)
-
-LCTR_VIT = Layout(
-    name='LCTR (blocks.0.attn.qkv.weight, ..., CDM.weight)',
-    markers=(*TIMM_VIT.markers, r'CDM\.weight', r'conv3x3\.weight'),
-    rules=(
-        *TIMM_VIT.rules[:-1],  # it has no linear classifier
-        (r'conv3x3\.(weight|bias)', r'head.cue_conv.\1'),
-        (r'CDM\.(weight|bias)', r'head.cdm.\1'),
-        (r'CDM\._routing_fn_two\.fc\.(weight|bias)', r'head.cdm.route_mean.\1'),
-        (r'CDM\._routing_fn_two\.fc2\.(weight|bias)', r'head.cdm.route_max.\1'),
-    ),
-)
-
-# Both official repositories, which name the two halves of CSM differently. `block0.0.weight` belongs to OCM,
-# `blocks.0.` to the backbone; OCM's layers are stored apart there and as one grouped convolution here.
-_DOUBLE_CONV = r'([0134]\.\w+)'
-_CATR_RULES: tuple[Rule, ...] = (
-    *TIMM_VIT.rules,
-    (rf'att_layer\.down(?:_1)?\.1\.UConv\.{_DOUBLE_CONV}', r'head.csm.encoder.\1'),
-    (rf'att_layer\.up(?:_1)?\.conv\.UConv\.{_DOUBLE_CONV}', r'head.csm.decoder.\1'),
-    (r'att_cls\.weight', r'head.csm.classifier.weight'),
-    (r'block(\d+)\.0\.weight', r'head.ocm.branch_conv.weight[\1]'),
-    (r'block(\d+)\.1\.(\w+)', r'head.ocm.branch_norm.\2[\1]'),
-    (r'block_catconv\.weight', r'head.ocm.fuse_conv.weight'),
-    (r'block_catbn\.(\w+)', r'head.ocm.fuse_norm.\1'),
-    (r'AutomaticWeightedLoss\.params', r'head.loss_weighting.params'),
-)
-
-CATR_VIT = Layout(
-    name='CATR (blocks.0.attn.qkv.weight, ..., att_layer.down.1.UConv.0.weight)',
-    markers=(*TIMM_VIT.markers, r'att_layer\.down(?:_1)?\.1\.UConv\.0\.weight', r'att_cls\.weight'),
-    rules=_CATR_RULES,
-)
-
-# The module that its paper calls SKI is `dnc_att_layer` in the official code.
-CDTR_VIT = Layout(
-    name='CDTR (blocks.0.attn.qkv.weight, ..., att_layer.down_1.1.UConv.0.weight, ..., dnc_att_layer...)',
-    markers=(*CATR_VIT.markers, r'dnc_att_layer\.deform_conv\.weight'),
-    rules=(
-        *_CATR_RULES,
-        (r'dnc_att_layer\.conv_offset\.(weight|bias)', r'head.ski.offset_conv.\1'),
-        (r'dnc_att_layer\.deform_conv\.weight', r'head.ski.weight'),
-    ),
-)
-
 MMENGINE = Layout(
     name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
     markers=(r'backbone\..+',),
@@ -238,14 +164,8 @@ MMENGINE = Layout(
     ),
 )
 
-#: All layouts that weights can be loaded from, most specific first.
-LAYOUTS: tuple[Layout, ...] = (
-    *(MMENGINE, SCM_CONFORMER, SCM_VIT, SAT_VIT, LCTR_VIT, CDTR_VIT, CATR_VIT),
-    *(CONFORMER, TIMM_VIT),
-)
 
-
-def find_layout(names: Iterable[str], layouts: Iterable[Layout] = LAYOUTS) -> Layout | None:
+def find_layout(names: Iterable[str], layouts: Iterable[Layout]) -> Layout | None:
     """Return the first layout that fits these parameter names, or None."""
     names = list(names)
     return next((layout for layout in layouts if layout.fits(names)), None)

@@ -1,22 +1,18 @@
 """Start a model from pretrained weights of any known layout."""
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.logging import MMLogger
-from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
-from .layouts import LAYOUTS, Entry, Layout, describe_names, find_layout
+from .converters import known_layouts
+from .layouts import Entry, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
-_PATCH_WEIGHT = 'backbone.patch_embed.projection.weight'
-_LOSS_WEIGHTS, _SKI_WEIGHT = 'head.loss_weighting.params', 'head.ski.weight'
 
 
 class LoadReport(NamedTuple):
@@ -41,9 +37,9 @@ def load_pretrained(
     The layout is recognised by its names. A classifier is left out only if its shape differs, as most
     published methods do: with 1000 classes an ImageNet checkpoint gives the semantic convolution its
     classifier's bias (TS-CAM, section 2.1). A head with ``inherits_classifier=False`` takes nothing of a
-    plain classifier. The position embedding is interpolated if the patch grid
-    differs. CATR's learned loss weights fill those of CDTR, whose loss of SKI, the last, keeps a fresh one.
-    What was loaded, skipped and left fresh is logged, one line each.
+    plain classifier. Backbone and head adapt what takes more than a name (``fit_pretrained``): a position
+    embedding of another patch grid, for one. What was loaded, skipped and left fresh is logged, one line
+    each.
 
     Args:
         model (nn.Module): With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
@@ -60,25 +56,19 @@ def load_pretrained(
     """
     logger = MMLogger.get_current_instance() if logger is None else logger
     theirs = fetch_state_dict(checkpoint)
-    layout = find_layout(theirs)
+    layout = find_layout(theirs, known_layouts())
     if layout is None:
         raise _nothing_matches(checkpoint, theirs)
     own = model.state_dict()
     chosen: dict[str, Tensor] = {}
     skipped: list[str] = []
     misfits: list[str] = []
-    fresh_parts: list[str] = []
     takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
     entries = _entries(layout, theirs, checkpoint)
-    lacks_ski = _SKI_WEIGHT in own and not any(entry.target == _SKI_WEIGHT for entry in entries)
-    for name, target, value in entries:
-        if target == _POS_EMBED and target in own:
-            value = _fit_pos_embed(value, model.backbone, 'dist_token' in _last_parts(theirs), checkpoint)
-        if target == _PATCH_WEIGHT and target in own and value.dim() == 2:
-            value = _as_convolution(value, own[target])
-        if target == _LOSS_WEIGHTS and lacks_ski and len(value) == len(own[target]) - 1:
-            value = torch.cat((value, own[target][-1:]))
-            fresh_parts.append(f'{target}[{len(value) - 1}]')
+    values = {entry.target or entry.name: entry.value for entry in entries}
+    fresh_parts = _fit(model, values, checkpoint)
+    for name, target, _ in entries:
+        value = values[target or name]
         if target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
@@ -118,17 +108,21 @@ def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _as_convolution(value: Tensor, own: Tensor) -> Tensor:
-    """Return a patch embedding that was stored as a linear layer, as the first timm releases did."""
-    return value.reshape(own.shape) if value.numel() == own.numel() else value
+def _fit(model: nn.Module, values: dict[str, Tensor], checkpoint: str | Path) -> list[str]:
+    """Let backbone and head adapt the weights; return the parts that keep their initial values."""
+    try:
+        return [
+            name
+            for part in (model.backbone, model.head)
+            if hasattr(part, 'fit_pretrained')
+            for name in part.fit_pretrained(values)
+        ]
+    except ValueError as error:
+        raise ValueError(f'{checkpoint}: {error}') from error
 
 
 def _all_names(names: Iterable[str]) -> str:
     return ', '.join(names) or 'none'
-
-
-def _last_parts(names: Iterable[str]) -> set[str]:
-    return {name.rpartition('.')[2] for name in names}
 
 
 def _nothing_matches(
@@ -137,24 +131,5 @@ def _nothing_matches(
     shapes = f' Shapes differ (file for model): {describe_names(misfits)}.' if misfits else ''
     return ValueError(
         f'nothing in {checkpoint} matches the backbone. Its first names: {describe_names(names)}.{shapes} '
-        f'Accepted layouts: {"; ".join(layout.name for layout in LAYOUTS)}'
+        f'Accepted layouts: {"; ".join(layout.name for layout in known_layouts())}'
     )
-
-
-def _fit_pos_embed(value: Tensor, backbone: nn.Module, distilled: bool, checkpoint: str | Path) -> Tensor:
-    """Return a position embedding (1, N, D) for the backbone's patch grid.
-
-    The second place of a distilled DeiT belongs to its distillation token, which is not used here.
-    """
-    if distilled:
-        value = torch.cat((value[:, :1], value[:, 2:]), dim=1)
-    extra = backbone.num_extra_tokens
-    if value.shape[1] == backbone.pos_embed.shape[1]:
-        return value
-    side = math.isqrt(value.shape[1] - extra)
-    if side * side != value.shape[1] - extra:
-        raise ValueError(
-            f'the position embedding in {checkpoint} has {value.shape[1]} places: expected '
-            f'{extra} and a square number, to interpolate it to the grid {backbone.patch_resolution}'
-        )
-    return resize_pos_embed(value, (side, side), backbone.patch_resolution, backbone.interpolate_mode, extra)

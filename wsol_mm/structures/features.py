@@ -1,0 +1,122 @@
+"""What a backbone hands to a localization head."""
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: What one layer shows of its attention, by the name it has in :class:`Features`, without the axis L.
+LayerMaps = dict[str, Tensor]
+
+
+class Features(NamedTuple):
+    """Features of a backbone of any kind, on its grid of h x w patches (or pixels of its last map).
+
+    Only the feature map is always there. A head names what it needs beyond it, and a backbone names what
+    it can give: the fields below, and the entries of ``extras``.
+
+    Attributes:
+        feature_map (Tensor): Last feature map, (B, D, h, w), row-major; of a transformer, the patch tokens
+            after the final normalisation.
+        cls_token (Tensor | None): Class token after the final normalisation, (B, D).
+        class_attention (Tensor | None): Soft-max row of the class token over all N tokens, (B, L, H, N) for
+            L layers and H heads; the patches' part is not normalised again. Never in half precision.
+        stages (tuple[Tensor, ...]): Earlier feature maps, (B, D_i, h_i, w_i), the first stage first.
+        extras (Mapping[str, Tensor]): What one method's own backbone adds. ``'full_attention'``
+            (B, L, H, N, N), never in half precision; ``'conv_map'`` (B, C, h', w'), last map of a hybrid
+            backbone's convolutional branch; ``'spatial_mask'`` (B, M, N), foreground probability of every
+            token in the M layers that spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the
+            class token's row passed once more through the attention of its layer (LCTR); ``'images'``
+            (B, 3, H, W), the network's input, which the localizer adds.
+        patch_start (int): Index of the first patch among the N tokens: behind the class token and registers.
+    """
+
+    feature_map: Tensor
+    cls_token: Tensor | None = None
+    class_attention: Tensor | None = None
+    stages: tuple[Tensor, ...] = ()
+    extras: Mapping[str, Tensor] = MappingProxyType({})
+    patch_start: int = 1
+
+    @classmethod
+    def from_tokens(
+        cls,
+        tokens: Tensor,
+        grid: tuple[int, int],
+        layer_maps: Sequence[Mapping[str, Tensor]],
+        **extras: Tensor,
+    ) -> 'Features':
+        """Arrange the tokens of a transformer.
+
+        Args:
+            tokens (Tensor): Normalised tokens, (B, N, D), the class token first, then the patches, then
+                what a method adds.
+            grid (tuple[int, int]): Height and width of the patch grid.
+            layer_maps (Sequence[Mapping[str, Tensor]]): What each layer shows of its attention. Layers may
+                differ: a name has an entry for each layer that shows it.
+            **extras (Tensor): Further entries of ``extras``.
+
+        Returns:
+            Features: The features.
+        """
+        height, width = grid
+        patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
+        shown = dict.fromkeys(name for maps in layer_maps for name in maps)
+        stacked = {
+            name: torch.stack([maps[name] for maps in layer_maps if name in maps], dim=1) for name in shown
+        }
+        class_attention = stacked.pop('class_attention', None)
+        return cls(
+            patches.unflatten(2, (height, width)), tokens[:, 0], class_attention, extras={**stacked, **extras}
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the feature map."""
+        return self.feature_map.shape[-2], self.feature_map.shape[-1]
+
+    def on_grid(self, rows: Tensor) -> Tensor:
+        """Return the patches' part, (..., h, w), of rows over all tokens, (..., N)."""
+        height, width = self.grid
+        return rows[..., self.patch_start : self.patch_start + height * width].unflatten(-1, (height, width))
+
+    def with_extras(self, **extras: Tensor) -> 'Features':
+        """Return the features with further entries of ``extras``."""
+        return self._replace(extras={**self.extras, **extras})
+
+    def require(self, name: str) -> Tensor:
+        """Return an optional field or an entry of ``extras``.
+
+        Raises:
+            ValueError: If the features do not carry it.
+        """
+        value = getattr(self, name) if name in self._fields else self.extras.get(name)
+        if value is None:
+            there = [field for field in ('cls_token', 'class_attention') if getattr(self, field) is not None]
+            raise ValueError(
+                f'expected features with {name!r}, got {[*there, *self.extras]} beside the feature map: '
+                f'ask the backbone for needs={{{name!r}}}'
+            )
+        return value
+
+
+def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, asker: str = 'needs') -> None:
+    """Check that a backbone can give what it is asked for.
+
+    Args:
+        needs (Collection[str]): Names of what is asked for.
+        gives (Collection[str]): Names of what the backbone can give.
+        backbone (str): Name of the backbone's class.
+        asker (str): Who asks.
+
+    Raises:
+        TypeError: If ``needs`` is one string, which would be taken for names of one letter.
+        ValueError: If something cannot be given.
+    """
+    if isinstance(needs, str):
+        raise TypeError(f'expected a set of names for needs, got the string {needs!r}')
+    missing = sorted(set(needs) - set(gives))
+    if missing:
+        raise ValueError(f'{asker}: expected what {backbone} gives, {sorted(gives)}, got also {missing}')
