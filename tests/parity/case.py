@@ -326,7 +326,9 @@ class Case:
     @property
     def _image_shape(self) -> tuple[int, ...]:
         """Shape of images that are drawn: as described, or as the position embedding needs them."""
-        shape = next(filter(None, map(_shape_in, [*self.all('image'), *self.all('frame'), self.prose])), None)
+        told = [*self.all('image'), *self.all('frame'), self.prose]
+        shapes = [shape for shape in map(_shape_in, told) if shape is not None]
+        shape = next((shape for shape in shapes if shape[0] is not None), shapes[0] if shapes else None)
         if shape is None and 'pos_embed' in self.shapes:
             side = round((self.shapes['pos_embed'][1] - 1) ** 0.5) * self.architecture['patch_size']
             shape = None, side, side

@@ -13,8 +13,8 @@ from .case import Case
 
 #: Times that float32 may miss by what it is known to miss by.
 _TIMES = 4.0
-#: Shares of the largest value beyond which a distance is no rounding: in a reference's array, which was checked
-#: where it was made, and in a run here, where a ReLU may switch.
+#: Shares of the largest value beyond which a distance is no rounding: in a reference's array, which was
+#: checked where it was made, and in a run here, where a ReLU may switch.
 _STORED, _SINGLE = 1e-3, 5e-2
 #: Share of the largest value by which a float64 run may differ from a float64 reference.
 _DOUBLE = 1e-9
@@ -129,8 +129,8 @@ def compare_case(
     """Compare every array of a case that is no input; what is listed and not computed is a failure.
 
     A name with an addition in brackets is another way to compute an array: ``out/x (pooled)`` is compared as
-    ``out/x``, and ``out/x (plain formula)`` is what the library's float64 result must be, so that the error of
-    the stored array is known.
+    ``out/x``, and ``out/x (plain formula)`` is what the library's float64 result must be, so that the error
+    of the stored array is known.
 
     Args:
         case: The case.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from wsol_mm.models.weights import OFFICIAL_METHODS, convert_state_dict
+from wsol_mm.models.weights import convert_state_dict, official_methods
 from wsol_mm.models.weights.layouts import Layout, find_layout
 from wsol_mm.registry import DATA_SAMPLERS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
@@ -81,7 +81,7 @@ def load(model: nn.Module, method: str, case: Case, **missing: Tensor) -> nn.Mod
 
 def layout_of(method: str, names: Iterable[str] = ()) -> Layout:
     """Return the converter's table for official names; the method's first if they are those of a part."""
-    layouts = OFFICIAL_METHODS[method].layouts
+    layouts = official_methods()[method].layouts
     return find_layout(names, layouts) or layouts[0]
 
 

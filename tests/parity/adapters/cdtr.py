@@ -26,8 +26,6 @@ from ..engine import computes
 from ..evaluators import boxes_and_iou
 from .cdtr_clip import adapter_options, adapter_outputs, in_precision, loaded
 
-FRAME = 224
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -47,9 +45,11 @@ class Variant:
 VARIANTS = {'cub': Variant(0.25, False, 1.0), 'imnet': Variant(0.10, True, 0.5)}
 
 
-@computes('cdtr', lambda case: case.has_model and case.trains is not None)
+@computes('cdtr', lambda case: case.has_model)
 def compute_model(case: Case, dtype: torch.dtype) -> Found:
     """Every array of a model in training or evaluation."""
+    if case.trains is None:
+        raise case.error('mode', case.meta.get('mode'), '"train" or "eval"')
     with loaded_model(case, dtype) as model:
         return (run_train if case.trains else run_eval)(model, case, case.images().to(dtype))
 

@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 
 from wsol_mm.models.clip import FrozenCLIP, load_class_names
 from wsol_mm.models.clip.loading import LoadedCLIP, load_clip
-from wsol_mm.models.layers import SemanticBoostAdapter
-from wsol_mm.models.layers.semantic_boost_adapter import foreground_contrast_loss
-from wsol_mm.models.losses import AutomaticLossWeighting
+from wsol_mm.models.losses import AutomaticLossWeighting, SemanticBoostAdapter
+from wsol_mm.models.losses.semantic_boost_adapter import foreground_contrast_loss
 
 import torch
 import torch.nn.functional as F  # noqa: N812

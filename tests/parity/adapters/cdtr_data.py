@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.registry import MODELS
 
@@ -72,7 +72,7 @@ def boxes_in_frame(case: Case, data: str) -> NDArray:
     found = []
     for size, box in zip(case.arrays[f'in/{data}_sizes_wh'], boxes, strict=True):
         _, sample = run.network_inputs(cfg, np.zeros((size[1], size[0], 3), np.uint8))
-        geometry = TestGeometry.from_metainfo(sample.metainfo)
+        geometry = ImageGeometry.from_metainfo(sample.metainfo)
         # Of several boxes the last one counts.
         found.append(ground_truth_in_frame(np.stack([box / 2, box]), geometry, protocol)[0])
     return np.stack(found)

@@ -5,9 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from wsol_mm.datasets.samplers import RepeatedAugSampler
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.evaluation.map_boxes import score_map
-from wsol_mm.models.layers import CueDigging, TokenAttention, TokenEncoderLayer, relational_patch_maps
+from wsol_mm.models.layers import (
+    CueDigging,
+    RelationalAttention,
+    RelationalEncoderLayer,
+    relational_patch_maps,
+)
 
 import numpy as np
 import torch
@@ -42,7 +47,7 @@ def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray:
 
 def build(case: Case) -> nn.Module:
     """Return the model of a case with its weights."""
-    return run.load(run.build_model(case, dict(type='LCTRHead')), 'lctr', case)
+    return run.load(run.build_model(case, dict(type='LCTRHead'), 'RelationalTransformer'), 'lctr', case)
 
 
 @computes('lctr', lambda case: case.has_model and 'out/logits' in case.arrays, tolerance_of)
@@ -177,19 +182,19 @@ def run_attention(config: Mapping, arrays: Mapping[str, NDArray], dtype: torch.d
     common = dict(embed_dims=config['dim'], num_heads=config['num_heads'], qkv_bias=config['qkv_bias'])
     if config['kind'] == 'Block':
         hidden = int(config['dim'] * config['mlp_ratio'])
-        module = TokenEncoderLayer(feedforward_channels=hidden, norm_cfg=dict(type='LN', eps=1e-6), **common)
+        module = RelationalEncoderLayer(
+            feedforward_channels=hidden, norm_cfg=dict(type='LN', eps=1e-6), **common
+        )
         names = official_names(arrays, 'blocks.0.', 'backbone.layers.0.')
     else:
-        module = TokenAttention(**common)
+        module = RelationalAttention(**common)
         names = official_names(arrays, 'blocks.0.attn.', 'backbone.layers.0.attn.')
     x, w1, w2, w3 = load_inputs(module.train(), arrays, names, dtype, 'x', 'w1', 'w2', 'w3')
-    y, maps = ft.attention_layer(module, x, propagated=True)
-    class_row = maps['attention'].mean(dim=1)[:, 1:]
-    propagated = maps['propagated'][:, 1:].unflatten(1, w3.shape[-2:])[:, None]
+    y, rows, propagated, full = ft.attention_layer(module, x)
+    class_row = rows.mean(dim=1)[:, 1:]
+    propagated = propagated[:, 1:].unflatten(1, w3.shape[-2:])[:, None]
     loss = (y * w1).sum() / y.numel() + 10 * (class_row * w2).sum() + 1000 * (propagated * w3).sum()
     loss.backward()
-    with torch.no_grad():
-        full = ft.attention_layer(module, x, propagated=False)[1]['attention']
     outputs = {
         'y': y,
         'cls_attn': class_row,
@@ -303,11 +308,11 @@ def check_boxes(case: Case) -> Iterator[Comparison]:
             yield failure(f'{name} (not checked)')
 
 
-def geometry_of(width: int, height: int) -> TestGeometry:
+def geometry_of(width: int, height: int) -> ImageGeometry:
     """Return the geometry of an image that is resized to a shorter side of 256 and cropped."""
     short = min(width, height)
     resized = (width * SHORT_SIDE // short, height * SHORT_SIDE // short)
-    return TestGeometry((int(width), int(height)), resized, (CROP, CROP))
+    return ImageGeometry((int(width), int(height)), resized, (CROP, CROP))
 
 
 def drawn_image(width: int, height: int) -> NDArray:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from wsol_mm.datasets import CUB
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, box_iou, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, box_iou, gt_boxes_to_frame
 from wsol_mm.evaluation.map_boxes import score_map
 from wsol_mm.models.layers import SpatialQueryAttention, fused_spatial_mask, gaussian_kernel
 from wsol_mm.registry import MODELS
@@ -252,7 +252,7 @@ def check_gt_boxes(case: Case) -> Iterator[Comparison]:
         resize, crop = (int(part[1:]) for part in key.split('/')[1].split('_'))
         found = []
         for size, start, stop in zip(arrays['in/wh'], offsets, offsets[1:], strict=False):
-            geometry = TestGeometry(tuple(size.tolist()), (resize, resize), (crop, crop))
+            geometry = ImageGeometry(tuple(size.tolist()), (resize, resize), (crop, crop))
             found.append(gt_boxes_to_frame(arrays['in/boxes'][start:stop], geometry, conversion))
         stem = key.removesuffix('all')
         yield equal(key, np.concatenate(found), arrays[key])
@@ -288,7 +288,7 @@ def check_test_pipeline(case: Case) -> Iterator[Comparison]:
         normalised = MODELS.build(settings.data_preprocessor)(batch)['inputs'].numpy()
     conversion = get_protocol('sat').gt_conversion
     for i, sample in enumerate(batch['data_samples']):
-        boxes = gt_boxes_to_frame(sample.gt_bboxes, TestGeometry.from_metainfo(sample.metainfo), conversion)
+        boxes = gt_boxes_to_frame(sample.gt_bboxes, ImageGeometry.from_metainfo(sample.metainfo), conversion)
         # inputs are BGR, the reference's arrays RGB
         crops = batch['inputs'][i].numpy()[:, ::-1]
         yield equal(f'img{i}/tencrop', crops, case.arrays[f'out/img{i}/tencrop'])

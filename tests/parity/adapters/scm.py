@@ -8,7 +8,7 @@ from pathlib import Path
 from wsol_mm.datasets import CUB, ILSVRC
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.models.layers import (
     GridGraph,
     SpatialCalibrationLayer,
@@ -84,9 +84,11 @@ def share_of(case: Case, name: str) -> float | None:
     return max(limit, int(times[1]) * listed['max_abs_f32_minus_f64'] / listed['max_abs_value'])
 
 
-@computes('scm', lambda case: case.has_model and case.trains is not None, tolerance_of)
+@computes('scm', lambda case: case.has_model and 'param_groups' not in case.meta, tolerance_of)
 def compute_model(case: Case, dtype: torch.dtype) -> Found:
     """Outputs, every calibration layer, gradients and buffers."""
+    if case.trains is None:
+        raise case.error('mode', case.meta.get('mode'), '"train" or "eval"')
     model = load_model(case).to(dtype)
     images = case.images().to(dtype)
     if not case.trains:
@@ -316,7 +318,7 @@ def boxes_in_frame(dataset: LocalizationDataset, config: str, name: str) -> list
     results = {}
     for item in map(dataset.__getitem__, range(len(dataset))):
         sample = item['data_samples']
-        geometry = TestGeometry.from_metainfo(sample.metainfo)
+        geometry = ImageGeometry.from_metainfo(sample.metainfo)
         results[int(Path(sample.img_path).stem)] = gt_boxes_to_frame(sample.gt_bboxes, geometry, conversion)
     return [results[index] for index in range(len(results))]
 

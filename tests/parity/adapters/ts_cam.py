@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.evaluation.map_boxes import score_map, score_map_boxes
 from wsol_mm.models.layers import rollout_map
 from wsol_mm.registry import MODELS
@@ -256,7 +256,7 @@ def check_data(case: Case) -> list[Comparison]:
         found = [
             gt_boxes_to_frame(
                 [[x, y, x + w, y + h]],
-                TestGeometry(tuple(size), (crop, crop), (crop, crop)),
+                ImageGeometry(tuple(size), (crop, crop), (crop, crop)),
                 cub.gt_conversion,
             )[0]
             for (x, y, w, h), size in zip(xywh, arrays['in/cub/size_wh'], strict=True)
@@ -270,7 +270,7 @@ def check_data(case: Case) -> list[Comparison]:
             arrays['in/ilsvrc/size_wh'],
             strict=True,
         ):
-            geometry = TestGeometry(tuple(size), (crop, crop), (crop, crop))
+            geometry = ImageGeometry(tuple(size), (crop, crop), (crop, crop))
             row[:count] = gt_boxes_to_frame(boxes[:count], geometry, ilsvrc.gt_conversion)
         results.append(equal(f'ilsvrc/box_{crop}', found, arrays[f'out/ilsvrc/box_{crop}']))
     for key in [name for name in arrays if name.startswith('in/transform/image_')]:
