@@ -41,7 +41,7 @@ def checks(system: str, matches: Callable[[Case], bool]) -> Callable[[Check], Ch
 def computes(
     system: str, matches: Callable[[Case], bool], tolerance: Tolerance = stated_tolerance
 ) -> Callable[[Callable[[Case, torch.dtype], Found]], Check]:
-    """Register a function that computes the arrays of a case in a precision."""
+    """Register a function that computes the arrays of a case in a precision; its check has it as ``compute``."""
 
     def decorate(function: Callable[[Case, torch.dtype], Found]) -> Check:
         def check_arrays(case: Case) -> list[Comparison]:
@@ -56,6 +56,7 @@ def computes(
                     rounded.append(function(case, torch.float64))
             return compare_case(case, single, double, tolerance, rounded)
 
+        check_arrays.compute = function
         return checks(system, matches)(check_arrays)
 
     return decorate

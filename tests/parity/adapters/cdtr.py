@@ -211,9 +211,8 @@ def evaluated(case: Case, maps: NDArray) -> Found:
             threshold = int(box[1]) / 100 if box[1] else case.number('threshold')
             if threshold is None:
                 raise case.error('threshold', None, 'that of out/eval_boxes')
-            found[name] = predicted_boxes(
-                case.arrays['out/eval_cam_top1'], threshold, case.frame(default=FRAME)
-            )
+            side = case.frame(default=case.image_sides[-1])
+            found[name] = predicted_boxes(case.arrays['out/eval_cam_top1'], threshold, side)
         elif enlarged is not None:
             size = (int(enlarged[1]),) * 2
             # "_sN" keeps every N-th pixel, which the engine does
