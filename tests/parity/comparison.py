@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,26 @@ from .case import Case
 _TIMES = 4.0
 #: Shares of the largest value beyond which a distance is no rounding: in a reference's array, which was
 #: checked where it was made, and in a run here, where a ReLU may switch.
-_STORED, _SINGLE = 1e-3, 5e-2
+_STORED, _SINGLE = 1e-4, 5e-2
 #: Share of the largest value by which a float64 run may differ from a float64 reference.
 _DOUBLE = 1e-9
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One compared quantity: it agrees if ``error <= tolerance``."""
+    """One compared quantity: it agrees if ``error <= tolerance``.
+
+    Attributes:
+        name: Of the quantity.
+        error: The largest error over its tolerance.
+        tolerance: What it may be.
+        rounding: What the rounding of float32 could explain at most, of some processor.
+    """
 
     name: str
     error: float
     tolerance: float
+    rounding: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -89,7 +97,7 @@ def close_in_double(
     error of the float32 run, the float32 run by four times the error of the stored array, and both by four
     times ``noise``. A wrong formula is wrong in both runs, which then agree with each other and not with the
     stored array; one that is wrong in one precision alone leaves the other two together. Whatever float32
-    shows, a thousandth of the largest value is no rounding in a stored array, and a twentieth in no run.
+    shows, a ten-thousandth of the largest value is no rounding in a stored array, and a twentieth in no run.
 
     Args:
         name: Of the quantity.
@@ -97,8 +105,8 @@ def close_in_double(
         single: The library's in float32.
         double: The library's in float64.
         tolerance: Absolute, a number or one per entry.
-        noise: What else is known of the error of float32 in this quantity: as the description of the case
-            states it, or as :mod:`tests.parity.rounding` shows it.
+        noise: What else is known of the error of float32 in this quantity, by :mod:`tests.parity.rounding` or
+            another way to compute it.
 
     Returns:
         The worse of the two comparisons.
@@ -108,11 +116,13 @@ def close_in_double(
     counts = np.broadcast_to(np.isfinite(tolerance), stored.shape)
     largest = np.abs(double).max(initial=0.0, where=np.isfinite(double) & counts)
     shown = [_TIMES * max(noise, _distance(found, double, counts)) for found in (single, stored)]
-    of_stored = close(name, double, stored, np.maximum(tolerance, min(shown[0], _STORED * largest)))
-    of_single = close(
-        f'{name} in float32', single, double, np.maximum(tolerance, min(shown[1], _SINGLE * largest))
+    limits = (_STORED * largest, _SINGLE * largest)
+    allowed = [np.maximum(tolerance, min(*pair)) for pair in zip(shown, limits, strict=True)]
+    results = (
+        replace(close(name, double, stored, allowed[0]), rounding=limits[0]),
+        replace(close(f'{name} in float32', single, double, allowed[1]), rounding=limits[1]),
     )
-    return of_single if of_single.ratio > of_stored.ratio else of_stored
+    return max(results, key=lambda result: (result.ratio, result.error > result.rounding))
 
 
 def _distance(found: NDArray, truth: NDArray, counts: Any = True) -> float:
@@ -152,8 +162,9 @@ def compare_case(
         if not ways:
             results.append(failure(f'{name} (not checked)'))
         ways += [way for way in single if way.startswith(f'{plain} (')]
-        limit = tolerance(case, name, case.arrays[name])
-        noise = noise_of(case, name)
+        limit, noise = tolerance(case, name, case.arrays[name]), 0.0
+        if limit is not None:
+            limit = np.maximum(limit, _TIMES * noise_of(case, name))
         for way in ways if limit is not None else ():
             runs = (single[way], double.get(way, single[way]), *(run[way] for run in rounded if way in run))
             found, truth, *others = (case.thinned(name, as_array(value)) for value in runs)
@@ -278,7 +289,7 @@ def _limits(case: Case, name: str, text: Any) -> tuple[float, float, float]:
         words = re.sub(r'\([^()]*\)', '', words)
         limits = [0.0, 0.0, 0.0]
         end, found = 0, list(re.finditer(_WORD, words))
-        for number, following in zip(found, [*found[1:], None], strict=True):
+        for number, following in zip(found, [*found, None][1:], strict=True):
             before = words[end : number.start()]
             after = words[number.end() : following.start() if following else None]
             end, value = number.end(), float(number[1])

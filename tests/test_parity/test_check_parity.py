@@ -138,7 +138,7 @@ def test_exit_status_and_lines(repo_dir):
     command = [sys.executable, repo_dir / 'tools' / 'analysis_tools' / 'check_parity.py', COMMITTED / 'sat']
     result = subprocess.run(command, capture_output=True, text=True, cwd=COMMITTED)
     assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
+    lines = [line for line in result.stdout.splitlines() if not line.startswith('Could not')]
     assert lines[-1] == '8 of 8 cases agree'
     assert [line.split(':')[0] for line in lines[:2]] == [
         'ok   sat/attention_module',

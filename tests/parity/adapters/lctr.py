@@ -50,7 +50,7 @@ def build(case: Case) -> nn.Module:
     return run.load(run.build_model(case, dict(type='LCTRHead'), 'RelationalTransformer'), 'lctr', case)
 
 
-@computes('lctr', lambda case: case.has_model and 'out/logits' in case.arrays, tolerance_of)
+@computes('lctr', lambda case: case.has_model and 'optimizer' not in case.meta, tolerance_of)
 def compute_model(case: Case, dtype: torch.dtype) -> Found:
     """All outputs of a model in evaluation or training mode, gradients, and boxes."""
     model, images, labels = build(case).to(dtype), case.images().to(dtype), case.labels()
@@ -148,7 +148,7 @@ def compare_boxes(model: nn.Module, images: Tensor, case: Case) -> Found:
     return found
 
 
-@computes('lctr', lambda case: 'out/losses' in case.arrays, tolerance_of)
+@computes('lctr', lambda case: case.has_model and 'optimizer' in case.meta, tolerance_of)
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Losses, parameters and groups of the configs' optimizer over some steps."""
     model, groups = build(case).to(dtype).train(), run.groups_of(case)
