@@ -17,6 +17,8 @@ _SUMS = {
         *('native_layer_norm_backward', '_softmax_backward_data', 'cudnn_batch_norm'),
     )
 }
+#: Operations that only carry values.
+_COPIES = {_aten._to_copy, _aten.clone, _aten.cat, _aten.stack, _aten.index, _aten.gather}
 _ONE = 2.0**-24
 #: Rounding of a sum: that of partial sums of a few dozen terms, as vector units make them.
 _MANY = 2.0**-22
@@ -32,7 +34,10 @@ class RoundedArithmetic(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run an operation and disturb what it returns; views and changes in place are left alone."""
         result = func(*args, **(kwargs or {}))
-        if func.is_view or func._schema.is_mutable or any(alias.alias_info for alias in func._schema.returns):
+        shared = (
+            func.is_view or func._schema.is_mutable or any(out.alias_info for out in func._schema.returns)
+        )
+        if shared or func.overloadpacket in _COPIES:
             return result
         many = func.overloadpacket in _SUMS
         return tree_map_only(Tensor, lambda value: self._disturbed(value, many), result)
