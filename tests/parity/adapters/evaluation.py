@@ -1,31 +1,41 @@
-"""Cases ``evaluation/box_*``: boxes, IoU and counts of wsolevaluation from given score maps."""
+"""The evaluators of wsolevaluation on given score maps: boxes, masks, and the normalisation of maps."""
+
+from collections.abc import Mapping
 
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.functional import (
+    ConstantMapError,
     ImageGeometry,
+    PixelHistograms,
     all_regions,
     gt_boxes_to_frame,
     integer_thresholds,
     level_image,
+    pixel_average_precision,
+    pixel_histograms,
     quantize,
+    rasterize_masks,
 )
-from wsol_mm.evaluation.map_boxes import finish_boxes, score_map_iou
+from wsol_mm.evaluation.map_boxes import finish_boxes, score_map, score_map_iou
 from wsol_mm.evaluation.metrics.protocol_record import ProtocolRecord
 from wsol_mm.evaluation.metrics.protocol_summary import ProtocolCounts, summarize
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import Case, Comparison, close, equal, register
+from ..case import Case
+from ..comparison import Comparison, close, equal, failure
+from ..engine import checks
 
 _PRESETS = {'single': 'maxboxacc', 'multi': 'maxboxacc_v2'}
 _LEVELS = (0.3, 0.5, 0.7)
 
 
-@register('evaluation', lambda case: 'in/maps' in case.arrays and 'in/gt_offsets' in case.arrays)
+@checks('evaluation', lambda case: 'in/maps' in case.arrays and 'in/gt_offsets' in case.arrays)
 def check_boxes(case: Case) -> list[Comparison]:
     """Compare boxes at every threshold, max-IoU, counts and accuracies."""
-    arrays = dict(case.arrays)
+    arrays = case.arrays
     maps = arrays['in/maps']
     scores = [score / float(np.iinfo(maps.dtype).max) for score in maps]
     size = maps.shape[2], maps.shape[1]
@@ -56,9 +66,9 @@ def check_boxes(case: Case) -> list[Comparison]:
 
 def _check_mode(
     protocol: LocalizationProtocol,
-    scores: list[np.ndarray],
-    gt_boxes: list[np.ndarray],
-    expected: dict[str, np.ndarray],
+    scores: list[NDArray],
+    gt_boxes: list[NDArray],
+    expected: Mapping[str, NDArray],
     prefix: str,
 ) -> list[Comparison]:
     found = [score_map_iou(score, boxes, protocol) for score, boxes in zip(scores, gt_boxes, strict=True)]
@@ -87,12 +97,12 @@ def _check_mode(
         checked |= {'num_boxes', 'boxes_every10', 'boxes_every10_count'}
         results += _check_all_boxes(protocol, scores, expected, prefix)
     for name in sorted(set(expected) - checked):
-        results.append(Comparison(f'{prefix}{name} (not checked)', float('inf'), 0.0))
+        results.append(failure(f'{prefix}{name} (not checked)'))
     return results
 
 
 def _check_all_boxes(
-    protocol: LocalizationProtocol, scores: list[np.ndarray], expected: dict[str, np.ndarray], prefix: str
+    protocol: LocalizationProtocol, scores: list[NDArray], expected: Mapping[str, NDArray], prefix: str
 ) -> list[Comparison]:
     numbers, boxes_every10, counts_every10 = [], [], []
     for score in scores:
@@ -122,5 +132,93 @@ def _check_all_boxes(
     return results
 
 
-def _sorted(boxes: np.ndarray) -> np.ndarray:
+def _sorted(boxes: NDArray) -> NDArray:
     return boxes[np.lexsort(boxes.T)].astype(np.int64)
+
+
+@checks('evaluation', lambda case: 'in/map_image' in case.arrays)
+def check_masks(case: Case) -> list[Comparison]:
+    """Compare label maps, histograms and PxAP at every interval and score rule."""
+    arrays = case.arrays
+    codes = arrays['in/maps'].astype(np.int64)
+    size = codes.shape[2], codes.shape[1]
+    label_maps = [
+        rasterize_masks(_numbered(arrays, f'in/mask/{k}/'), [arrays[f'in/ignore/{k}']], size)
+        for k in range(len(arrays['in/image_ids']))
+    ]
+    results = [equal('gt_mask', np.stack(label_maps), arrays['out/gt_mask'])]
+    for prefix in sorted({name.rsplit('/', 1)[0] for name in arrays if name.endswith('/pxap')}):
+        _, rule, interval = prefix.split('/')
+        thresholds = np.arange(0, 1, float(interval))
+        histograms = [
+            pixel_histograms(score, label_maps[image], thresholds)
+            for score, image in zip(_scores(codes, rule), arrays['in/map_image'], strict=True)
+        ]
+        total = PixelHistograms(*np.sum(histograms, axis=0))
+        name = f'{rule}/{interval}/'
+        results += [
+            equal(f'{name}hist_true', total.foreground, arrays[f'{prefix}/hist_true']),
+            equal(f'{name}hist_false', total.background, arrays[f'{prefix}/hist_false']),
+            close(f'{name}pxap', pixel_average_precision(total), arrays[f'{prefix}/pxap'], 1e-9),
+            close(
+                f'{name}pxap_per_map',
+                [_pxap_or_nan(histogram) for histogram in histograms],
+                arrays[f'{prefix}/pxap_per_map'],
+                1e-9,
+            ),
+        ]
+    return results
+
+
+@checks('evaluation', lambda case: any(name.startswith('in/cams_') for name in case.arrays))
+def check_normalisation(case: Case) -> list[Comparison]:
+    """Compare enlarged and normalised class maps."""
+    arrays = case.arrays
+    protocol = get_protocol('maxboxacc')
+    size = protocol.frame_size, protocol.frame_size
+    results = []
+    for key in [name.removeprefix('in/') for name in arrays if name.startswith('in/cams_')]:
+        scores = []
+        for loc_map in arrays[f'in/{key}']:
+            try:
+                scores.append(score_map(loc_map, size, protocol))
+            except ConstantMapError:
+                scores.append(np.zeros(size[::-1]))
+        stack = np.stack(scores)
+        out = f'out/{key}/'
+        sums = arrays[f'{out}sum']
+        results += [
+            close(f'{key}/score_sub', stack[:, 8::16, 8::16], arrays[f'{out}score_sub'], 1e-9),
+            close(f'{key}/score_row0', stack[:, 0], arrays[f'{out}score_row0'], 1e-9),
+            equal(
+                f'{key}/q_first2',
+                np.stack([quantize(score) for score in stack[:2]]),
+                arrays[f'{out}q_first2'],
+            ),
+            close(
+                f'{key}/sum', stack.sum(axis=(1, 2)) / np.maximum(sums, 1), sums / np.maximum(sums, 1), 1e-5
+            ),
+            equal(f'{key}/argmax', stack.reshape(len(stack), -1).argmax(axis=1), arrays[f'{out}argmax']),
+        ]
+    return results
+
+
+def _numbered(arrays: Mapping[str, NDArray], prefix: str) -> list[NDArray]:
+    count = sum(name.startswith(prefix) for name in arrays)
+    return [arrays[f'{prefix}{index}'] for index in range(count)]
+
+
+def _scores(codes: NDArray, rule: str) -> NDArray:
+    """Score maps from 8-bit codes; the ``edge`` rules put scores exactly on bin edges."""
+    if rule == 'q255':
+        return codes / 255.0
+    steps = {'edge001': 100, 'edge0001': 1000}[rule]
+    edges = np.append(np.arange(0, 1, 1 / steps), 1.0)
+    return edges[codes * steps // 255]
+
+
+def _pxap_or_nan(histograms: PixelHistograms) -> float:
+    try:
+        return pixel_average_precision(histograms)
+    except ValueError:
+        return float('nan')

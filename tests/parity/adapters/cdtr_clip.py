@@ -1,4 +1,4 @@
-"""Cases of CLIP as CDTR uses it: the tiny CLIP, the SBA alone, the loss weights, the class names."""
+"""CLIP as CDTR uses it: the tiny CLIP, the SBA alone, the loss weights, the class names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,17 +8,17 @@ from tempfile import TemporaryDirectory
 
 from wsol_mm.models.clip import FrozenCLIP, load_class_names
 from wsol_mm.models.clip.loading import LoadedCLIP, load_clip
-from wsol_mm.models.layers import SemanticBoostAdapter
-from wsol_mm.models.layers.semantic_boost_adapter import foreground_contrast_loss
-from wsol_mm.models.losses import AutomaticLossWeighting
+from wsol_mm.models.losses import AutomaticLossWeighting, SemanticBoostAdapter
+from wsol_mm.models.losses.semantic_boost_adapter import foreground_contrast_loss
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from . import Case, Comparison, equal, register
-from .cdtr_arrays import Found, compare_all
-from .model_runs import quiet
+from .. import models as run
+from ..case import Case
+from ..comparison import Comparison, Found, equal, failure
+from ..engine import checks, computes
 
 #: What the reference calls the lists of class names, and what they are called here.
 NAME_LISTS = {'CUB': 'cub', 'IMNET': 'ilsvrc'}
@@ -45,14 +45,9 @@ def clip_options(case: Case, args: Mapping) -> Iterator[dict]:
         ),
         quick_gelu=True,
     )
-    state = {
-        name.removeprefix('state/'): torch.from_numpy(array)
-        for name, array in case.arrays.items()
-        if name.startswith('state/')
-    }
-    with TemporaryDirectory() as folder, quiet():
+    with TemporaryDirectory() as folder, run.quiet():
         path = Path(folder, 'clip.pt')
-        torch.save(state, path)
+        torch.save(case.state(), path)
         yield dict(model=config, pretrained=str(path))
 
 
@@ -61,21 +56,18 @@ def adapter_options(case: Case) -> Iterator[dict | None]:
     """Give the arguments of the SBA of a case; None if the case has no CLIP.
 
     Raises:
-        ValueError: If the description names the file of the weights in other words.
+        ValueError: If the description does not name the case with the weights.
     """
     if 'clip' not in case.meta:
         yield None
         return
-    named = re.fullmatch(r'(\S+\.npz) \(arrays state/\*\)', case.meta['clip']['state'])
-    if named is None:
-        raise ValueError(f'{case.name}: clip.state is not understood: {case.meta["clip"]["state"]!r}')
-    weights = Case.load(case.folder / named[1])
+    weights = case.sibling(case.meta['clip']['state'])
     with clip_options(weights, case.meta['clip']['args']) as clip:
         options = dict(clip=clip, loss_weight=case.meta.get('sba_weight', 1.0))
         if 'dataset_prompts' in case.meta:
             # A small model has the first classes of the list, but may take a prompt for every image from it.
             names = load_class_names(NAME_LISTS[case.meta['dataset_prompts']])
-            count = max(case.meta['model_args']['num_classes'], len(case.arrays['in/label']))
+            count = max(case.num_classes, len(case.arrays['in/label']))
             options['class_names'] = names[:count]
         yield options
 
@@ -85,10 +77,8 @@ def adapter_outputs(
 ) -> Found:
     """Return what the SBA computes on its way, for object maps (B, h, w).
 
-    ``whole`` is its CLIP once more, for text features that are not normalised. Images are sampled as in the
-    cases.
+    ``whole`` is its CLIP once more, for text features that are not normalised. The engine samples the images.
     """
-    step = 16
     views = adapter.views(images, maps)
     foreground, background = views.chunk(2)
     features = adapter.clip.image_features(views).chunk(2)
@@ -99,9 +89,9 @@ def adapter_outputs(
     tokens, text = raw_text_features(whole, prompts_of(adapter, labels))
     return {
         'object_map': adapter.views(white, maps)[: len(maps), :1],
-        f'object_map_{images.shape[-1]}_s{step}': enlarged[..., ::step, ::step],
-        f'fg_image_s{step}': foreground[..., ::step, ::step],
-        f'bg_image_s{step}': background[..., ::step, ::step],
+        f'object_map_{images.shape[-1]}': enlarged,
+        'fg_image': foreground,
+        'bg_image': background,
         'fg_feat': features[0],
         'bg_feat': features[1],
         'fg_sim': similarities[0][:, None, None],
@@ -124,53 +114,72 @@ def raw_text_features(whole: LoadedCLIP, prompts: Sequence[str]) -> tuple[Tensor
         return tokens, whole.network.eval().encode_text(tokens)
 
 
-@register('cdtr', lambda case: case.meta.get('model_args', {}).get('official_class') == 'clip.model.CLIP')
-def check_clip(case: Case) -> list[Comparison]:
-    """Compare tokens, features, cosines and the gradient of images.
+def in_precision(clip: FrozenCLIP, dtype: torch.dtype) -> FrozenCLIP:
+    """Load the weights of a CLIP, which it keeps from the modules around it, and cast them."""
+    clip.load()
+    clip._whole.to(dtype)
+    return clip
+
+
+def loaded(options: Mapping, dtype: torch.dtype) -> LoadedCLIP:
+    """Return a CLIP with its text encoder."""
+    whole = load_clip(options['model'], options['pretrained'])
+    whole.network.to(dtype)
+    return whole
+
+
+@computes('cdtr', lambda case: case.meta.get('model_args', {}).get('official_class') == 'clip.model.CLIP')
+def compute_clip(case: Case, dtype: torch.dtype) -> Found:
+    """Tokens, features, cosines and the gradient of images.
 
     Raises:
         ValueError: If the model has another activation, or heads of another width.
     """
     args = case.meta['model_args']
     if args['activation'] != 'QuickGELU' or not args['vision_heads'].startswith('vision_width//64 '):
-        raise ValueError(f'{case.name}: no such CLIP is known: {args["activation"]}, {args["vision_heads"]}')
+        accepted = 'QuickGELU and heads of width 64'
+        raise case.error('model_args', (args['activation'], args['vision_heads']), accepted)
     with clip_options(case, args) as options:
-        clip = FrozenCLIP(**options)
-        images = torch.from_numpy(case.arrays['in/image']).requires_grad_()
+        clip = in_precision(FrozenCLIP(**options), dtype)
+        images = case.images().to(dtype).requires_grad_()
         features = clip.image_features(images)
-        cosine = F.normalize(features, dim=-1) @ clip.text_features(case.meta['prompts'], images.device).T
+        prompts = clip.text_features(case.meta['prompts'], images.device).to(dtype)
+        cosine = F.normalize(features, dim=-1) @ prompts.T
         (gradient,) = torch.autograd.grad(cosine.sum(), images)
-        tokens, text = raw_text_features(load_clip(**options), case.meta['prompts'])
-    found: Found = {'out/image_feat': features, 'out/text_feat': text, 'out/cosine': cosine}
-    for name in case.arrays:
-        sampled = re.fullmatch(r'out/grad_image_s(\d+)', name)
-        if sampled is not None:
-            found[name] = gradient[..., :: int(sampled[1]), :: int(sampled[1])]
-    return [equal('tokens', tokens, case.arrays['in/tokens']), *compare_all(case, found)]
+        tokens, text = raw_text_features(loaded(options, dtype), case.meta['prompts'])
+    return {
+        'tokens': equal('tokens', tokens, case.arrays['in/tokens']),
+        'out/image_feat': features,
+        'out/text_feat': text,
+        'out/cosine': cosine,
+        'out/grad_image': gradient,
+    }
 
 
-@register('cdtr', lambda case: 'in/object_map' in case.arrays and 'clip' in case.meta)
-def check_adapter(case: Case) -> list[Comparison]:
-    """Compare the SBA on given object maps, with prompts by position and by label, and the loss weights."""
-    images, labels = (torch.from_numpy(case.arrays[f'in/{name}']) for name in ('image', 'label'))
+@computes('cdtr', lambda case: 'in/object_map' in case.arrays and 'clip' in case.meta)
+def compute_adapter(case: Case, dtype: torch.dtype) -> Found:
+    """The SBA on given object maps, with prompts by position and by label, and the loss weights."""
+    images, labels = case.images().to(dtype), case.labels()
     found: Found = {}
     with adapter_options(case) as options:
-        whole = load_clip(**options['clip'])
+        whole = loaded(options['clip'], dtype)
         for data in [data for data in NAME_LISTS if f'out/{data}_loss' in case.arrays]:
-            clip = FrozenCLIP(**options['clip'])  # of both adapters: it encodes the prompts once
+            clip = in_precision(FrozenCLIP(**options['clip']), dtype)  # of both: it encodes the prompts once
             for index, ending in (('batch', ''), ('label', '_labelled')):
                 adapter = SemanticBoostAdapter(**options, class_names=NAME_LISTS[data], prompt_index=index)
                 adapter.clip = clip
-                maps = torch.from_numpy(case.arrays['in/object_map']).squeeze(1).requires_grad_()
+                maps = torch.from_numpy(case.arrays['in/object_map']).to(dtype).squeeze(1).requires_grad_()
                 loss = adapter(images, maps, labels)
                 loss.backward()
                 with torch.no_grad():
                     arrays = adapter_outputs(adapter, whole, images, maps, labels)
                 arrays['tokens'], arrays['loss'] = arrays.pop('text_tokens'), loss
                 found |= {f'out/{data}_{name}{ending}': value for name, value in arrays.items()}
-                found |= {f'out/{name}': arrays[name] for name in arrays if re.search(r'_s\d+$', name)}
+                found |= {f'out/{name}': arrays[name] for name in arrays if re.search(r'_\d+$|_image$', name)}
                 found[f'grad/{data}_object_map{ending}'] = maps.grad[:, None]
-    return compare_all(case, found | run_clamp(case) | run_weighting(case))
+    if dtype == torch.float32:
+        found |= run_clamp(case)  # limits that some cosines meet exactly, in float32 alone
+    return found | run_weighting(case, dtype)
 
 
 def run_clamp(case: Case) -> Found:
@@ -186,12 +195,12 @@ def run_clamp(case: Case) -> Found:
     return {'out/clamp_loss': loss, **gradients}
 
 
-def run_weighting(case: Case) -> Found:
+def run_weighting(case: Case, dtype: torch.dtype) -> Found:
     """Return the learned weighting's sum and its gradients for given losses and parameters."""
     if 'in/awl_losses' not in case.arrays:
         return {}
-    losses = torch.from_numpy(case.arrays['in/awl_losses']).requires_grad_()
-    weighting = AutomaticLossWeighting(len(losses))
+    losses = torch.from_numpy(case.arrays['in/awl_losses']).to(dtype).requires_grad_()
+    weighting = AutomaticLossWeighting(len(losses)).to(dtype)
     weighting.load_state_dict({'params': torch.from_numpy(case.arrays['in/awl_params'])})
     total = sum(weighting(losses.unbind()))
     total.backward()
@@ -202,7 +211,7 @@ def run_weighting(case: Case) -> Found:
     }
 
 
-@register('cdtr', lambda case: 'classnames' in case.meta)
+@checks('cdtr', lambda case: 'classnames' in case.meta)
 def check_class_names(case: Case) -> list[Comparison]:
     """Compare a list of class names, which its length tells, and the prompt.
 
@@ -212,7 +221,7 @@ def check_class_names(case: Case) -> list[Comparison]:
     names, prompt = case.meta['classnames'], case.meta['prompt']
     data = next((data for data in ('cub', 'ilsvrc') if len(load_class_names(data)) == len(names)), None)
     if data is None:
-        raise ValueError(f'{case.name}: a list of {len(names)} names; here are those of CUB and ILSVRC')
+        raise case.error('classnames', f'{len(names)} names', 'those of CUB or ILSVRC')
     adapter = SemanticBoostAdapter(class_names=data)
     results = [
         equal('classnames', load_class_names(data), names),
@@ -220,4 +229,4 @@ def check_class_names(case: Case) -> list[Comparison]:
         equal('prompts', list(adapter.prompts), [prompt.format(name) for name in names]),
     ]
     unknown = sorted({*case.meta} - {'classnames', 'prompt'})
-    return results + [Comparison(f'{key} (not checked)', float('inf'), 0.0) for key in unknown]
+    return results + [failure(f'{key} (not checked)') for key in unknown]

@@ -1,27 +1,23 @@
-"""Cases of CATR's and CDTR's data and recipes, by their configs: boxes, images, sampler, optimizer."""
+"""CATR's and CDTR's data and recipes, by their configs: boxes, images, sampler, optimizer."""
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from unittest import mock
 
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
-from wsol_mm.registry import DATA_SAMPLERS, MODELS, PARAM_SCHEDULERS
+from wsol_mm.registry import MODELS
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
-from torch import nn
+from numpy.typing import NDArray
 
-from . import Case, Comparison, close, equal, register
-from .cdtr_arrays import our_names
-from .model_runs import group_comparison, quiet, test_inputs
+from .. import models as run
+from ..case import Case
+from ..comparison import Comparison, close, equal, failure
+from ..engine import checks
 
-CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
 #: What the reference calls the data sets, and what the configs call them.
 DATA_SETS = {'CUB': 'cub', 'IMNET': 'ilsvrc'}
 #: Learning rates are the same numbers but for rounding.
@@ -30,10 +26,10 @@ RATE_TOLERANCE = 1e-9
 
 def config_of(method: str, data: str) -> Config:
     """Return the config of a method on a data set of the reference."""
-    return Config.fromfile(CONFIGS / method / f'{method}_deit-s_{DATA_SETS[data]}.py')
+    return Config.fromfile(run.CONFIGS / method / f'{method}_deit-s_{DATA_SETS[data]}.py')
 
 
-@register(
+@checks(
     'cdtr',
     lambda case: (
         any(re.fullmatch(r'out/\w+_boxes', name) for name in case.arrays)
@@ -48,7 +44,7 @@ def check_data(case: Case) -> list[Comparison]:
     """
     stated = re.search(r'boxes ([\d.e-]+); images ([\d.e-]+)', case.meta['tolerance'])
     if stated is None:
-        raise ValueError(f'{case.name}: tolerance is not understood: {case.meta["tolerance"]!r}')
+        raise case.error('tolerance is not understood', case.meta['tolerance'], '"boxes N; images N"')
     box_tolerance, image_tolerance = map(float, stated.groups())
     results = []
     for name, expected in sorted(case.arrays.items()):
@@ -59,14 +55,14 @@ def check_data(case: Case) -> list[Comparison]:
             results.append(close(name, found, expected, box_tolerance))
         elif image is not None:
             step = int(image[2])
-            pixels, _ = test_inputs(config_of('cdtr', 'CUB'), case.arrays[f'in/{image[1]}_u8'])
+            pixels, _ = run.network_inputs(config_of('cdtr', 'CUB'), case.arrays[f'in/{image[1]}_u8'])
             results.append(close(name, pixels[:, ::step, ::step], expected, image_tolerance))
         elif not name.startswith('in/'):
-            results.append(Comparison(f'{name} (not checked)', float('inf'), 0.0))
+            results.append(failure(f'{name} (not checked)'))
     return results
 
 
-def boxes_in_frame(case: Case, data: str) -> np.ndarray:
+def boxes_in_frame(case: Case, data: str) -> NDArray:
     """Return the box of every image in the network input, (N, 4), as the evaluation of the config sees it."""
     cfg = config_of('cdtr', data)
     protocol = get_protocol('cdtr', DATA_SETS[data])
@@ -75,14 +71,14 @@ def boxes_in_frame(case: Case, data: str) -> np.ndarray:
         boxes[:, 2:] += boxes[:, :2]
     found = []
     for size, box in zip(case.arrays[f'in/{data}_sizes_wh'], boxes, strict=True):
-        _, sample = test_inputs(cfg, np.zeros((size[1], size[0], 3), np.uint8))
+        _, sample = run.network_inputs(cfg, np.zeros((size[1], size[0], 3), np.uint8))
         geometry = ImageGeometry.from_metainfo(sample.metainfo)
         # Of several boxes the last one counts.
         found.append(ground_truth_in_frame(np.stack([box / 2, box]), geometry, protocol)[0])
     return np.stack(found)
 
 
-@register('cdtr', lambda case: any(re.match(r'out/n\d+_R\d+_', name) for name in case.arrays))
+@checks('cdtr', lambda case: any(re.match(r'out/n\d+_R\d+_', name) for name in case.arrays))
 def check_sampler(case: Case) -> list[Comparison]:
     """Compare the indices that every process draws with the configs' sampler."""
     settings = config_of('cdtr', 'CUB').train_dataloader.sampler
@@ -90,19 +86,16 @@ def check_sampler(case: Case) -> list[Comparison]:
     for name in sorted(case.arrays):
         described = re.fullmatch(r'out/n(\d+)_R(\d+)_e(\d+)_r(\d+)', name)
         if described is None:
-            results.append(Comparison(f'{name} (not checked)', float('inf'), 0.0))
+            results.append(failure(f'{name} (not checked)'))
             continue
         images, replicas, epoch, rank = map(int, described.groups())
-        target = 'mmpretrain.datasets.samplers.repeat_aug.get_dist_info'
-        with mock.patch(target, return_value=(rank, replicas)):
-            sampler = DATA_SAMPLERS.build({**settings, 'dataset': range(images)})
-        sampler.set_epoch(epoch)
-        results.append(equal(name, list(sampler), case.arrays[name]))
-        results.append(equal(f'{name} length', len(sampler), len(case.arrays[name])))
+        found, length = run.sampled_indices(settings, images, rank, replicas, epoch)
+        results.append(equal(name, found, case.arrays[name]))
+        results.append(equal(f'{name} length', length, len(case.arrays[name])))
     return results
 
 
-@register(
+@checks(
     'cdtr',
     lambda case: any(isinstance(entry, dict) and 'lr_of_epoch' in entry for entry in case.meta.values()),
 )
@@ -134,33 +127,22 @@ def check_recipe(cfg: Config, recipe: Mapping) -> list[Comparison]:
     compared = {'optimizer', 'base_lr', 'scaled_lr', 'batch_size_per_gpu', 'gpus', 'epochs', 'lr_of_epoch'}
     compared |= {'decay', 'no_decay', 'decay_in_blocks_0', 'no_decay_in_blocks_0'}
     compared |= {'betas', 'eps', 'weight_decay'}
-    return results + [
-        Comparison(f'{key} (not checked)', float('inf'), 0.0) for key in recipe if key not in compared
-    ]
+    return results + [failure(f'{key} (not checked)') for key in recipe if key not in compared]
 
 
 def check_rates(cfg: Config, expected: list[float]) -> Comparison:
     """Step the schedule of a config, and compare the rate of every epoch."""
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
-    schedulers = [
-        PARAM_SCHEDULERS.build({**settings, 'optimizer': optimizer}) for settings in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in expected:
-        rates.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
-    return close('lr_of_epoch', np.array(rates) / expected, np.ones(len(expected)), RATE_TOLERANCE)
+    rates = run.rates_of(cfg.param_scheduler, cfg.optim_wrapper.optimizer.lr, len(expected))
+    return close('lr_of_epoch', rates / expected, np.ones(len(expected)), RATE_TOLERANCE)
 
 
 def check_groups(cfg: Config, recipe: Mapping) -> Comparison:
     """Compare which parameters the optimizer of a config decays, and with what options."""
     if 'sba' in cfg.model.head:
         cfg.model.head.sba = None  # it has no parameters, and its CLIP may be absent
-    with quiet(), DefaultScope.overwrite_default_scope('wsol_mm'):
+    with run.quiet(), DefaultScope.overwrite_default_scope('wsol_mm'):
         model = MODELS.build({**cfg.model, 'pretrained': None})
-        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        wrapper = run.build_optimizer(model, cfg, cfg.optim_wrapper.optimizer.lr)
     depth = len(model.backbone.layers)
     options = {'lr': recipe['scaled_lr'], 'betas': recipe['betas'], 'eps': recipe['eps']}
     groups = []
@@ -172,9 +154,9 @@ def check_groups(cfg: Config, recipe: Mapping) -> Comparison:
         ]
         groups.append({**options, 'weight_decay': decay, 'params': recipe[key] + layers})
     # What the reference stores in numbered parts is one parameter here.
-    named = our_names(name for group in groups for name in group['params'])
+    named = run.our_names('cdtr', (name for group in groups for name in group['params']))
     renamed = {name: re.sub(r'\[\d+\]$', '', ours) for name, ours in named.items()}
     members = [{renamed[name] for name in group['params']} for group in groups]
     if members[0] & members[1]:
-        return Comparison(f'parameters of two groups {members[0] & members[1]}', float('inf'), 0.0)
-    return group_comparison(model, wrapper, groups, renamed)
+        return failure(f'parameters of two groups {members[0] & members[1]}')
+    return run.compare_groups(model, wrapper, groups, renamed)
