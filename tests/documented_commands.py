@@ -10,7 +10,7 @@ DOCUMENTS = sorted(
     path for pattern in ('*.md', 'docs/**/*.md', 'configs/*/README.md') for path in REPO_DIR.glob(pattern)
 )
 BLOCK = re.compile(r'^```(\w+)\n(.*?)^```', re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r'`((?:python|bash) tools/[^`\n]+)`')
+INLINE = re.compile(r'`((?:python|bash) (?:tools/|-m benchmarks\.)[^`\n]+)`')
 ASSIGNMENT = re.compile(r'([A-Z_]+)=(.*)')
 # What a reader puts in.
 PLACEHOLDERS = {
@@ -72,11 +72,19 @@ def all_commands() -> dict[str, str]:
 COMMANDS = all_commands()
 
 
+def called_file(words: list[str]) -> tuple[str, list[str]]:
+    """Return the file that a command of Python or a shell runs, and its arguments."""
+    if words[1] == '-m':
+        return f'{words[2].replace(".", "/")}.py', words[3:]
+    return words[1], words[2:]
+
+
 def tool_call(command: str) -> tuple[str, list[str]] | None:
     """Return the Python tool that a command calls, directly or through a launch script, and its arguments."""
     words = shlex.split(command)
-    if words[:1] == ['python'] and words[1].startswith('tools/'):
-        return words[1], words[2:]
+    if words[:1] == ['python']:
+        file, arguments = called_file(words)
+        return (file, arguments) if file.startswith(('tools/', 'benchmarks/')) else None
     if words[:1] == ['bash'] and words[1] in LAUNCHERS and len(words) > 2:
         tool, own = LAUNCHERS[words[1]]
         return tool, words[2 : 2 + own] + words[3 + own :]

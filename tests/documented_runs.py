@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
 from wsol_mm.models.weights import official_methods
 from wsol_mm.models.weights.layouts import find_layout
 from wsol_mm.registry import MODELS
@@ -125,7 +125,7 @@ class Workplace:
         """Return a new folder with the repository's content and the data in it."""
         folder = self.root / re.sub(r'\W+', '_', name)
         folder.mkdir()
-        for entry in ('configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
+        for entry in ('benchmarks', 'configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
             (folder / entry).symlink_to(REPO_DIR / entry)
         (folder / 'data').mkdir()
         for entry in self.data.iterdir():

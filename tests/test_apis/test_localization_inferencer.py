@@ -3,7 +3,7 @@
 import wsol_mm  # noqa: F401
 from tests.methods import METHODS, Size
 from wsol_mm.apis import LocalizationInferencer, list_model_names
-from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.models.clip import FrozenCLIP
 
@@ -81,7 +81,7 @@ def test_boxes_are_those_of_the_evaluation(inferencer):
     (sample,) = inferencer(image, topk=2, return_datasamples=True, progress=False)
     assert sample.loc_labels.tolist() == result.labels
     for map_, box, kept in zip(sample.loc_maps.numpy(), result.boxes, result.maps, strict=True):
-        geometry = TestGeometry((120, 90), (32, 32), (32, 32))
+        geometry = ImageGeometry((120, 90), (32, 32), (32, 32))
         np.testing.assert_array_equal(predict_boxes(map_, geometry, inferencer.protocol)[0], box)
         np.testing.assert_array_equal(map_, kept)
 
@@ -248,7 +248,7 @@ def test_wrong_inputs(inferencer, tmp_path):
     with pytest.raises(ValueError, match='no image in the folder'):
         inferencer(tmp_path)
     (tmp_path / 'torn.jpg').write_bytes(b'\xff\xd8')
-    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: .* does not decode'):
+    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: UnidentifiedImageError'):
         inferencer(tmp_path, progress=False)
     with pytest.raises(FileNotFoundError, match='no config file at'):
         LocalizationInferencer(tmp_path / 'no.py', 'weights.pth')

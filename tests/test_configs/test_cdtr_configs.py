@@ -65,7 +65,7 @@ def test_recipes(name, batch, images, epochs, lr, threshold):
     assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == epochs
     (protocol,) = cfg.test_evaluator.protocols
     settings = dict(name=protocol) if isinstance(protocol, str) else dict(protocol)
-    assert get_protocol(**settings, dataset=cfg.test_evaluator.dataset).thresholds == (threshold,)
+    assert get_protocol(**settings, tuned_on=cfg.test_evaluator.tuned_on).thresholds == (threshold,)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler[0], optimizer=optimizer))
     rates = []

@@ -46,6 +46,12 @@ def truncate() -> Callable[[Path], Path]:
 
 
 @pytest.fixture
+def matlab_dir(repo_dir) -> Path:
+    """MATLAB files as the data sets are published with them, shortened."""
+    return repo_dir / 'tests/data/matlab'
+
+
+@pytest.fixture
 def cub_root(tmp_path, write_image) -> Path:
     """Three classes of three images (40x30): the first two for training; the lists in different orders."""
     root = tmp_path / 'cub'

@@ -4,7 +4,7 @@ import shutil
 
 import wsol_mm  # noqa: F401
 from wsol_mm.datasets import DatasetError, FGVCAircraft, OpenImages, StanfordCars, StanfordDogs
-from wsol_mm.datasets.matlab_files import columns, flatten, read_mat
+from wsol_mm.datasets.readers.matlab_files import flatten, read_mat
 
 import numpy as np
 import pytest
@@ -15,11 +15,6 @@ XML = (
     '<annotation><size><width>40</width><height>30</height></size><object><name>Chihuahua</name><bndbox>'
     '<xmin>{}</xmin><ymin>2</ymin><xmax>30</xmax><ymax>25</ymax></bndbox></object></annotation>'
 )
-
-
-@pytest.fixture
-def matlab_dir(repo_dir):
-    return repo_dir / 'tests/data/matlab'
 
 
 def items(dataset):
@@ -65,22 +60,6 @@ def test_errors_of_dogs(dogs_root):
     with pytest.raises(DatasetError, match='image without box.*no file .*Annotation/n02085620'):
         StanfordDogs(str(dogs_root), split='test')
     assert len(StanfordDogs(str(dogs_root), split='test', on_error='skip')) == 1
-
-
-def test_matlab_files(tmp_path, matlab_dir):
-    with pytest.raises(FileNotFoundError, match='no MATLAB file'):
-        read_mat(tmp_path / 'a.mat')
-    (tmp_path / 'a.mat').write_text('text')
-    with pytest.raises(DatasetError, match=r'a.mat: .*accepted are MATLAB files of version 5'):
-        read_mat(tmp_path / 'a.mat')
-    content = (matlab_dir / 'cars_annos.mat').read_bytes()
-    (tmp_path / 'a.mat').write_bytes(content[: len(content) // 2])
-    with pytest.raises(DatasetError, match=r'a.mat: '):
-        read_mat(tmp_path / 'a.mat')
-    with pytest.raises(DatasetError, match=r"f.mat has no y; it has \['x'\]"):
-        columns('f.mat', {'x': [1]}, ['x', 'y'])
-    with pytest.raises(DatasetError, match=r"f.mat: \{'x': 1, 'y': 2\} values"):
-        columns('f.mat', {'x': 1, 'y': [[1], [2]]}, ['x', 'y'])
 
 
 # ---------------------------------------------------------------------- Stanford Cars

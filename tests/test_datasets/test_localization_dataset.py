@@ -2,8 +2,7 @@
 
 import pickle
 
-from wsol_mm.datasets import CUB, DatasetError, DatasetProblems, LocalizationDataset
-from wsol_mm.datasets.entry_checks import draw_shots
+from wsol_mm.datasets import CUB, DatasetError, LocalizationDataset
 from wsol_mm.registry import DATASETS
 
 import numpy as np
@@ -270,15 +269,3 @@ def test_workers_give_the_same_items(cub_root, method):
         assert sample.metainfo == expected['data_samples'].metainfo
         np.testing.assert_array_equal(sample.gt_bboxes, expected['data_samples'].gt_bboxes)
         assert sample.gt_label.equal(expected['data_samples'].gt_label)
-
-
-def test_shots_are_nested_and_the_same_everywhere():
-    """The draw is fixed by a hash: this list holds for every platform and version."""
-    entries = [{'img_id': f'c/{number}.jpg', 'gt_label': 0} for number in range(6)]
-    problems = DatasetProblems('x')
-    drawn = [
-        [entry['img_id'][2] for entry in draw_shots(entries, ['c'], shots, 0, problems)]
-        for shots in range(1, 7)
-    ]
-    assert all(set(fewer) < set(more) for fewer, more in zip(drawn, drawn[1:], strict=False))
-    assert drawn[2] == ['1', '3', '5']

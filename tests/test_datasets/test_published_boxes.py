@@ -1,7 +1,7 @@
 """List files to boxes in the evaluation frame, against what TS-CAM's loaders deliver."""
 
 from wsol_mm.datasets import CUB, ILSVRC
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def reference(repo_dir):
 
 
 def frame_boxes(info, side):
-    geometry = TestGeometry((info['width'], info['height']), (side, side), (side, side))
+    geometry = ImageGeometry((info['width'], info['height']), (side, side), (side, side))
     return gt_boxes_to_frame(info['gt_bboxes'], geometry, 'truncate_xywh')
 
 

@@ -1,6 +1,6 @@
 """The notebooks run from their first to their last cell, and are stored without outputs."""
 
-from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
 from wsol_mm.registry import MODELS
 
 import nbformat

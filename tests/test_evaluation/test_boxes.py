@@ -1,9 +1,10 @@
 from wsol_mm.evaluation.functional import (
-    TestGeometry,
+    ImageGeometry,
     box_areas,
     box_intersections,
     box_iou,
     frame_boxes_to_image,
+    frame_in_image,
     gt_boxes_to_frame,
 )
 
@@ -35,20 +36,20 @@ def test_degenerate_boxes_give_zero():
 
 
 def test_geometry_from_metainfo():
-    squash = TestGeometry.from_metainfo(
+    squash = ImageGeometry.from_metainfo(
         dict(ori_shape=(375, 500), img_shape=(224, 224), scale_factor=(224 / 500, 224 / 375))
     )
     assert squash == ((500, 375), (224, 224), (224, 224))
     assert (squash.kind, squash.offset) == ('squash', (0, 0))
-    crop = TestGeometry.from_metainfo(
+    crop = ImageGeometry.from_metainfo(
         dict(ori_shape=(375, 500), img_shape=(224, 224), scale_factor=(256 / 500, 256 / 375))
     )
     assert (crop.kind, crop.offset, crop.resized) == ('squash_crop', (16, 16), (256, 256))
-    short = TestGeometry.from_metainfo(
+    short = ImageGeometry.from_metainfo(
         dict(ori_shape=(375, 500), img_shape=(224, 224), scale_factor=(341 / 500, 256 / 375))
     )
     assert (short.kind, short.offset, short.resized) == ('short_side_crop', (58, 16), (341, 256))
-    framed = TestGeometry.from_metainfo(
+    framed = ImageGeometry.from_metainfo(
         dict(ori_shape=(100, 100), img_shape=(112, 112), scale_factor=(1.28, 1.28)), frame_size=224
     )
     assert framed == ((100, 100), (256, 256), (224, 224))
@@ -59,11 +60,11 @@ def test_geometry_names_the_missing_key(key):
     metainfo = dict(ori_shape=(10, 10), img_shape=(10, 10))
     del metainfo[key]
     with pytest.raises(KeyError, match=key):
-        TestGeometry.from_metainfo(metainfo)
+        ImageGeometry.from_metainfo(metainfo)
 
 
 def test_truncate_xywh_truncates_size_first():
-    geometry = TestGeometry((100, 100), (200, 200), (200, 200))
+    geometry = ImageGeometry((100, 100), (200, 200), (200, 200))
     # x, y, w, h = 10.9, 20.9, 30.9, 40.9 -> 10, 20, 30, 40 -> corners 10, 20, 40, 60, times two
     box = gt_boxes_to_frame([[10.9, 20.9, 41.8, 61.8]], geometry, 'truncate_xywh')
     assert box.tolist() == [[20, 40, 80, 120]]
@@ -73,17 +74,17 @@ def test_truncate_xywh_truncates_size_first():
 
 
 def test_upper_ends_are_clamped_to_the_last_pixel():
-    geometry = TestGeometry((100, 100), (224, 224), (224, 224))
+    geometry = ImageGeometry((100, 100), (224, 224), (224, 224))
     assert gt_boxes_to_frame([[0, 0, 100, 100]], geometry, 'truncate').tolist() == [[0, 0, 223, 223]]
 
 
 def test_box_in_the_cut_margin_becomes_degenerate():
-    geometry = TestGeometry((256, 256), (256, 256), (224, 224))
+    geometry = ImageGeometry((256, 256), (256, 256), (224, 224))
     assert gt_boxes_to_frame([[0, 0, 10, 10]], geometry, 'truncate').tolist() == [[0, 0, -6, -6]]
 
 
 def test_integer_conversion_multiplies_first():
-    geometry = TestGeometry((500, 375), (224, 224), (224, 224))
+    geometry = ImageGeometry((500, 375), (224, 224), (224, 224))
     box = gt_boxes_to_frame([[60.9, 27.2, 385.8, 331.2]], geometry, 'integer')
     assert box.tolist() == [[60 * 224 // 500, 27 * 224 // 375, 385 * 224 // 500, 331 * 224 // 375]]
     full = gt_boxes_to_frame([[0, 0, 500, 375]], geometry, 'integer')
@@ -91,7 +92,7 @@ def test_integer_conversion_multiplies_first():
 
 
 def test_continuous_conversion_uses_the_unrounded_side_and_the_wider_offset():
-    geometry = TestGeometry((500, 375), (341, 256), (224, 224))
+    geometry = ImageGeometry((500, 375), (341, 256), (224, 224))
     width = 500 * 256 / 375
     box = gt_boxes_to_frame([[100, 50, 300, 350]], geometry, 'continuous')[0]
     offset = np.array([round((width - 223) / 2), round((256 - 223) / 2)] * 2)
@@ -104,7 +105,7 @@ def test_nearly_square_images_are_resized_by_their_shorter_side(width, height):
     """Their resized size is square, but the scale of their boxes is that of the unrounded sides."""
     short = min(width, height)
     scale = 256 / short
-    geometry = TestGeometry((width, height), (256 * width // short, 256 * height // short), (224, 224))
+    geometry = ImageGeometry((width, height), (256 * width // short, 256 * height // short), (224, 224))
     assert geometry.resized == (256, 256) and geometry.keeps_aspect
     box = np.array([50.0, 60, 200, 210])
     sides = np.array([width, height]) * scale
@@ -114,22 +115,23 @@ def test_nearly_square_images_are_resized_by_their_shorter_side(width, height):
 
 
 def test_squashed_images_do_not_keep_their_aspect():
-    assert not TestGeometry((500, 375), (256, 256), (224, 224)).keeps_aspect
-    assert TestGeometry((500, 375), (341, 256), (224, 224)).keeps_aspect
-    assert TestGeometry((375, 500), (256, 342), (224, 224)).keeps_aspect  # rounded up
+    assert not ImageGeometry((500, 375), (256, 256), (224, 224)).keeps_aspect
+    assert ImageGeometry((500, 375), (341, 256), (224, 224)).keeps_aspect
+    assert ImageGeometry((375, 500), (256, 342), (224, 224)).keeps_aspect  # rounded up
     # in a squashed frame, boxes are squashed, however little
     box = gt_boxes_to_frame(
-        [[0, 0, 258, 257]], TestGeometry((258, 257), (224, 224), (224, 224)), 'continuous'
+        [[0, 0, 258, 257]], ImageGeometry((258, 257), (224, 224), (224, 224)), 'continuous'
     )
     assert box.tolist() == [[0, 0, 224, 224]]
 
 
 def test_unknown_conversion():
     with pytest.raises(ValueError, match="conversion must be .* found 'other'"):
-        gt_boxes_to_frame([[0, 0, 1, 1]], TestGeometry((2, 2), (2, 2), (2, 2)), 'other')
+        gt_boxes_to_frame([[0, 0, 1, 1]], ImageGeometry((2, 2), (2, 2), (2, 2)), 'other')
 
 
 def test_frame_boxes_return_to_the_image():
-    geometry = TestGeometry((512, 256), (256, 256), (224, 224))
+    geometry = ImageGeometry((512, 256), (256, 256), (224, 224))
     boxes = frame_boxes_to_image([[0, 0, 224, 224], [-40, 10, 300, 20]], geometry)
     assert boxes.tolist() == [[32, 16, 480, 240], [0, 26, 512, 36]]
+    assert frame_in_image(geometry) == (32, 16, 480, 240)

@@ -1,11 +1,12 @@
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.box_protocol import with_one_threshold
-from wsol_mm.evaluation.functional import ConstantMapError, TestGeometry
+from wsol_mm.evaluation.functional import ConstantMapError, ImageGeometry
 from wsol_mm.evaluation.map_boxes import (
     empty_box,
     empty_map_iou,
     finish_boxes,
     ground_truth_in_frame,
+    heat_on_image,
     localization_map_iou,
     predict_boxes,
     score_map,
@@ -71,7 +72,7 @@ def test_constant_map_raises_and_has_a_score():
 
 @pytest.mark.parametrize('name', ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2'])
 def test_predicted_box_in_pixels_of_the_image(name):
-    geometry = TestGeometry((112, 224), SIZE, SIZE)
+    geometry = ImageGeometry((112, 224), SIZE, SIZE)
     protocol = with_one_threshold(name, 0.3)
     boxes = predict_boxes(block_map(10, 10, 40, 40), geometry, protocol)
     assert boxes == pytest.approx(np.array([[20, 40, 80, 160]]), abs=2)
@@ -81,11 +82,11 @@ def test_predicted_box_in_pixels_of_the_image(name):
 
 def test_swept_protocol_needs_a_threshold():
     with pytest.raises(ValueError, match="protocol 'scm' has .* thresholds; accepted is one"):
-        predict_boxes(block_map(1, 1, 5, 5), TestGeometry(SIZE, SIZE, SIZE), get_protocol('scm'))
+        predict_boxes(block_map(1, 1, 5, 5), ImageGeometry(SIZE, SIZE, SIZE), get_protocol('scm'))
 
 
 def test_which_ground_truth_counts():
-    geometry = TestGeometry(SIZE, SIZE, SIZE)
+    geometry = ImageGeometry(SIZE, SIZE, SIZE)
     boxes = np.array([[0.0, 0, 5, 5], [6, 6, 9, 9]])
     assert ground_truth_in_frame(boxes, geometry, get_protocol('lctr')).tolist() == [[0, 0, 5, 5]]
     assert ground_truth_in_frame(boxes, geometry, get_protocol('cdtr')).tolist() == [[6, 6, 9, 9]]
@@ -98,3 +99,17 @@ def test_score_map_follows_the_protocol():
     assert score_map(loc_map, SIZE, get_protocol('ts_cam')).dtype == np.float32
     assert score_map(loc_map, SIZE, get_protocol('ts_cam')).max() == 1
     assert score_map(loc_map, SIZE, get_protocol('sat')).max() < 1
+
+
+def test_heat_lies_where_the_network_looked():
+    loc_map = np.zeros((14, 14), np.float32)
+    loc_map[:, 7:] = 1
+    heat = heat_on_image(loc_map, ImageGeometry((200, 100), (256, 256), (224, 224)), get_protocol('ts_cam'))
+    assert heat.shape == (100, 200)
+    # the crop covers x 12.5..187.5 and y 6.25..93.75 of the image
+    assert heat[50, 150] == 1 and heat[50, 50] == 0
+    assert not heat[:6].any() and not heat[:, 188:].any()
+    flat = heat_on_image(
+        np.ones((14, 14), np.float32), ImageGeometry((20, 10), (8, 8), (8, 8)), get_protocol('ts_cam')
+    )
+    assert not flat.any()

@@ -4,19 +4,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions, max_per_level
-from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
-
-import cv2
-import numpy as np
-import pytest
-from reference_regions import (
+from benchmarks.threshold_loop import (
     all_contour_boxes,
     component_boxes,
     largest_component_boxes,
     largest_contour_boxes,
     level_masks,
 )
+from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions, max_per_level
+from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
+
+import cv2
+import numpy as np
+import pytest
 
 
 def boxes_by_level(regions: Regions, num_levels: int) -> list[list[tuple[int, ...]]]:
@@ -249,7 +249,7 @@ def test_numba_is_imported_at_the_first_use():
 
 
 def test_kernels_are_compiled_once():
-    from wsol_mm.evaluation.functional import region_contest_kernels, region_hole_kernels, region_kernels
+    from wsol_mm.evaluation.functional import largest_region_kernels, region_hole_kernels, region_kernels
 
     levels = np.random.default_rng(0).integers(0, 4, (9, 9)).astype(np.uint16)
     for image in (levels, levels.T, np.asfortranarray(levels), np.zeros((1, 1), np.uint16)):
@@ -263,9 +263,9 @@ def test_kernels_are_compiled_once():
         region_kernels.sort_pixels,
         region_kernels.component_nodes,
         region_hole_kernels.hole_nodes,
-        region_contest_kernels.polygon_boxes,
-        region_contest_kernels.pixel_boxes,
-        region_contest_kernels.max_over_ranges,
+        largest_region_kernels.polygon_boxes,
+        largest_region_kernels.pixel_boxes,
+        largest_region_kernels.max_over_ranges,
     )
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)
 

@@ -1,12 +1,13 @@
 """The models against their explicit-attention forms, through the converters."""
 
+from benchmarks.explicit_attention import FORMS, NoExplicitForm, explicit_form
 from tests.clip_samples import RANDOM_CLIP
+from tests.methods import METHODS, Size
 from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.registry import MODELS
 
 import pytest
 import torch
-from explicit_attention import METHODS, explicit_form
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -18,13 +19,11 @@ SHAPES = {
     'wide': ((24, 40), 4, 2, 4, 4, 7),
     'high': ((40, 16), 8, 4, 2, 6, 3),
 }
-HEADS = {
-    'ts-cam': dict(type='TSCAMHead'),
-    'scm': dict(type='SCMHead'),
-    'sat': dict(type='SATHead', area_loss=dict(target_area=0.3)),
-    'lctr': dict(type='LCTRHead'),
-    'catr': dict(type='CATRHead', csm=dict(base_channels=3)),
-    'cdtr': dict(type='CDTRHead', csm=dict(base_channels=3), sba=None),
+PAIRS = [name for name, method in METHODS.items() if method.head in FORMS]
+HEAD_OPTIONS = {
+    'sat': dict(area_loss=dict(target_area=0.3)),
+    'catr': dict(csm=dict(base_channels=3)),
+    'cdtr': dict(csm=dict(base_channels=3), sba=None),
 }
 BATCH = 3
 
@@ -48,30 +47,13 @@ def random_weights(model: nn.Module) -> None:
 def build_pair(method: str, shape: str, **head):
     """Return our model and the explicit form of it in float64, with the same weights."""
     img_size, patch_size, depth, heads, head_width, num_classes = SHAPES[shape]
-    dims = heads * head_width
-    kind = {'sat': 'SpatialTokenTransformer', 'lctr': 'RelationalTransformer'}.get(method)
-    backbone = dict(type=kind or 'TokenVisionTransformer')
-    if method == 'sat':
-        backbone['masked_layers'] = min(3, depth)
+    size = Size(depth, heads, heads * head_width, patch_size, img_size, num_classes)
     if method == 'scm' and shape == '24x24':
         head = {'iterations': (5, 2), **head}  # the explicit form takes seconds for 28
-    if method in ('catr', 'cdtr'):
-        ocm = dict(num_layers=depth - 1, area_loss=dict(ratio=0.3))
-        head = {'num_layers': depth, 'num_heads': heads, 'ocm': ocm, **head}
-    ours = MODELS.build(
-        dict(
-            type='ImageLocalizer',
-            backbone=dict(
-                **backbone,
-                arch=dict(
-                    embed_dims=dims, num_layers=depth, num_heads=heads, feedforward_channels=2 * dims + 4
-                ),
-                img_size=img_size,
-                patch_size=patch_size,
-            ),
-            head=dict(num_classes=num_classes, in_channels=dims, **{**HEADS[method], **head}),
-        )
-    ).double()
+    if METHODS[method].reads_layers:
+        head = {'ocm': dict(num_layers=depth - 1, area_loss=dict(ratio=0.3)), **head}
+    head_config = METHODS[method].head_config(size, **{**HEAD_OPTIONS.get(method, {}), **head})
+    ours = MODELS.build(METHODS[method].model_config(size, head=head_config)).double()
     explicit = explicit_form(ours).double()
     random_weights(explicit)
     ours.load_state_dict(convert_state_dict(method, explicit.state_dict()), strict=True)
@@ -88,7 +70,7 @@ def close(ours: torch.Tensor, explicit: torch.Tensor, tolerance: float = 1e-9) -
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('method', HEADS)
+@pytest.mark.parametrize('method', PAIRS)
 def test_test_time(method, shape):
     ours, explicit, images, labels = build_pair(method, shape)
     ours.eval(), explicit.eval()
@@ -105,7 +87,7 @@ def test_test_time(method, shape):
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('method', HEADS)
+@pytest.mark.parametrize('method', PAIRS)
 def test_losses_and_gradients(method, shape):
     ours, explicit, images, labels = build_pair(method, shape)
     ours.train(), explicit.train()
@@ -155,12 +137,12 @@ def test_semantic_boost(prompt_index, normalize_map):
 
 
 def test_catr_without_a_part_has_none():
-    with pytest.raises(ValueError, match='the head has no csm; the explicit form has all parts'):
+    with pytest.raises(NoExplicitForm, match='a head with all parts, got one without csm'):
         build_pair('catr', '14x14', csm=None)
-    with pytest.raises(ValueError, match='the head has no ski'):
+    with pytest.raises(NoExplicitForm, match='got one without ski'):
         build_pair('cdtr', '14x14', ski=None)
     ocm = dict(num_layers=2, map_loss=dict(pairing='sample'))
-    with pytest.raises(ValueError, match='the losses of the OCM are not those of the reference'):
+    with pytest.raises(NoExplicitForm, match='expected the losses of the OCM to be those of the reference'):
         build_pair('catr', '14x14', ocm=ocm)
 
 
@@ -178,7 +160,7 @@ def test_drop_path_rates():
     ours, _, _, _ = build_pair('ts-cam', 'patch-8')
     explicit = type(explicit_form(ours))(num_classes=2, depth=4, drop_path_rate=0.3)
     assert [block.drop_path_rate for block in explicit.blocks] == pytest.approx([0, 0.1, 0.2, 0.3])
-    explicit = METHODS['TSCAMHead'].form(
+    explicit = FORMS['TSCAMHead'](
         num_classes=2,
         img_size=(8, 8),
         patch_size=4,
@@ -199,14 +181,15 @@ def test_refused_inputs():
     with pytest.raises(ValueError, match=r'images must be \(56, 56\) \(h, w\), got \(64, 56\)'):
         explicit.predict(torch.zeros(1, 3, 64, 56))
     ours.head = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match='the head is Linear; explicit forms are there for TSCAMHead'):
+    with pytest.raises(NoExplicitForm, match='expected a head of .*TSCAMHead.*, got Linear'):
         explicit_form(ours)
 
 
 def test_dropout_is_refused(build_localizer):
-    with pytest.raises(ValueError, match='dropout rates'):
+    with pytest.raises(NoExplicitForm, match='expected a backbone without dropout'):
         explicit_form(build_localizer(backbone=dict(drop_rate=0.1)))
 
 
 def test_hybrid_backbones_have_none(build_localizer):
-    assert explicit_form(build_localizer(hybrid=True)) is None
+    with pytest.raises(NoExplicitForm, match='got TokenConformer'):
+        explicit_form(build_localizer(hybrid=True))

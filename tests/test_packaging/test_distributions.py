@@ -1,4 +1,7 @@
-"""The wheel, the source distribution and the editable installation hold configs, tools and model index."""
+"""The wheel, the source distribution and the editable installation hold configs, tools and model index.
+
+The wheel carries neither benchmarks nor tests.
+"""
 
 import ast
 import re
@@ -26,12 +29,14 @@ SOURCES = (
     'LICENSE',
     'MANIFEST.in',
     'README.md',
+    'benchmarks',
     'configs',
     'dataset-index.yml',
     'model-index.yml',
     'pyproject.toml',
     'requirements',
     'setup.py',
+    'tests',
     'tools',
     'wsol_mm',
 )
@@ -39,9 +44,9 @@ SOURCES = (
 
 @pytest.fixture(scope='module')
 def source_tree(repo_dir, tmp_path_factory) -> Path:
-    """A copy of the source tree, without what it does not track."""
+    """A copy of the source tree, without what it does not track and the data of the tests."""
     tree = tmp_path_factory.mktemp('source tree')
-    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim', 'data')
     for name in SOURCES:
         source = repo_dir / name
         if source.is_dir():
@@ -88,7 +93,8 @@ def test_wheel_holds_code_configs_tools_and_index(source_tree, tmp_path):
         assert {f'wsol_mm/.mim/{path}' for path in files_below(source_tree / name)} <= names
     assert {'wsol_mm/.mim/model-index.yml', 'wsol_mm/.mim/dataset-index.yml'} <= names
     assert files_below(source_tree / 'wsol_mm') <= names
-    assert not [name for name in names if name.startswith(('tests/', 'tools/', 'configs/'))]
+    assert not [name for name in names if name.startswith(('tools/', 'configs/'))]
+    assert not [name for name in names if {'benchmarks', 'tests'}.intersection(name.split('/'))]
     assert 'Requires-Python: >=3.10' in metadata
     assert 'Requires-Dist: torch' in metadata
     requirements = re.findall('^Requires-Dist: (.*)$', metadata, re.MULTILINE)
@@ -161,16 +167,16 @@ def declared(repo_dir: Path, *names: str) -> set[str]:
     ('folders', 'requirements'),
     [
         (('wsol_mm',), ('runtime', 'mminstall')),
-        (('tools',), ('runtime', 'mminstall', 'optional')),
+        (('tools', 'benchmarks'), ('runtime', 'mminstall', 'optional')),
         (('tests',), ('runtime', 'mminstall', 'tests')),
     ],
-    ids=['package', 'tools', 'tests'],
+    ids=['package', 'tools and benchmarks', 'tests'],
 )
 def test_every_import_is_a_declared_requirement(repo_dir, folders, requirements):
     known = declared(repo_dir, *requirements)
     # Modules of the source tree that its scripts and tests import by their own name.
     scripts = [*(repo_dir / 'tools').rglob('*'), *(repo_dir / 'tests').rglob('*')]
-    local = {path.stem for path in scripts} | {'wsol_mm', 'tests'}
+    local = {path.stem for path in scripts} | {'wsol_mm', 'tests', 'benchmarks'}
     undeclared = [
         f'{path.relative_to(repo_dir)} imports {package}'
         for folder in folders

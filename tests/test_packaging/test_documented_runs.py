@@ -11,7 +11,7 @@ import pytest
 NOT_RUN = {
     '--device cuda': 'there may be no accelerator',
     'tools/analysis_tools/check_parity.py': 'tests/test_parity checks the same cases',
-    'tools/analysis_tools/benchmark_evaluator.py': 'takes a minute; its own test runs it on less',
+    'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',
     'bash tools/run_tests.sh': 'runs these tests',
     **dict.fromkeys(OTHERS, 'installs, builds or opens something outside of this repository'),

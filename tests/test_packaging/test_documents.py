@@ -38,7 +38,9 @@ def test_lines_are_short(repo_dir):
             assert not long, f'{document.relative_to(repo_dir)}:{number}: {len(line)} characters'
 
 
-@pytest.mark.parametrize('pattern', ['*.md', 'docs/**/*.md', 'configs/**/*', 'wsol_mm/**/*.py', 'tools/**/*'])
+@pytest.mark.parametrize(
+    'pattern', ['*.md', 'docs/**/*.md', 'configs/**/*', 'wsol_mm/**/*.py', 'tools/**/*', 'benchmarks/**/*']
+)
 def test_mentioned_files_exist(repo_dir, pattern):
     for file in repo_dir.glob(pattern):
         if file.suffix not in ('.md', '.py', '.sh', '.yml') or '.mim' in file.parts:

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 
-from wsol_mm.datasets.embedded_shapes import draw_shape_image
+from wsol_mm.datasets.shapes.embedded_shapes import draw_shape_image
 
 import numpy as np
 import pytest

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 from wsol_mm.deployment import export as deployment_export
-from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.evaluation.protocols import get_protocol
 from wsol_mm.registry import MODELS
@@ -73,7 +73,7 @@ def test_onnx_and_the_documented_way_to_boxes(export, checkpoint, repo_dir, tmp_
     assert names['facts']['protocols'] == ['ts_cam', 'maxboxacc']
     assert names['facts']['test_pipeline'][1] == dict(type='Resize', scale=[32, 32])
     assert names['maps'].shape == (1, 2, 4, 4)
-    geometry = TestGeometry((70, 50), (32, 32), (32, 32))
+    geometry = ImageGeometry((70, 50), (32, 32), (32, 32))
     (expected,) = predict_boxes(names['maps'][0, 0], geometry, get_protocol('ts_cam'))
     np.testing.assert_allclose(names['box'], expected)
 

@@ -29,7 +29,9 @@ def runs(micro_project):
 def tool(repo_dir):
     spec = importlib.util.spec_from_file_location('plot_results', repo_dir / 'tools' / TOOL)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repo_dir / 'tools' / 'analysis_tools')  # another tool there is imported
+        spec.loader.exec_module(module)
     return module
 
 

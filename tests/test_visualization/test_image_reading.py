@@ -51,7 +51,7 @@ def test_squares_and_half_turns_follow_the_loader(tmp_path, loader):
 def test_stand_in_is_black(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'no image')
     metainfo = dict(img_path=str(tmp_path / 'a.jpg'), ori_shape=(4, 6))
-    with pytest.raises(ValueError, match='cannot decode the image .*a.jpg: UnidentifiedImageError'):
+    with pytest.raises(ValueError, match='image .*a.jpg cannot be used: UnidentifiedImageError'):
         read_image(DataSample(metainfo=metainfo))
     image = read_image(DataSample(metainfo=dict(**metainfo, load_error='truncated')))
     assert image.shape == (4, 6, 3) and not image.any()

@@ -1,11 +1,9 @@
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.box_protocol import with_one_threshold
-from wsol_mm.evaluation.functional import TestGeometry
 from wsol_mm.visualization.localization_visualizer import (
     GT_COLOR,
     PREDICTION_COLOR,
     LocalizationVisualizer,
-    heat_on_image,
 )
 
 import mmcv
@@ -38,20 +36,6 @@ def make_sample(img_path='', **fields):
 
 def has_color(picture, color):
     return (np.abs(picture.astype(int) - color).sum(axis=2) < 30).any()
-
-
-def test_heat_lies_where_the_network_looked():
-    loc_map = np.zeros((14, 14), np.float32)
-    loc_map[:, 7:] = 1
-    heat = heat_on_image(loc_map, TestGeometry((200, 100), (256, 256), (224, 224)), get_protocol('ts_cam'))
-    assert heat.shape == (100, 200)
-    # the crop covers x 12.5..187.5 and y 6.25..93.75 of the image
-    assert heat[50, 150] == 1 and heat[50, 50] == 0
-    assert not heat[:6].any() and not heat[:, 188:].any()
-    flat = heat_on_image(
-        np.ones((14, 14), np.float32), TestGeometry((20, 10), (8, 8), (8, 8)), get_protocol('ts_cam')
-    )
-    assert not flat.any()
 
 
 def test_picture_shows_both_boxes(tmp_path):

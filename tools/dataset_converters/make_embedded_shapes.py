@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -17,9 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_mm.datasets.checks.entries import empty_classes
+from wsol_mm.datasets.checks.image_files import decode_failure
 from wsol_mm.datasets.dataset_problems import DatasetError
-from wsol_mm.datasets.entry_checks import empty_classes
-from wsol_mm.datasets.image_files import decode_failure
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.argument_types import output_file

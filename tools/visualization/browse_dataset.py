@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.apis.pipeline_images import spread_indices
+from wsol_mm.apis.image_selection import spread_indices
 from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP

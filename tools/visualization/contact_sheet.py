@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.apis.image_selection import ImageSelection
 from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.apis.pipeline_images import TestImages
 from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.utils.argument_types import output_file
@@ -51,7 +51,7 @@ def predict_samples(
     Raises:
         ValueError: The checkpoint cannot be read or does not fit the model.
     """
-    images = TestImages(cfg, count=count)
+    images = ImageSelection(cfg, count=count)
     model, _ = load_localizer(cfg, checkpoint)
     with torch.no_grad():
         samples = [sample.cpu() for batch in images.batches(_BATCH_SIZE) for sample in model.test_step(batch)]

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.apis.image_selection import ImageSelection
 from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.apis.pipeline_images import TestImages, list_images
 from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
 from wsol_mm.utils.argument_types import output_folder
 from wsol_mm.utils.runner_options import (
@@ -99,10 +99,9 @@ def main() -> None:
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)
-    files = list_images(args.images) if args.images else None
+    count = 24 if args.num is None and not args.images else args.num
+    images = ImageSelection(cfg, args.images, count)
     model, trained_classes = load_localizer(cfg, args.checkpoint)
-    count = 24 if args.num is None and files is None else args.num
-    images = TestImages(cfg, files, count)
     classes = images.classes or trained_classes
     args.out_dir.mkdir(parents=True, exist_ok=True)
 

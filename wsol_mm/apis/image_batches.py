@@ -5,13 +5,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_mm.datasets.dataset_problems import UnreadableImage
+
 import cv2
 import torch
 from mmengine.dataset import default_collate
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .image_listing import ListedImage
-from .inference_pipeline import InferencePipeline, UnreadableImage
+from .inference_pipeline import InferencePipeline
 from .prediction_journal import read_images
 
 
@@ -79,7 +81,7 @@ class ImageBatches(IterableDataset):
             try:
                 items.append(self.pipeline(str(self.folder / image.path), label))
             except UnreadableImage as error:
-                errors[place] = str(error)
+                errors[place] = error.reason
         return ImageBatch(images, errors, default_collate(items) if items else None)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.datasets.image_files import IMAGE_EXTENSIONS, is_folder
+from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, is_folder
 
 from mmengine.logging import print_log
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
-from wsol_mm.datasets.dataset_problems import DatasetError
-from wsol_mm.datasets.image_files import DECODE_ERRORS, decode_failure
+from wsol_mm.datasets.image_pipeline import has_loader, image_fields, run_transforms
 from wsol_mm.registry import TRANSFORMS
 
-import cv2
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 
 _LOADERS = ('LoadImageWithPillow', 'LoadImageFromFile')
@@ -16,13 +13,6 @@ _CROPS = ('CenterCrop', 'TenCrop')
 _RESIZES = ('Resize', 'ResizeEdge')
 #: Needs masks of the data set.
 _GROUND_TRUTH = ('LoadLocalizationMask',)
-
-#: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
-_PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
-
-
-class UnreadableImage(ValueError):
-    """An image file that is missing or does not decode."""
 
 
 def configured_transforms(cfg: Config) -> list[dict]:
@@ -90,7 +80,7 @@ class InferencePipeline:
 
     def __init__(self, transforms: Sequence[dict]) -> None:
         self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]
-        if not any(isinstance(transform, LoadImageFromFile) for transform in self.transforms):
+        if not has_loader(self.transforms):
             names = [_name(transform) for transform in transforms]
             raise ValueError(f'the test pipeline {names} loads no image; accepted are {_LOADERS}')
 
@@ -108,31 +98,17 @@ class InferencePipeline:
             UnreadableImage: If the file is missing or does not decode.
             ValueError: If the array is no colour image.
         """
-        item = {} if label is None else {'gt_label': label}
-        if isinstance(image, np.ndarray):
-            return self._run({**item, **_loaded(image)}, skip_loaders=True)
-        try:
-            return self._run({**item, 'img_path': image}, skip_loaders=False)
-        except _PIPELINE_ERRORS as error:
-            reason = str(error) if isinstance(error, DatasetError) else decode_failure(image)
-            if reason is None:  # the image is fine: an error of the pipeline
-                raise
-            raise UnreadableImage(reason) from error
-
-    def _run(self, item: dict, skip_loaders: bool) -> dict:
-        for transform in self.transforms:
-            if not (skip_loaders and isinstance(transform, LoadImageFromFile)):
-                item = transform(item)
-        return item
+        item = _array_fields(image) if isinstance(image, np.ndarray) else {'img_path': image}
+        return run_transforms(self.transforms, item if label is None else {**item, 'gt_label': label})
 
 
-def _loaded(image: np.ndarray) -> dict:
+def _array_fields(image: np.ndarray) -> dict:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
             f'image array has the shape {image.shape} and type {image.dtype}; accepted are BGR images '
             '(H, W, 3) of uint8'
         )
-    return {'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
+    return image_fields(image)
 
 
 def _name(transform: dict) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
-from wsol_mm.datasets.list_files import read_lines
+from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.utils.config_options import merge_options
@@ -20,12 +20,7 @@ from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
 from .image_listing import images_at
-from .inference_pipeline import (
-    InferencePipeline,
-    UnreadableImage,
-    configured_transforms,
-    whole_image_transforms,
-)
+from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
 from .localization_result import LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
 
@@ -170,7 +165,7 @@ class LocalizationInferencer(BaseInferencer):
             Batches for :meth:`forward`.
         """
         labels = [None] * len(inputs) if labels is None else labels
-        items = (self._item(image, label) for image, label in zip(inputs, labels, strict=True))
+        items = (self.pipeline(image, label) for image, label in zip(inputs, labels, strict=True))
         yield from map(default_collate, self._get_chunk_data(items, batch_size))
 
     @torch.no_grad()
@@ -246,12 +241,6 @@ class LocalizationInferencer(BaseInferencer):
     def _init_pipeline(self, cfg: Config) -> InferencePipeline:
         transforms = configured_transforms(cfg)
         return InferencePipeline(whole_image_transforms(transforms) if self.whole_image else transforms)
-
-    def _item(self, image: ImageInput, label: int | None) -> dict:
-        try:
-            return self.pipeline(image, label)
-        except UnreadableImage as error:
-            raise UnreadableImage(f'inputs: {image} cannot be used: {error}') from error
 
     def _expand(self, inputs: ImageInput | Sequence[ImageInput]) -> tuple[list[str | np.ndarray], list[str]]:
         """List the images, and a name of its own for each: what its picture is called."""

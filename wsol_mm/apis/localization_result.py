@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from wsol_mm.evaluation.functional import TestGeometry
-from wsol_mm.evaluation.map_boxes import predict_boxes
+from wsol_mm.evaluation.functional import ImageGeometry
+from wsol_mm.evaluation.map_boxes import heat_on_image, predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
-from wsol_mm.visualization.localization_visualizer import heat_on_image
 
 import numpy as np
 from mmpretrain.structures import DataSample
@@ -69,7 +68,7 @@ def localization_result(
     Returns:
         The result.
     """
-    geometry = TestGeometry.from_metainfo(sample.metainfo)
+    geometry = ImageGeometry.from_metainfo(sample.metainfo)
     label = sample.get('gt_label')
     labels = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
     mapped = sample.loc_labels.tolist()

@@ -1,7 +1,7 @@
 """Data sets of images with labels and, for evaluation, boxes or masks."""
 
 from .cub import CUB
-from .dataset_problems import DatasetError, DatasetProblems
+from .dataset_problems import DatasetError, DatasetProblems, UnreadableImage
 from .fgvc_aircraft import FGVCAircraft
 from .folder_dataset import FolderDataset
 from .ilsvrc import ILSVRC
@@ -27,5 +27,6 @@ __all__ = [
     'StanfordCars',
     'StanfordDogs',
     'TenCrop',
+    'UnreadableImage',
     'WSOLMetadataDataset',
 ]

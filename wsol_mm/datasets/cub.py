@@ -8,8 +8,8 @@ import numpy as np
 
 from .dataset_problems import DatasetError, DatasetProblems
 from .fine_grained import FineGrainedDataset
-from .list_files import finite_floats, keyed_lines, split_fields
-from .sat_lists import class_folder_entries
+from .readers.list_files import finite_floats, keyed_lines, split_fields
+from .readers.sat_lists import class_folder_entries
 
 _LAYOUTS = (
     'the layout of CUB-200-2011: images/, images.txt, image_class_labels.txt, train_test_split.txt, '

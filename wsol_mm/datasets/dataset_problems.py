@@ -12,6 +12,23 @@ class DatasetError(ValueError):
     """The files of a data set cannot be used as they are."""
 
 
+class UnreadableImage(DatasetError):
+    """An image file that is missing or does not decode, or does not fit what is known of it.
+
+    Args:
+        path (str): The image.
+        reason (str): What is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'image {self.path} cannot be used: {self.reason}'
+
+
 class DatasetProblems:
     """The problems found while a data set is read.
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from .dataset_problems import DatasetProblems
 from .fine_grained import FineGrainedDataset
-from .list_files import finite_floats, keyed_lines, split_fields
-from .sat_lists import read_class_names, table_entries
+from .readers.list_files import finite_floats, keyed_lines, split_fields
+from .readers.sat_lists import read_class_names, table_entries
 
 _LAYOUTS = (
     'images/ with images_box.txt and classes.txt, in the root or in `list_dir`; or the data set as '

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .localization_dataset import LocalizationDataset
-from .sat_lists import find_list_dir
+from .readers.sat_lists import find_list_dir
 
 
 class FineGrainedDataset(LocalizationDataset):

@@ -10,11 +10,11 @@ from wsol_mm.registry import DATASETS
 
 from mmengine.logging import print_log
 
-from .box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import IMAGE_EXTENSIONS, list_images
-from .list_files import read_lines
 from .localization_dataset import LocalizationDataset
+from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
+from .readers.image_files import IMAGE_EXTENSIONS, list_folders, list_images
+from .readers.list_files import read_lines
 
 
 @DATASETS.register_module()
@@ -97,12 +97,11 @@ class FolderDataset(LocalizationDataset):
             print_log(
                 f'{self.source}: {others} file(s) are no images ({" ".join(self.extensions)})', 'current'
             )
-        for folder in _visible(root, folders=True) if self.class_selection is None else []:
+        for folder in list_folders(root) if self.class_selection is None else []:
             if folder not in class_names:
                 problems.add('unknown class', f'folder {root / folder}; accepted are {class_names[:10]}')
-        for name in _visible(root, folders=False):
-            if name.lower().endswith(self.extensions):
-                problems.add('image outside the class folders', f'{root / name}; accepted: <class>/<image>')
+        for name in list_images(root, self.extensions, recursive=False)[0]:
+            problems.add('image outside the class folders', f'{root / name}; accepted: <class>/<image>')
         self._files_are_listed = True
         if self.box_source is not None:
             self._add_boxes(entries, class_names, problems)
@@ -115,7 +114,7 @@ class FolderDataset(LocalizationDataset):
                 raise FileNotFoundError(
                     f'{self.source}: no folder {needed}; accepted is one with a folder per class'
                 )
-        names = _visible(folder, folders=True)
+        names = list_folders(folder)
         if not names:
             raise DatasetError(
                 f'{self.source}: no folder in {folder}; accepted is one folder of images per class'
@@ -237,10 +236,3 @@ def _unique(names: Sequence[str]) -> tuple[dict[str, int], set[str]]:
     counts = Counter(names)
     once = {name: position for position, name in enumerate(names) if counts[name] == 1}
     return once, set(counts) - set(once)
-
-
-def _visible(folder: Path, folders: bool) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if not entry.name.startswith('.') and entry.is_dir() == folders
-        )

@@ -1,6 +1,5 @@
 """ILSVRC 2012 (Russakovsky et al., IJCV 2015): training and validation images in class folders."""
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,13 +7,13 @@ from wsol_mm.registry import DATASETS
 
 import numpy as np
 
-from .box_annotations import read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import list_images
-from .list_files import finite_floats, keyed_lines, read_lines, split_fields
 from .localization_dataset import LocalizationDataset
-from .sat_lists import parse_boxes_and_size, slashes
-from .wsol_metadata import read_class_labels, read_localization
+from .readers.box_annotations import read_voc_xml
+from .readers.image_files import list_folders, list_images
+from .readers.list_files import finite_floats, keyed_lines, read_lines, split_fields
+from .readers.sat_lists import parse_boxes_and_size, slashes
+from .readers.wsol_metadata import read_class_labels, read_localization
 
 #: Number of classes of the whole data set, for which the label column of list files is checked.
 _ALL_CLASSES = 1000
@@ -87,7 +86,7 @@ class ILSVRC(LocalizationDataset):
             raise FileNotFoundError(
                 f'{self.source}: no folder {folder}; accepted is train/<wnid>/ and val/<wnid>/'
             )
-        folders = _class_folders(folder)
+        folders = list_folders(folder)
         wnids = self._wnids(folders)
         rank = {wnid: label for label, wnid in enumerate(wnids)}
         self._files_are_listed = True
@@ -173,7 +172,7 @@ class ILSVRC(LocalizationDataset):
                 self._metainfo.setdefault('class_descriptions', tuple(described[wnid] for wnid in wnids))
             return wnids
         train = Path(self.data_root, 'train')
-        wnids = (_class_folders(train) if train.is_dir() else []) or folders
+        wnids = (list_folders(train) if train.is_dir() else []) or folders
         if not wnids:
             raise DatasetError(
                 f'{self.source}: no class folder in train/ or {self.split}/; accepted are folders named by '
@@ -246,11 +245,6 @@ class ILSVRC(LocalizationDataset):
                 continue
             annotations[stem] = _Annotation(found.array(), names.pop(), None, found.size)
         return annotations
-
-
-def _class_folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith('.') and entry.is_dir())
 
 
 def _parent(image_id: str) -> str | None:

@@ -9,19 +9,14 @@ from typing import Any
 
 from wsol_mm.registry import TRANSFORMS
 
-import cv2
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
-from . import entry_checks as checks
-from .dataset_problems import DatasetError, DatasetProblems
-from .image_files import DECODE_ERRORS, decode_failure
-from .list_files import read_lines
-
-#: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
-_PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
+from .checks import entries as checks
+from .dataset_problems import DatasetError, DatasetProblems, UnreadableImage
+from .image_pipeline import has_loader, image_fields, run_transforms
+from .readers.list_files import read_lines
 
 #: Data sets with more images have the headers read only of those with boxes.
 _HEADERS_LIMIT = 50_000
@@ -285,17 +280,14 @@ class LocalizationDataset(BaseDataset):
             if 'gt_bboxes' in info:
                 info['ori_gt_bboxes'] = info.pop('gt_bboxes')
             try:
-                return self.pipeline(dict(info))
-            except _PIPELINE_ERRORS as error:
-                reason = str(error) if isinstance(error, DatasetError) else decode_failure(info['img_path'])
-                if reason is None:  # the image is fine: an error of the pipeline
-                    raise
-                message = f'{self.source}: image {info["img_path"]} cannot be used: {reason}'
+                return run_transforms(self.pipeline.transforms, info)
+            except UnreadableImage as error:
+                message = f'{self.source}: {error}'
                 if self.test_mode:
                     print_log(
                         f'{message}; counted with a black image', logger='current', level=logging.WARNING
                     )
-                    return self._stand_in(info, reason, error)
+                    return self._stand_in(info, error)
                 if self.on_error == 'raise':
                     raise DatasetError(
                         f"{message}; set on_error='skip' to go on without it (--cfg-options "
@@ -304,19 +296,14 @@ class LocalizationDataset(BaseDataset):
                 print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
         raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')
 
-    def _stand_in(self, info: dict, reason: str, error: BaseException) -> Any:
-        loaders = [isinstance(transform, LoadImageFromFile) for transform in self.pipeline.transforms]
-        if not any(loaders):
+    def _stand_in(self, info: dict, error: UnreadableImage) -> Any:
+        if not has_loader(self.pipeline.transforms):
             raise DatasetError(
-                f'{self.source}: image {info["img_path"]} cannot be used ({reason}), and the pipeline has no '
-                'LoadImageFromFile that a black image could replace'
+                f'{self.source}: {error}; the pipeline has no LoadImageFromFile for a black image to replace'
             ) from error
         shape = (info.get('height', _STAND_IN_SIDE), info.get('width', _STAND_IN_SIDE))
-        data = {**info, 'load_error': reason, 'img_shape': shape, 'ori_shape': shape}
-        data['img'] = np.zeros((*shape, 3), np.uint8)
-        for transform, is_loader in zip(self.pipeline.transforms, loaders, strict=True):
-            data = data if is_loader else transform(data)
-        return data
+        black = image_fields(np.zeros((*shape, 3), np.uint8))
+        return run_transforms(self.pipeline.transforms, {**info, **black, 'load_error': error.reason})
 
     def extra_repr(self) -> list[str]:
         """Lines for ``repr``: image folder, subset and skipped entries."""

@@ -6,8 +6,8 @@ from typing import Any
 from wsol_mm.registry import DATASETS
 
 from .dataset_problems import DatasetProblems
-from .list_files import keyed_lines
-from .sat_lists import parse_indexed_path, read_class_names
+from .readers.list_files import keyed_lines
+from .readers.sat_lists import parse_indexed_path, read_class_names
 from .wsol_metadata import WSOLMetadataDataset
 
 

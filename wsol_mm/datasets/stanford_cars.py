@@ -9,8 +9,8 @@ from mmpretrain.datasets.categories import STANFORDCARS_CATEGORIES
 
 from .dataset_problems import DatasetError, DatasetProblems
 from .fine_grained import FineGrainedDataset
-from .matlab_files import columns, flatten, read_mat
-from .sat_lists import table_entries
+from .readers.matlab_files import columns, flatten, read_mat
+from .readers.sat_lists import table_entries
 
 _LAYOUTS = (
     'images/ with images_box.txt and classes.txt, in the root or in `list_dir`; or cars_annos.mat; or '

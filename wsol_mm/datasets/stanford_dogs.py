@@ -4,11 +4,11 @@ from pathlib import Path
 
 from wsol_mm.registry import DATASETS
 
-from .box_annotations import read_voc_xml
 from .dataset_problems import DatasetError, DatasetProblems
 from .fine_grained import FineGrainedDataset
-from .matlab_files import columns, read_mat
-from .sat_lists import class_folder_entries
+from .readers.box_annotations import read_voc_xml
+from .readers.matlab_files import columns, read_mat
+from .readers.sat_lists import class_folder_entries
 
 _LAYOUTS = (
     'test_list.txt and test_gt.txt, in the root or in `list_dir`, with images in train/ and test/; or the '

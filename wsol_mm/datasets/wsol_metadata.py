@@ -1,4 +1,4 @@
-"""The text files of wsolevaluation (Choe et al., CVPR 2020) and data sets described by them."""
+"""Data sets described by the text files of wsolevaluation (Choe et al., CVPR 2020)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,134 +6,10 @@ from typing import Any
 
 from wsol_mm.registry import DATASETS
 
-import numpy as np
-
-from .dataset_problems import DatasetError, DatasetProblems
-from .list_files import finite_floats, keyed_lines, parse_lines, read_lines
+from .dataset_problems import DatasetProblems
 from .localization_dataset import LocalizationDataset
-
-
-def read_image_ids(path: str | Path, problems: DatasetProblems) -> list[str]:
-    """Read ``image_ids.txt``: one path per line, in the order of evaluation.
-
-    Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where repeated ids are reported.
-
-    Returns:
-        list[str]: The ids.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    return list(keyed_lines(path, lambda line: (line, None), '<path>', problems))
-
-
-def read_class_labels(path: str | Path, problems: DatasetProblems) -> dict[str, int]:
-    """Read ``class_labels.txt``: ``path,label`` with labels from 0.
-
-    Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
-
-    Returns:
-        dict[str, int]: Labels by id.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-
-    def parse(line: str) -> tuple[str, int]:
-        image_id, label = _rsplit(line, 1)
-        return image_id, int(label)
-
-    return keyed_lines(path, parse, '<path>,<label, an integer from 0>', problems)
-
-
-def read_image_sizes(path: str | Path, problems: DatasetProblems) -> dict[str, tuple[int, int]]:
-    """Read ``image_sizes.txt``: ``path,width,height``.
-
-    Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
-
-    Returns:
-        dict[str, tuple[int, int]]: Width and height by id.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-
-    def parse(line: str) -> tuple[str, tuple[int, int]]:
-        image_id, width, height = _rsplit(line, 2)
-        if int(width) <= 0 or int(height) <= 0:
-            raise ValueError('a side is not positive')
-        return image_id, (int(width), int(height))
-
-    return keyed_lines(path, parse, '<path>,<width>,<height>, integers from 1', problems)
-
-
-def read_localization(path: str | Path, problems: DatasetProblems) -> tuple[dict[str, dict], bool]:
-    """Read ``localization.txt``: boxes or masks, several lines per image.
-
-    Boxes are ``path,x0,y0,x1,y1``. Masks are ``path,mask file,ignore file``, where the third field is empty
-    for the second and further instances of an image.
-
-    Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
-
-    Returns:
-        tuple[dict[str, dict], bool]: By id either ``gt_bboxes`` (N, 4) float64, or ``mask_paths`` and
-        ``ignore_path``; and whether the file holds masks.
-
-    Raises:
-        DatasetError: If the file has boxes and masks.
-        FileNotFoundError: If there is no such file.
-    """
-    boxes: dict[str, list[list[float]]] = {}
-    masks: dict[str, dict] = {}
-    accepted = '<path>,<x0>,<y0>,<x1>,<y1> or <path>,<mask file>,<ignore file or nothing>'
-    for number, (image_id, box, mask, ignore) in parse_lines(path, _parse_localization, accepted, problems):
-        if box is not None:
-            boxes.setdefault(image_id, []).append(box)
-            continue
-        entry = masks.setdefault(image_id, {'mask_paths': [], 'ignore_path': None})
-        entry['mask_paths'].append(mask)
-        if ignore and entry['ignore_path'] not in (None, ignore):
-            problems.add(
-                'line that does not parse',
-                f'{path}, line {number}: a second ignore file {ignore!r}; accepted: one per image',
-            )
-        entry['ignore_path'] = entry['ignore_path'] or ignore or None
-    if boxes and masks:
-        raise DatasetError(
-            f'{path} holds boxes (such as for {next(iter(boxes))!r}) and masks (such as for '
-            f'{next(iter(masks))!r}); accepted: one kind'
-        )
-    if masks:
-        return masks, True
-    return {key: {'gt_bboxes': np.array(value, dtype=np.float64)} for key, value in boxes.items()}, False
-
-
-def _rsplit(line: str, count: int) -> list[str]:
-    fields = [field.strip() for field in line.rsplit(',', count)]  # from the right: a path may hold commas
-    if len(fields) != count + 1 or not fields[0]:
-        raise ValueError(f'{len(fields)} fields instead of {count + 1}')
-    return fields
-
-
-def _parse_localization(line: str) -> tuple[str, list[float] | None, str | None, str | None]:
-    fields = line.rsplit(',', 4)
-    if len(fields) == 5:
-        try:
-            return fields[0], finite_floats(fields[1:]), None, None
-        except ValueError:
-            pass  # five fields may also be a mask line with commas in a path; it is refused below if not
-    image_id, mask, ignore = _rsplit(line, 2)
-    if not mask.lower().endswith(('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')):
-        raise ValueError(f'{mask!r} is no mask file')
-    return image_id, None, mask, ignore
+from .readers.list_files import read_lines
+from .readers.wsol_metadata import read_class_labels, read_image_ids, read_image_sizes, read_localization
 
 
 @DATASETS.register_module()

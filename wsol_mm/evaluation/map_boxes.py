@@ -1,12 +1,13 @@
-"""One localization map under one protocol: score map, boxes, IoU at every threshold."""
+"""One localization map under one protocol: score map, boxes, IoU at every threshold, heat on the image."""
 
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .functional.boxes import TestGeometry, box_iou, frame_boxes_to_image, gt_boxes_to_frame
+from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
 from .functional.regions import all_regions, largest_regions, max_per_level
 from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
@@ -128,7 +129,7 @@ def finish_boxes(
 
 
 def predict_boxes(
-    loc_map: NDArray[np.floating], geometry: TestGeometry, protocol: LocalizationProtocol
+    loc_map: NDArray[np.floating], geometry: ImageGeometry, protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:
     """Box of a localization map in pixels of the original image, for pictures and annotations.
 
@@ -156,8 +157,33 @@ def predict_boxes(
     return frame_boxes_to_image(boxes, geometry)
 
 
+def heat_on_image(
+    loc_map: NDArray[np.floating], geometry: ImageGeometry, protocol: LocalizationProtocol
+) -> NDArray[np.float32]:
+    """Spread a localization map over the original image, in the place that the network saw.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        geometry: How the image got into the evaluation frame.
+        protocol: How the map is enlarged and normalised.
+
+    Returns:
+        Map (H, W) in [0, 1] of the size of the original image, 0 outside the test crop and everywhere
+        for a map without contrast.
+    """
+    width, height = geometry.image
+    heat = np.zeros((height, width), np.float32)
+    try:
+        score = np.clip(score_map(loc_map, geometry.frame, protocol), 0, 1).astype(np.float32)
+    except ConstantMapError:
+        return heat
+    x0, y0, x1, y1 = frame_in_image(geometry)
+    heat[y0:y1, x0:x1] = cv2.resize(score, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    return heat
+
+
 def ground_truth_in_frame(
-    gt_boxes: NDArray[np.number], geometry: TestGeometry, protocol: LocalizationProtocol
+    gt_boxes: NDArray[np.number], geometry: ImageGeometry, protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:
     """The ground-truth boxes that count for a protocol, in frame pixels.
 

@@ -1,14 +1,11 @@
 """Reads the image of a data sample again, as its pipeline saw it before any resize."""
 
-from io import BytesIO
+from wsol_mm.datasets.readers.image_files import open_image, rgb_image
 
-from wsol_mm.datasets.image_files import DECODE_ERRORS, error_text, rgb_image
-
-import mmengine.fileio as fileio
 import numpy as np
 from mmpretrain.structures import DataSample
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 
 def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
@@ -26,19 +23,17 @@ def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
         image stand in.
 
     Raises:
-        ValueError: If the file is missing or does not decode, or is not of the size that the pipeline saw.
+        UnreadableImage: If the file is missing or does not decode.
+        ValueError: If it is not of the size that the pipeline saw.
     """
     path, shape = data_sample.img_path, tuple(data_sample.ori_shape[:2])
     if data_sample.get('load_error') is not None:
         return np.zeros((*shape, 3), np.uint8)
-    try:
-        with Image.open(BytesIO(fileio.get(path))) as file:
-            apply_exif = data_sample.get('apply_exif')
-            if apply_exif is None:
-                apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
-            image = np.array(rgb_image(ImageOps.exif_transpose(file) if apply_exif else file))
-    except DECODE_ERRORS as error:
-        raise ValueError(f'cannot decode the image {path}: {error_text(error)}') from error
+    with open_image(path) as file:
+        apply_exif = data_sample.get('apply_exif')
+        if apply_exif is None:
+            apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
+        image = np.array(rgb_image(ImageOps.exif_transpose(file) if apply_exif else file))
     if image.shape[:2] != shape:
         raise ValueError(f'{path} is {image.shape[:2]}, the pipeline saw {shape} (height, width)')
     return image

@@ -1,11 +1,10 @@
 """Maps and boxes on the original image."""
 
-from wsol_mm.evaluation.functional import ConstantMapError, TestGeometry, box_iou, frame_boxes_to_image
-from wsol_mm.evaluation.map_boxes import predict_boxes, score_map
+from wsol_mm.evaluation.functional import ImageGeometry, box_iou
+from wsol_mm.evaluation.map_boxes import heat_on_image, predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.registry import VISUALIZERS
 
-import cv2
 import mmcv
 import numpy as np
 import torch
@@ -17,32 +16,6 @@ from .image_reading import read_image
 
 GT_COLOR = (60, 200, 60)
 PREDICTION_COLOR = (230, 40, 40)
-
-
-def heat_on_image(
-    loc_map: NDArray[np.floating], geometry: TestGeometry, protocol: LocalizationProtocol
-) -> NDArray[np.float32]:
-    """Spread a localization map over the original image, in the place that the network saw.
-
-    Args:
-        loc_map: Map (h, w) on the patch grid, un-normalised.
-        geometry: How the image got into the evaluation frame.
-        protocol: How the map is enlarged and normalised.
-
-    Returns:
-        Map (H, W) in [0, 1] of the size of the original image, 0 outside the test crop and everywhere
-        for a map without contrast.
-    """
-    width, height = geometry.image
-    heat = np.zeros((height, width), np.float32)
-    try:
-        score = np.clip(score_map(loc_map, geometry.frame, protocol), 0, 1).astype(np.float32)
-    except ConstantMapError:
-        return heat
-    frame = np.array([[0, 0, *geometry.frame]])
-    x0, y0, x1, y1 = np.round(frame_boxes_to_image(frame, geometry)[0]).astype(int)
-    heat[y0:y1, x0:x1] = cv2.resize(score, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    return heat
 
 
 @VISUALIZERS.register_module()
@@ -68,7 +41,7 @@ class LocalizationVisualizer(Visualizer):
         Args:
             name: Identifier of the picture in the backends.
             data_sample: Prediction of a :class:`LocalizationHead` with the meta keys of
-                :class:`TestGeometry`; ``gt_bboxes`` is optional.
+                :class:`ImageGeometry`; ``gt_bboxes`` is optional.
             protocol: How the map becomes a box, with one threshold.
             image: RGB image (H, W, 3) in its original size; by default ``img_path`` is read; it is
                 black if the sample has a ``load_error``.
@@ -83,7 +56,7 @@ class LocalizationVisualizer(Visualizer):
         """
         if image is None:
             image = read_image(data_sample)
-        geometry = TestGeometry.from_metainfo(data_sample.metainfo)
+        geometry = ImageGeometry.from_metainfo(data_sample.metainfo)
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
         boxes = predict_boxes(loc_map, geometry, protocol)
         heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wsol_mm.evaluation.functional import TestGeometry, box_iou, frame_boxes_to_image
-from wsol_mm.evaluation.map_boxes import predict_boxes
+from wsol_mm.evaluation.functional import ImageGeometry, box_iou, frame_in_image
+from wsol_mm.evaluation.map_boxes import heat_on_image, predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .figure_layout import TileRow, figure_of_rows
 from .image_reading import read_image
-from .localization_visualizer import GT_COLOR, PREDICTION_COLOR, heat_on_image
+from .localization_visualizer import GT_COLOR, PREDICTION_COLOR
 from .map_collection import ImageMaps
 from .tiles import Colour, Tile, draw_boxes, fit_tile, overlay_heat
 
@@ -83,7 +83,7 @@ class PredictionPictures:
     """Draws one prediction on its image.
 
     Args:
-        sample: Prediction of a :class:`LocalizationHead`, with the meta keys of :class:`TestGeometry`. Its
+        sample: Prediction of a :class:`LocalizationHead`, with the meta keys of :class:`ImageGeometry`. Its
             first map is shown: that of the label where it is known, else of the predicted class.
         protocol: How a map is enlarged and becomes a box, with one threshold.
 
@@ -96,7 +96,7 @@ class PredictionPictures:
 
     def __post_init__(self) -> None:
         self.image = read_image(self.sample)
-        self.geometry = TestGeometry.from_metainfo(self.sample.metainfo)
+        self.geometry = ImageGeometry.from_metainfo(self.sample.metainfo)
         loc_map = self.sample.loc_maps[0].float().numpy()
         self.boxes = predict_boxes(loc_map, self.geometry, self.protocol)
 
@@ -121,8 +121,7 @@ class PredictionPictures:
         picture = overlay_heat(self.image, heat_on_image(heat.float().numpy(), self.geometry, self.protocol))
         # What the network did not see has no heat: it is shown faded instead of cold.
         seen = np.zeros(picture.shape[:2], bool)
-        frame = np.array([[0, 0, *self.geometry.frame]])
-        x0, y0, x1, y1 = np.round(frame_boxes_to_image(frame, self.geometry)[0]).astype(int)
+        x0, y0, x1, y1 = frame_in_image(self.geometry)
         seen[y0:y1, x0:x1] = True
         picture = np.where(seen[..., None], picture, self.image // 3 + 160)
         return fit_tile(picture, size).picture

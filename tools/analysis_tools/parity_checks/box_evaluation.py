@@ -2,7 +2,7 @@
 
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.evaluation.functional import (
-    TestGeometry,
+    ImageGeometry,
     all_regions,
     gt_boxes_to_frame,
     integer_thresholds,
@@ -31,7 +31,7 @@ def check_boxes(case: Case) -> list[Comparison]:
     size = maps.shape[2], maps.shape[1]
     offsets = arrays['in/gt_offsets']
     gt_boxes = [
-        gt_boxes_to_frame(arrays['in/gt_boxes'][a:b], TestGeometry(tuple(image), size, size), 'integer')
+        gt_boxes_to_frame(arrays['in/gt_boxes'][a:b], ImageGeometry(tuple(image), size, size), 'integer')
         for image, a, b in zip(arrays['in/image_sizes'], offsets, offsets[1:], strict=False)
     ]
     results = [equal('gt_boxes_224', np.concatenate(gt_boxes), arrays['out/gt_boxes_224'])]

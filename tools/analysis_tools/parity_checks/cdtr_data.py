@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry
+from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.registry import DATA_SAMPLERS, MODELS, PARAM_SCHEDULERS
 
@@ -76,7 +76,7 @@ def boxes_in_frame(case: Case, data: str) -> np.ndarray:
     found = []
     for size, box in zip(case.arrays[f'in/{data}_sizes_wh'], boxes, strict=True):
         _, sample = test_inputs(cfg, np.zeros((size[1], size[0], 3), np.uint8))
-        geometry = TestGeometry.from_metainfo(sample.metainfo)
+        geometry = ImageGeometry.from_metainfo(sample.metainfo)
         # Of several boxes the last one counts.
         found.append(ground_truth_in_frame(np.stack([box / 2, box]), geometry, protocol)[0])
     return np.stack(found)

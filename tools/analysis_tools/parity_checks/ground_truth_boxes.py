@@ -1,7 +1,7 @@
 """Cases with ground-truth box conversion and test transforms of the published loaders."""
 
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.registry import MODELS, TRANSFORMS
 
 import numpy as np
@@ -17,13 +17,13 @@ def check_ts_cam(case: Case) -> list[Comparison]:
     arrays = dict(case.arrays)
     xywh = arrays['in/cub/xywh']
     results = [_labels(arrays['out/cub/label'])]
-    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', dataset='ilsvrc')
+    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', tuned_on='ilsvrc')
     for key in [name for name in arrays if name.startswith('out/cub/box_')]:
         crop = int(key.rsplit('_', 1)[1])
         found = [
             gt_boxes_to_frame(
                 [[x, y, x + w, y + h]],
-                TestGeometry(tuple(size), (crop, crop), (crop, crop)),
+                ImageGeometry(tuple(size), (crop, crop), (crop, crop)),
                 cub.gt_conversion,
             )[0]
             for (x, y, w, h), size in zip(xywh, arrays['in/cub/size_wh'], strict=True)
@@ -37,7 +37,7 @@ def check_ts_cam(case: Case) -> list[Comparison]:
             arrays['in/ilsvrc/size_wh'],
             strict=True,
         ):
-            geometry = TestGeometry(tuple(size), (crop, crop), (crop, crop))
+            geometry = ImageGeometry(tuple(size), (crop, crop), (crop, crop))
             row[:count] = gt_boxes_to_frame(boxes[:count], geometry, ilsvrc.gt_conversion)
         results.append(equal(f'ilsvrc/box_{crop}', found, arrays[f'out/ilsvrc/box_{crop}']))
     for key in [name for name in arrays if name.startswith('in/transform/image_')]:

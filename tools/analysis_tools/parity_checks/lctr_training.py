@@ -4,7 +4,7 @@ from pathlib import Path
 from unittest import mock
 
 from wsol_mm.datasets.samplers import RepeatedAugSampler
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 from wsol_mm.registry import PARAM_SCHEDULERS
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import nn
 from . import Case, Comparison, close, equal, register
 from .model_runs import test_inputs
 
-BASES = Path(__file__).resolve().parents[3] / 'configs' / '_base_'
+BASES = Path(__file__).resolve().parents[3] / 'configs' / 'lctr' / '_base_'
 CROP, SHORT_SIDE = 224, 256
 
 
@@ -23,9 +23,9 @@ CROP, SHORT_SIDE = 224, 256
 def check_schedule(case: Case) -> list[Comparison]:
     """Compare the learning rates of the configs' schedules, epoch by epoch."""
     results = []
-    for name, file in (('cub', 'adamw-late-cosine_80e.py'), ('imnet', 'lctr_14e.py')):
+    for name, file in (('cub', 'cub.py'), ('imnet', 'ilsvrc.py')):
         expected, settings = case.arrays[f'out/{name}_lr'], case.meta['settings'][name]
-        cfg = Config.fromfile(BASES / 'schedules' / file)
+        cfg = Config.fromfile(BASES / file)
         results.append(equal(f'{name} epochs', cfg.train_cfg.max_epochs, settings['epochs']))
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
         (schedule,) = cfg.param_scheduler
@@ -77,18 +77,18 @@ def check_boxes(case: Case) -> list[Comparison]:
         # The case has no names of folders; what can be said is that labels are 0-based and sorted.
         wrong = float(labels.min() != 0 or (np.diff(labels) < 0).any() or (np.diff(labels) > 1).any())
         results.append(Comparison(f'{name}_label is sorted from 0', wrong, 0.0))
-    cfg = Config.fromfile(BASES / 'datasets' / 'cub-lctr.py')
+    cfg = Config.fromfile(BASES / 'cub.py')
     images = [run_test_pipeline(cfg, *size)[:, ::28, ::28] for size in arrays['in/CUB_size_wh']]
     # 2 of 255 levels over the smallest deviation: what versions of Pillow differ by.
     results.append(close('CUB_image_sub', np.stack(images), arrays['out/CUB_image_sub'], 2 / 255 / 0.225))
     return results
 
 
-def test_geometry(width: int, height: int) -> TestGeometry:
+def test_geometry(width: int, height: int) -> ImageGeometry:
     """Return the geometry of an image that is resized to a shorter side of 256 and cropped."""
     short = min(width, height)
     resized = (width * SHORT_SIDE // short, height * SHORT_SIDE // short)
-    return TestGeometry((int(width), int(height)), resized, (CROP, CROP))
+    return ImageGeometry((int(width), int(height)), resized, (CROP, CROP))
 
 
 def run_test_pipeline(cfg: Config, width: int, height: int) -> np.ndarray:

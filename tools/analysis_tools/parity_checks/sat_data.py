@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 
 from wsol_mm.datasets import CUB
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, box_iou, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, box_iou, gt_boxes_to_frame
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import CENTER_CROP
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from . import Case, Comparison, close, equal, register
 
-_DATA_CONFIG = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'datasets' / 'cub-ten-crop.py'
+_DATA_CONFIG = Path(__file__).resolve().parents[3] / 'configs' / 'sat' / '_base_' / 'cub.py'
 
 
 @register('sat', lambda case: {'in/wh', 'in/boxes', 'in/offsets'} <= {*case.arrays})
@@ -31,7 +31,7 @@ def check_gt_boxes(case: Case) -> list[Comparison]:
         found = [
             gt_boxes_to_frame(
                 arrays['in/boxes'][start:stop],
-                TestGeometry(tuple(size.tolist()), (resize, resize), (crop, crop)),
+                ImageGeometry(tuple(size.tolist()), (resize, resize), (crop, crop)),
                 conversion,
             )
             for size, start, stop in zip(arrays['in/wh'], offsets, offsets[1:], strict=False)
@@ -74,7 +74,7 @@ def check_test_pipeline(case: Case) -> list[Comparison]:
         normalised = MODELS.build(settings.data_preprocessor)(batch)['inputs'].numpy()
     conversion, results = get_protocol('sat').gt_conversion, []
     for i, sample in enumerate(batch['data_samples']):
-        boxes = gt_boxes_to_frame(sample.gt_bboxes, TestGeometry.from_metainfo(sample.metainfo), conversion)
+        boxes = gt_boxes_to_frame(sample.gt_bboxes, ImageGeometry.from_metainfo(sample.metainfo), conversion)
         # inputs are BGR, the reference's arrays RGB
         crops = batch['inputs'][i].numpy()[:, ::-1]
         results += [

@@ -22,7 +22,7 @@ from . import Case, Comparison, close, register
 from .model_runs import group_comparison, quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
 
-SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'sat_30e.py'
+SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / 'sat' / '_base_' / 'schedule_30e.py'
 
 Found = dict[str, Tensor | np.ndarray]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from wsol_mm.datasets import CUB, ILSVRC
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.evaluation import get_protocol
-from wsol_mm.evaluation.functional import TestGeometry, gt_boxes_to_frame
+from wsol_mm.evaluation.functional import ImageGeometry, gt_boxes_to_frame
 
 import numpy as np
 from mmengine.config import Config
@@ -59,7 +59,7 @@ def boxes_in_frame(dataset: LocalizationDataset, config: str, name: str) -> list
     results = {}
     for item in map(dataset.__getitem__, range(len(dataset))):
         sample = item['data_samples']
-        geometry = TestGeometry.from_metainfo(sample.metainfo)
+        geometry = ImageGeometry.from_metainfo(sample.metainfo)
         results[int(Path(sample.img_path).stem)] = gt_boxes_to_frame(sample.gt_bboxes, geometry, conversion)
     return [results[index] for index in range(len(results))]
 

@@ -21,7 +21,7 @@ from . import Case, Comparison, register
 from .model_runs import group_comparison, quiet, recorded, samples_of
 from .reference_weights import reference_images, reference_state
 
-SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / '_base_' / 'schedules' / 'ts-cam_60e.py'
+SCHEDULE = Path(__file__).resolve().parents[3] / 'configs' / 'ts_cam' / '_base_' / 'schedule_60e.py'
 
 
 @register('ts_cam', lambda case: str(case.meta.get('model', '')).startswith('TSCAM'))

@@ -1,18 +1,16 @@
 """Loads images as the published evaluators do, and masks in the frame of the evaluation."""
 
-from io import BytesIO
-
 from wsol_mm.evaluation.functional.masks import IGNORED, rasterize_masks
 from wsol_mm.registry import TRANSFORMS
 
 import cv2
-import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from ..dataset_problems import DatasetError
-from ..image_files import DECODE_ERRORS, error_text, rgb_image
+from ..image_pipeline import image_fields
+from ..readers.image_files import open_image, rgb_image
 
 
 @TRANSFORMS.register_module()
@@ -49,21 +47,13 @@ class LoadImageWithPillow(LoadImageFromFile):
             dict: The item with the image.
 
         Raises:
-            DatasetError: If the file is missing or does not decode.
+            UnreadableImage: If the file is missing or does not decode.
         """
-        path = results['img_path']
-        try:
-            with Image.open(BytesIO(fileio.get(path, backend_args=self.backend_args))) as image:
-                if self.apply_exif:
-                    image = ImageOps.exif_transpose(image)
-                img = cv2.cvtColor(np.asarray(rgb_image(image)), cv2.COLOR_RGB2BGR)
-        except DECODE_ERRORS as error:
-            raise DatasetError(f'{path} does not decode: {error_text(error)}') from error
-        results['img'] = img
-        results['img_shape'] = img.shape[:2]
-        results['ori_shape'] = img.shape[:2]
-        results['apply_exif'] = self.apply_exif
-        return results
+        with open_image(results['img_path'], self.backend_args) as image:
+            if self.apply_exif:
+                image = ImageOps.exif_transpose(image)
+            img = cv2.cvtColor(np.asarray(rgb_image(image)), cv2.COLOR_RGB2BGR)
+        return {**results, **image_fields(img), 'apply_exif': self.apply_exif}
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(apply_exif={self.apply_exif}, backend_args={self.backend_args})'

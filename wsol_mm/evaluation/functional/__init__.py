@@ -5,11 +5,12 @@ compiled (and cached on disk) when they are first called.
 """
 
 from .boxes import (
-    TestGeometry,
+    ImageGeometry,
     box_areas,
     box_intersections,
     box_iou,
     frame_boxes_to_image,
+    frame_in_image,
     gt_boxes_to_frame,
 )
 from .error_breakdown import OUTCOMES, localization_outcome
@@ -30,13 +31,14 @@ __all__ = [
     'LevelImage',
     'PixelHistograms',
     'Regions',
-    'TestGeometry',
+    'ImageGeometry',
     'all_regions',
     'best_pixel_iou',
     'box_areas',
     'box_intersections',
     'box_iou',
     'frame_boxes_to_image',
+    'frame_in_image',
     'gt_boxes_to_frame',
     'integer_thresholds',
     'largest_regions',

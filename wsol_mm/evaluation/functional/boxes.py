@@ -45,20 +45,18 @@ def box_areas(boxes: NDArray[np.number], inclusive: bool = False) -> NDArray[np.
     return np.prod(sides + (1.0 if inclusive else 0.0), axis=-1)
 
 
-class TestGeometry(NamedTuple):
+class ImageGeometry(NamedTuple):
     """How a test image got into the evaluation frame: resized, then cropped around its centre.
 
     All sizes are (width, height) in pixels.
     """
-
-    __test__ = False  # not a test class, whatever its name suggests to pytest
 
     image: tuple[int, int]
     resized: tuple[int, int]
     frame: tuple[int, int]
 
     @classmethod
-    def from_metainfo(cls, metainfo: dict, frame_size: int | None = None) -> 'TestGeometry':
+    def from_metainfo(cls, metainfo: dict, frame_size: int | None = None) -> 'ImageGeometry':
         """Read the geometry from the meta information of a data sample.
 
         Args:
@@ -112,7 +110,7 @@ class TestGeometry(NamedTuple):
 
 
 def gt_boxes_to_frame(
-    boxes: NDArray[np.number], geometry: TestGeometry, conversion: GtConversion
+    boxes: NDArray[np.number], geometry: ImageGeometry, conversion: GtConversion
 ) -> NDArray[np.float64]:
     """Convert ground-truth boxes of the original image into the evaluation frame.
 
@@ -163,7 +161,7 @@ def gt_boxes_to_frame(
 
 
 def _continuous(
-    low: NDArray[np.float64], high: NDArray[np.float64], image: NDArray[np.float64], geometry: TestGeometry
+    low: NDArray[np.float64], high: NDArray[np.float64], image: NDArray[np.float64], geometry: ImageGeometry
 ) -> NDArray[np.float64]:
     frame = np.array(geometry.frame, np.float64)
     if geometry.kind != 'squash' and geometry.keeps_aspect:
@@ -179,7 +177,7 @@ def _continuous(
     return np.clip(np.concatenate([corner, corner + extent], axis=1), 0, np.tile(frame, 2))
 
 
-def frame_boxes_to_image(boxes: NDArray[np.number], geometry: TestGeometry) -> NDArray[np.float64]:
+def frame_boxes_to_image(boxes: NDArray[np.number], geometry: ImageGeometry) -> NDArray[np.float64]:
     """Convert boxes of the evaluation frame back to pixels of the original image.
 
     Args:
@@ -192,3 +190,9 @@ def frame_boxes_to_image(boxes: NDArray[np.number], geometry: TestGeometry) -> N
     image, resized = np.array(geometry.image, np.float64), np.array(geometry.resized, np.float64)
     corners = np.asarray(boxes, np.float64).reshape(-1, 2, 2) + np.array(geometry.offset, np.float64)
     return np.clip(corners / resized * image, 0, image).reshape(-1, 4)
+
+
+def frame_in_image(geometry: ImageGeometry) -> tuple[int, int, int, int]:
+    """Pixels of the original image that the evaluation frame covers: x0 y0 x1 y1 with exclusive ends."""
+    frame = np.array([[0, 0, *geometry.frame]])
+    return tuple(np.round(frame_boxes_to_image(frame, geometry)[0]).astype(int).tolist())

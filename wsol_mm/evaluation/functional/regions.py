@@ -63,7 +63,7 @@ def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polyg
         return _largest_polygon(levels) if criterion == 'polygon' else _largest_component(levels)
     image, stride = _bordered(levels)
     # Compiled code, imported only where it is wanted.
-    from .region_contest_kernels import pixel_boxes, polygon_boxes
+    from .largest_region_kernels import pixel_boxes, polygon_boxes
     from .region_kernels import component_nodes, sort_pixels
 
     pixels, starts, num_peaks = sort_pixels(image, stride, num_levels)
@@ -148,7 +148,7 @@ def max_per_level(
             f'range {n} goes from first_level {first_level[n]} to last_level {last_level[n]}; '
             'expected first_level <= last_level'
         )
-    from .region_contest_kernels import max_over_ranges  # compiled code, imported only where it is wanted
+    from .largest_region_kernels import max_over_ranges  # compiled code, imported only where it is wanted
 
     return max_over_ranges(values, first_level, last_level, int(num_levels), float(empty))
 

@@ -8,7 +8,7 @@ from wsol_mm.registry import METRICS
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..functional.boxes import TestGeometry
+from ..functional.boxes import ImageGeometry
 from ..functional.masks import PixelHistograms, best_pixel_iou, pixel_average_precision, pixel_histograms
 from ..functional.score_maps import ConstantMapError
 from ..map_boxes import score_map
@@ -69,7 +69,7 @@ class PixelAveragePrecision(BaseMetric):
             mask = to_numpy(sample['gt_mask'])
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
-            size = TestGeometry.from_metainfo(sample, self.protocol.frame_size).frame
+            size = ImageGeometry.from_metainfo(sample, self.protocol.frame_size).frame
             if mask.shape != size[::-1]:
                 raise ValueError(
                     f'gt_mask is {mask.shape[1]}x{mask.shape[0]}, but the frame of protocol '

@@ -40,7 +40,7 @@ class LocalizationHead(ClsHead):
         map_topk (int): Maps are predicted for this many best classes (at most C), beside the
             ground-truth class where it is known.
         loss (dict, optional): Classification loss; cross-entropy if None.
-        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch.
+        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch (default).
         topk (tuple[int, ...]): Of that accuracy.
         init_cfg (dict, optional): Initialisation config.
 
@@ -67,7 +67,7 @@ class LocalizationHead(ClsHead):
         in_channels: int,
         map_topk: int = 5,
         loss: dict | None = None,
-        cal_acc: bool = False,
+        cal_acc: bool = True,
         topk: tuple[int, ...] = (1,),
         init_cfg: dict | None = None,
     ) -> None:

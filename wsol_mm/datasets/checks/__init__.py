@@ -1,0 +1,1 @@
+"""Checks of what a data set has read, made when it starts."""

@@ -1,0 +1,59 @@
+"""Checks of ground-truth boxes against each other and the image."""
+
+import numpy as np
+
+from ..dataset_problems import DatasetProblems
+
+#: By how many pixels a box may overrun its image before that is an error: annotations are often rounded.
+OVERRUN_TOLERANCE = 1.0
+
+
+def check_boxes(
+    boxes: np.ndarray,
+    size: tuple[int, int] | None,
+    image: str,
+    problems: DatasetProblems,
+    clip: bool = False,
+) -> tuple[np.ndarray, int]:
+    """Leave out boxes that cannot be right, and report them.
+
+    Args:
+        boxes (np.ndarray): (N, 4) float64, x0 y0 x1 y1 in pixels.
+        size (tuple[int, int], optional): Width and height of the image; None if unknown.
+        image (str): The image, for messages.
+        problems (DatasetProblems): Where degenerate boxes and boxes outside the image are reported.
+        clip (bool): Cut boxes that overrun at the border of the image, instead of reporting them.
+
+    Returns:
+        tuple[np.ndarray, int]: The good boxes, (M, 4), and how many of them were cut.
+    """
+    good = []
+    cut = 0
+    for box in boxes:
+        x0, y0, x1, y1 = (float(value) for value in box)
+        if x1 <= x0 or y1 <= y0:
+            problems.add('degenerate box', f'{image}: {_text(box)}; accepted: x0 < x1 and y0 < y1')
+            continue
+        if size is not None:
+            width, height = size
+            limits = f'the image is {width}x{height} (width x height)'
+            if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+                problems.add('box outside the image', f'{image}: {_text(box)}; {limits}')
+                continue
+            overrun = max(-x0, -y0, x1 - width, y1 - height)
+            if clip and overrun > 0:
+                box = np.array([max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)], dtype=np.float64)
+                cut += 1
+            elif overrun > OVERRUN_TOLERANCE:
+                problems.add(
+                    'box outside the image',
+                    f'{image}: {_text(box)} overruns by {overrun:g} pixels; {limits}; accepted: at most '
+                    f'{OVERRUN_TOLERANCE:g}, or any with clip_boxes=True',
+                )
+                continue
+        good.append(box)
+    return np.array(good, dtype=np.float64).reshape(-1, 4), cut
+
+
+def _text(box: np.ndarray) -> str:
+    return 'box [' + ', '.join(f'{value:g}' for value in box) + ']'

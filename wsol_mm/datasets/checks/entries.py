@@ -1,0 +1,270 @@
+"""The checks every data set goes through at start-up, and few-shot subsets.
+
+An entry is the dict of one image (see ``LocalizationDataset.load_entries``). Each check reports what is wrong
+and returns the entries that are left.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from ..dataset_problems import DatasetProblems
+from ..readers.image_files import DECODE_ERRORS, error_text
+from .boxes import check_boxes
+from .image_files import decode_failure, inspect_image, map_threads, missing_files
+
+
+def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries whose label is no class index.
+
+    Args:
+        entries (list[dict]): The entries.
+        num_classes (int): Number of classes.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    good = []
+    for entry in entries:
+        if 0 <= entry['gt_label'] < num_classes:
+            good.append(entry)
+        else:
+            accepted = f'0 to {num_classes - 1}, counted from 0'
+            problems.add(
+                'label out of range', f'{entry["img_id"]}: {entry["gt_label"]}; accepted: {accepted}'
+            )
+    return good
+
+
+def check_image_files(entries: list[dict], img_prefix: str, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries whose image does not exist; one listing per folder, no call per file.
+
+    Args:
+        entries (list[dict]): The entries.
+        img_prefix (str): Image folder.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    missing = missing_files(img_prefix, [entry['img_id'] for entry in entries])
+    for img_id in missing:
+        problems.add('missing image', str(Path(img_prefix, img_id)))
+    absent = set(missing)
+    return [entry for entry in entries if entry['img_id'] not in absent] if absent else entries
+
+
+def check_mask_files(entries: list[dict], mask_prefix: str, problems: DatasetProblems) -> list[dict]:
+    """Leave out entries of which a mask or ignore file does not exist.
+
+    Args:
+        entries (list[dict]): The entries; those without ``mask_paths`` are not looked at.
+        mask_prefix (str): Mask folder.
+        problems (DatasetProblems): Where the missing files are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    files = {}
+    for entry in entries:
+        if 'mask_paths' in entry:
+            ignore = [entry['ignore_path']] if entry.get('ignore_path') else []
+            files[entry['img_id']] = entry['mask_paths'] + ignore
+    missing = set(missing_files(mask_prefix, [path for paths in files.values() for path in paths]))
+    for path in sorted(missing):
+        problems.add('missing mask', str(Path(mask_prefix, path)))
+    if not missing:
+        return entries
+    return [entry for entry in entries if missing.isdisjoint(files.get(entry['img_id'], ()))]
+
+
+def check_headers(
+    entries: list[dict], img_prefix: str, problems: DatasetProblems, limit: int, apply_exif: bool = False
+) -> list[dict]:
+    """Read the image sizes from the file headers, and find truncated files (about 0.1 ms each).
+
+    Sets ``width`` and ``height``. An entry is left out if its header cannot be read, its file is not
+    complete, or a list gives another size.
+
+    Args:
+        entries (list[dict]): The entries.
+        img_prefix (str): Image folder.
+        problems (DatasetProblems): Where they are reported.
+        limit (int): With more entries, only those with boxes are looked at.
+        apply_exif (bool): Sizes are those after the EXIF orientation is applied.
+
+    Returns:
+        list[dict]: The others.
+    """
+    positions = [i for i, entry in enumerate(entries) if 'gt_bboxes' in entry or len(entries) <= limit]
+    paths = [str(Path(img_prefix, entries[position]['img_id'])) for position in positions]
+    bad = set()
+    for position, size in zip(
+        positions, map_threads(partial(_inspect, apply_exif=apply_exif), paths), strict=True
+    ):
+        entry = entries[position]
+        listed = (entry['width'], entry['height']) if 'width' in entry else size
+        if isinstance(size, str):
+            problems.add('image that does not decode', size)
+            bad.add(position)
+        elif size != listed:
+            problems.add(
+                'size that differs from the list',
+                f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
+                '(width x height), so the boxes would not fit',
+            )
+            bad.add(position)
+        else:
+            entry['width'], entry['height'] = size
+    return [entry for position, entry in enumerate(entries) if position not in bad]
+
+
+def check_entry_boxes(
+    entries: list[dict], problems: DatasetProblems, clip: bool = False
+) -> tuple[list[dict], int]:
+    """Check the boxes of all entries against the image sizes known.
+
+    Sets ``gt_bboxes`` to the good boxes. An entry is left out if none of its boxes is good.
+
+    Args:
+        entries (list[dict]): The entries; those without ``gt_bboxes`` are not looked at.
+        problems (DatasetProblems): Where bad boxes are reported.
+        clip (bool): Cut boxes that overrun, instead of reporting those that do by more than a pixel.
+
+    Returns:
+        tuple[list[dict], int]: The entries left, and the number of boxes cut.
+    """
+    good = []
+    num_cut = 0
+    for entry in entries:
+        if 'gt_bboxes' in entry:
+            size = (entry['width'], entry['height']) if 'width' in entry else None
+            boxes, cut = check_boxes(entry['gt_bboxes'], size, entry['img_id'], problems, clip)
+            num_cut += cut
+            if len(boxes) == 0 and len(entry['gt_bboxes']) > 0:
+                continue  # its boxes have been reported one by one
+            entry['gt_bboxes'] = boxes
+        good.append(entry)
+    return good, num_cut
+
+
+def check_ground_truth(
+    entries: list[dict], problems: DatasetProblems, require_boxes: bool = True
+) -> list[dict]:
+    """Leave out entries without boxes (or masks) of a test set that has them.
+
+    Most often something is wrong then: a line is missing, or paths differ.
+
+    Args:
+        entries (list[dict]): The entries.
+        problems (DatasetProblems): Where they are reported.
+        require_boxes (bool): False keeps entries without boxes, without ``gt_bboxes``. Masks are needed all
+            the same.
+
+    Returns:
+        list[dict]: The others; all, if no entry has boxes or masks.
+    """
+    if not require_boxes:
+        for entry in entries:
+            if not len(entry.get('gt_bboxes', ())):
+                entry.pop('gt_bboxes', None)
+    for key, kind in (('gt_bboxes', 'image without box'), ('mask_paths', 'image without mask')):
+        if key == 'gt_bboxes' and not require_boxes:
+            continue
+        if any(key in entry for entry in entries):
+            good = []
+            for entry in entries:
+                if len(entry.get(key, ())):
+                    good.append(entry)
+                else:
+                    hint = '; require_boxes=False keeps it' if key == 'gt_bboxes' else ''
+                    problems.add(kind, entry['img_id'] + hint)
+            return good
+    return entries
+
+
+def check_decoding(
+    entries: list[dict], img_prefix: str, mask_prefix: str, problems: DatasetProblems
+) -> list[dict]:
+    """Decode every image and mask, in threads; leave out entries with one that fails.
+
+    Args:
+        entries (list[dict]): The entries.
+        img_prefix (str): Image folder.
+        mask_prefix (str): Mask folder.
+        problems (DatasetProblems): Where they are reported.
+
+    Returns:
+        list[dict]: The others.
+    """
+    files = [(position, str(Path(img_prefix, entry['img_id']))) for position, entry in enumerate(entries)]
+    for position, entry in enumerate(entries):
+        masks = [*entry.get('mask_paths', ()), entry.get('ignore_path')]
+        files.extend((position, str(Path(mask_prefix, mask))) for mask in masks if mask)
+    failures = map_threads(decode_failure, [path for _, path in files])
+    bad = set()
+    for (position, path), failure in zip(files, failures, strict=True):
+        if failure:
+            problems.add('image that does not decode', f'{path}: {failure}')
+            bad.add(position)
+    return [entry for position, entry in enumerate(entries) if position not in bad]
+
+
+def empty_classes(entries: list[dict], class_names: Sequence[str]) -> list[str]:
+    """Find the classes without entries.
+
+    Args:
+        entries (list[dict]): The entries.
+        class_names (Sequence[str]): Class names by index.
+
+    Returns:
+        list[str]: Names of the classes that no entry has.
+    """
+    present = {entry['gt_label'] for entry in entries}
+    return [name for label, name in enumerate(class_names) if label not in present]
+
+
+def draw_shots(
+    entries: list[dict], class_names: Sequence[str], shots: int, seed: int, problems: DatasetProblems
+) -> list[dict]:
+    """Draw so many entries of each class, without replacement.
+
+    Entries are ranked by a hash (SHA-256) of seed, class name and image id, and the first of each class are
+    taken. So the draw of a class depends on these alone: not on the order of the entries, the other classes
+    or the versions of libraries; and what is drawn with fewer shots is part of what is drawn with more.
+
+    Args:
+        entries (list[dict]): The entries.
+        class_names (Sequence[str]): Class names by index.
+        shots (int): Entries per class.
+        seed (int): Seed of the draw, >= 0.
+        problems (DatasetProblems): Where classes with fewer entries are reported; all of those are taken.
+
+    Returns:
+        list[dict]: The entries drawn, in their order before.
+    """
+    positions: dict[int, list[int]] = {}
+    for position, entry in enumerate(entries):
+        positions.setdefault(entry['gt_label'], []).append(position)
+    chosen: list[int] = []
+    for label, members in positions.items():
+        if len(members) < shots:
+            problems.add(
+                'class with too few images',
+                f'{class_names[label]}: {len(members)}; accepted: at least {shots}',
+            )
+            chosen.extend(members)
+            continue
+        prefix = f'{seed}/{class_names[label]}/'
+        members.sort(key=lambda position: sha256((prefix + entries[position]['img_id']).encode()).digest())
+        chosen.extend(members[:shots])
+    return [entries[position] for position in sorted(chosen)]
+
+
+def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:
+    try:
+        return inspect_image(path, apply_exif)
+    except DECODE_ERRORS as error:
+        return f'{path}: {error_text(error)}'

@@ -1,0 +1,62 @@
+"""One image through a pipeline of transforms, for data sets and inference alike."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+
+from .checks.image_files import decode_failure
+from .dataset_problems import DatasetError, UnreadableImage
+from .readers.image_files import DECODE_ERRORS
+
+#: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
+_PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
+
+Transforms = Sequence[Callable[[dict], Any]]
+
+
+def has_loader(transforms: Transforms) -> bool:
+    """Tell whether one of the transforms loads an image file."""
+    return any(isinstance(transform, LoadImageFromFile) for transform in transforms)
+
+
+def image_fields(image: np.ndarray) -> dict:
+    """Return what a loader adds to an item: the image (H, W, 3), BGR, and its shape."""
+    return {'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
+
+
+def run_transforms(transforms: Transforms, item: dict) -> Any:
+    """Send an item through transforms, and tell images that cannot be used from errors of the transforms.
+
+    Args:
+        transforms (Sequence[Callable]): The transforms.
+        item (dict): With ``img_path``; or with an image of its own (:func:`image_fields`), which passes by
+            the loaders.
+
+    Returns:
+        Any: What the last transform returns; None as soon as one returns None.
+
+    Raises:
+        UnreadableImage: If the file is missing or does not decode, or a transform finds that it does not fit.
+    """
+    is_loaded = 'img' in item
+    data = dict(item)
+    try:
+        for transform in transforms:
+            if not (is_loaded and isinstance(transform, LoadImageFromFile)):
+                data = transform(data)
+            if data is None:
+                break
+        return data
+    except UnreadableImage:
+        raise
+    except _PIPELINE_ERRORS as error:
+        if is_loaded:
+            raise
+        path = item['img_path']
+        reason = str(error) if isinstance(error, DatasetError) else decode_failure(path)
+        if reason is None:  # the image is fine: an error of the pipeline
+            raise
+        raise UnreadableImage(path, reason) from error

@@ -1,0 +1,150 @@
+"""Reading of line-based list files, with the file and line in every complaint."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from ..dataset_problems import DatasetError, DatasetProblems
+
+Parsed = TypeVar('Parsed')
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file that are not blank.
+
+    Unix and Windows line ends, a byte order mark and a last line without line end are all accepted.
+
+    Args:
+        path (str | Path): A UTF-8 text file.
+
+    Yields:
+        tuple[int, str]: Line number (from 1) and the line without surrounding white space.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DatasetError: If the file is not UTF-8 text.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no list file {path}')
+    try:
+        with path.open(encoding='utf-8-sig') as stream:
+            for number, line in enumerate(stream, 1):
+                line = line.strip()
+                if line:
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise DatasetError(f'{path} is not UTF-8 text ({error}); accepted are UTF-8 text files') from error
+
+
+def parse_lines(
+    path: str | Path, parse: Callable[[str], Parsed], accepted: str, problems: DatasetProblems
+) -> Iterator[tuple[int, Parsed]]:
+    """Parse every line of a list file; lines that do not parse are reported and left out.
+
+    Args:
+        path (str | Path): The list file.
+        parse (Callable): From the line to its value; raises ValueError for a line that it does not accept.
+        accepted (str): The line format, for the message.
+        problems (DatasetProblems): Where bad lines are reported.
+
+    Yields:
+        tuple[int, Parsed]: Line number and parsed value.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DatasetError: If the file is not UTF-8 text.
+    """
+    for number, line in read_lines(path):
+        value = parse_line(path, number, line, parse, accepted, problems)
+        if value is not None:
+            yield number, value
+
+
+def parse_line(
+    path: str | Path,
+    number: int,
+    line: str,
+    parse: Callable[[str], Parsed],
+    accepted: str,
+    problems: DatasetProblems,
+) -> Parsed | None:
+    """Parse one line as :func:`parse_lines` does; None if it does not parse, which is reported."""
+    try:
+        return parse(line)
+    except ValueError as error:
+        detail = f' ({error})' if str(error) else ''
+        problems.add(
+            'line that does not parse',
+            f'{path}, line {number}: {line[:200]!r}{detail}; accepted: {accepted}',
+        )
+        return None
+
+
+def keyed_lines(
+    path: str | Path,
+    parse: Callable[[str], tuple[str, Parsed]],
+    accepted: str,
+    problems: DatasetProblems,
+) -> dict[str, Parsed]:
+    """Read a list file of which every line has its own key; a key met again is reported and left out.
+
+    Args:
+        path (str | Path): The list file.
+        parse (Callable): From the line to (key, value); raises ValueError for a line that it does not accept.
+        accepted (str): The line format, for the message.
+        problems (DatasetProblems): Where bad and repeated lines are reported.
+
+    Returns:
+        dict[str, Parsed]: Values by key, in the order of the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DatasetError: If the file is not UTF-8 text.
+    """
+    table: dict[str, Parsed] = {}
+    for number, (key, value) in parse_lines(path, parse, accepted, problems):
+        if key in table:
+            problems.add('repeated entry', f'{path}, line {number}: {key!r} occurs before; accepted: once')
+        else:
+            table[key] = value
+    return table
+
+
+def split_fields(line: str, count: int, separator: str | None = None) -> list[str]:
+    """Split a line into exactly ``count`` fields.
+
+    Args:
+        line (str): The line.
+        count (int): Number of fields.
+        separator (str, optional): What separates them; None for any run of white space.
+
+    Returns:
+        list[str]: The fields, without surrounding white space.
+
+    Raises:
+        ValueError: If the number of fields differs.
+    """
+    fields = [field.strip() for field in line.split(separator)]
+    if len(fields) != count:
+        raise ValueError(f'{len(fields)} fields instead of {count}')
+    return fields
+
+
+def finite_floats(fields: list[str]) -> list[float]:
+    """Convert fields to finite numbers.
+
+    Args:
+        fields (list[str]): The fields.
+
+    Returns:
+        list[float]: Their values.
+
+    Raises:
+        ValueError: If a field is no number, or infinite or NaN.
+    """
+    values = [float(field) for field in fields]
+    # v - v is 0 for every finite number and NaN for the rest
+    if any(value - value != 0 for value in values):
+        raise ValueError('a number is not finite')
+    return values

@@ -1,0 +1,65 @@
+"""MATLAB files with which some data sets are published."""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mat4py.loadmat import ParseError, loadmat
+
+from ..dataset_problems import DatasetError
+
+
+def read_mat(path: str | Path) -> dict[str, Any]:
+    """Read a MATLAB file (version 5).
+
+    Args:
+        path (str | Path): The file.
+
+    Returns:
+        dict[str, Any]: Its variables: numbers and strings, lists of them for arrays and cells, and dicts of
+        lists for arrays of structures.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DatasetError: If it is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no MATLAB file {path}')
+    try:
+        return loadmat(str(path))
+    except (ParseError, ValueError, TypeError, IndexError, struct.error, zlib.error) as error:
+        raise DatasetError(f'{path}: {error}; accepted are MATLAB files of version 5') from error
+
+
+def columns(path: str | Path, variables: Mapping[str, Any], names: list[str]) -> list[list[Any]]:
+    """Take the named arrays or cells out of a file, as flat lists of the same length.
+
+    Args:
+        path (str | Path): The file, for messages.
+        variables (Mapping[str, Any]): Its variables, or the fields of a structure in it.
+        names (list[str]): Their names.
+
+    Returns:
+        list[list[Any]]: One list per name.
+
+    Raises:
+        DatasetError: If one is missing, or their lengths differ.
+    """
+    missing = [name for name in names if name not in variables]
+    if missing:
+        raise DatasetError(f'{path} has no {", ".join(missing)}; it has {sorted(variables)}')
+    lists = [flatten(variables[name]) for name in names]
+    if len({len(values) for values in lists}) > 1:
+        lengths = {name: len(values) for name, values in zip(names, lists, strict=True)}
+        raise DatasetError(f'{path}: {lengths} values; accepted: as many of each')
+    return lists
+
+
+def flatten(value: Any) -> list[Any]:
+    """Return the strings and numbers in nested lists as one list, in order."""
+    if not isinstance(value, (list, tuple)):
+        return [value]
+    return [leaf for part in value for leaf in flatten(part)]

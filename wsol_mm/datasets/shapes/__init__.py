@@ -1,0 +1,1 @@
+"""The drawn data set of embedded shapes."""
