@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 #: A block whose first line is the path of a file, and what the file holds.
-FILE = re.compile(r'^```(?:python|yaml|markdown)\n# ([\w./-]+\.(?:py|yml|md))\n(.*?)^```', re.MULTILINE | re.DOTALL)
+FILE = re.compile(
+    r'^```(?:python|yaml|markdown)\n# ([\w./-]+\.(?:py|yml|md))\n(.*?)^```', re.MULTILINE | re.DOTALL
+)
 #: A block of one line, to be put into a file that is there.
 LINE = re.compile(r'^```python\n((?:from|Method|LocalizationProtocol)\b.*)\n```', re.MULTILINE)
 FOLDERS = ('configs', 'docs', 'tests', 'tools', 'wsol_mm')
@@ -22,7 +24,9 @@ def tree(repo_dir, tmp_path) -> Path:
     """A copy of the repository, without its large files."""
     for name in FOLDERS:
         shutil.copytree(
-            repo_dir / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__', '.mim', 'data', 'images')
+            repo_dir / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns('__pycache__', '.mim', 'data', 'images'),
         )
     for name in FILES:
         shutil.copy(repo_dir / name, tmp_path / name)
@@ -49,7 +53,9 @@ def write_files(tree: Path, guide: str) -> list[str]:
 
 def printed_line(tree: Path, guide: str, start: str) -> str:
     """Return the line that a guide asks to put into a file, by its first word."""
-    (line,) = (line for line in LINE.findall((tree / guide).read_text(encoding='utf-8')) if line.startswith(start))
+    (line,) = (
+        line for line in LINE.findall((tree / guide).read_text(encoding='utf-8')) if line.startswith(start)
+    )
     return line
 
 
@@ -74,7 +80,11 @@ def run(tree: Path, *arguments: str) -> None:
     """Run Python in a tree, with the package of that tree."""
     environment = {**os.environ, 'PYTHONPATH': str(tree), 'OMP_NUM_THREADS': '1'}
     result = subprocess.run(
-        [sys.executable, '-W', 'ignore', *arguments], cwd=tree, env=environment, capture_output=True, text=True
+        [sys.executable, '-W', 'ignore', *arguments],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
 

@@ -19,7 +19,13 @@ def test_every_file_is_up_to_date(generator, repo_dir):
     stale = [path for path, text in files.items() if path.read_text(encoding='utf-8') != text]
     assert not stale, 'run: python docs/generate_tables.py'
     names = {path.relative_to(repo_dir).as_posix() for path in files}
-    assert {'README.md', 'README.zh-CN.md', 'docs/methods.md', 'docs/reproducing.md', 'model-index.yml'} <= names
+    assert {
+        'README.md',
+        'README.zh-CN.md',
+        'docs/methods.md',
+        'docs/reproducing.md',
+        'model-index.yml',
+    } <= names
 
 
 def test_published_numbers_stand_in_the_readme_of_their_method(generator, repo_dir):
