@@ -23,7 +23,8 @@ def test_cited_sections_exist(repo_dir):
     found = 0
     for path in sources(repo_dir):
         for specification, section in CITATION.findall(path.read_text(encoding='utf-8')):
-            assert section in sections.get(specification, ()), f'{path}: {specification}.md, section {section}'
+            there = section in sections.get(specification, ())
+            assert there, f'{path}: no {specification}.md, section {section}'
             found += 1
     assert found >= 24
 
