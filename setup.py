@@ -1,7 +1,7 @@
 """Install wsol_mm, with its configs, tools and model index inside the package for OpenMIM.
 
-What never changes (name, description, packages) is in pyproject.toml; here is what is read from other files, and the
-build step that fills ``wsol_mm/.mim``.
+What never changes (name, description, packages) is in pyproject.toml; here is what is read from other files,
+and the build step that fills ``wsol_mm/.mim``.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""Write the tables of methods and results, and model-index.yml, from the metafiles: python docs/generate_tables.py
+"""Write the tables of methods and results, and model-index.yml, from the metafiles.
 
-A document holds a table between ``<!-- generated: NAME -->`` and ``<!-- generated: end -->``. With ``--check``
-nothing is written; the exit status is 1 if a file is not up to date. A test runs that.
+Run ``python docs/generate_tables.py``. A document holds a table between ``<!-- generated: NAME -->`` and
+``<!-- generated: end -->``. With ``--check`` nothing is written; the exit status is 1 if a file is not up to
+date. A test holds all of them up to date.
 """
 
 import argparse
@@ -108,7 +109,8 @@ def computation_table(methods: list[Method], link: Callable[[str], str]) -> str:
 def results_table(method: Method) -> str:
     """Return the published results of one method's configs, in the columns that it states."""
     models = [model for model in method.models if published(model)]
-    columns = [name for name, metric in METRICS.items() if any(metric in published(model) for model in models)]
+    stated = {metric for model in models for metric in published(model)}
+    columns = [name for name, metric in METRICS.items() if metric in stated]
     rows = [
         [
             f'[{model["Name"]}]({model["Name"]}.py)',
@@ -219,5 +221,7 @@ def main(root: Path, check: bool) -> int:
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--check', action='store_true', help='write nothing, say which files are not up to date')
+    parser.add_argument(
+        '--check', action='store_true', help='write nothing, say which files are not up to date'
+    )
     sys.exit(main(ROOT, parser.parse_args().check))

@@ -1,6 +1,7 @@
 """MkDocs hook: sections of the navigation that list files are filled from the files.
 
-A method appears under *Methods* with its README, a specification under *Specifications*; neither is listed by hand.
+A method appears under *Methods* with its README, a specification under *Specifications*; neither is listed
+by hand.
 """
 
 from pathlib import Path
@@ -31,6 +32,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     root = Path(config.config_file_path).parent
     sections = {name: pages for section in config.nav for name, pages in section.items()}
     sections['Methods'] += method_pages(root)
-    specifications = {path.relative_to(config.docs_dir).as_posix() for path in root.glob('docs/specifications/*.md')}
-    sections['Specifications'] += sorted(specifications.difference(sections['Specifications']))
+    listed = sections['Specifications']
+    found = {path.relative_to(config.docs_dir).as_posix() for path in root.glob('docs/specifications/*.md')}
+    listed += sorted(found.difference(listed))
     return config

@@ -1,4 +1,4 @@
-"""The guides to adding a method, a data set and a protocol work as they are printed, in a copy of the repository."""
+"""The guides to adding a method, a data set and a protocol work as printed, in a copy of the repository."""
 
 import os
 import re

@@ -42,7 +42,8 @@ def test_check_names_what_is_not_up_to_date(generator, tmp_path, capsys):
         'Collections:\n'
         '  - {Name: Mine, Metadata: {Venue: ABC 2030}, Paper: {Title: A, URL: https://a.b}}\n'
         'Models:\n'
-        '  - {Name: mine_vit-t_cub, Results: [{Dataset: CUB, Metrics: {Top 1 Localization (published): 58.20}}]}\n'
+        '  - Name: mine_vit-t_cub\n'
+        '    Results: [{Dataset: CUB, Metrics: {Top 1 Localization (published): 58.20}}]\n'
     )
     readme = folder / 'README.md'
     readme.write_text('before\n<!-- generated: results -->\nold\n<!-- generated: end -->\nafter\n')

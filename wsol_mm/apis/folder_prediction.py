@@ -121,7 +121,7 @@ def predict_folder(
     """Predict boxes for all images of a folder and write them.
 
     Memory does not grow with the number of images. Until all is done, a journal beside the output holds what
-    is; the same call goes on with it. In the end the annotations appear in one piece, and the journal is
+    is; the same call continues it. At the end the output is written atomically, and the journal is
     removed.
 
     Args:
@@ -146,7 +146,7 @@ def predict_folder(
     task.out.parent.mkdir(parents=True, exist_ok=True)
     with process_lock(_beside(task.out, '.lock')):
         journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
-        # Before the journal, which a call with other folders could not go on with.
+        # Before the journal, which a call with other folders could not continue.
         for folder in filter(None, (task.maps_dir, task.show_dir)):
             folder.mkdir(parents=True, exist_ok=True)
         if journal.exists():

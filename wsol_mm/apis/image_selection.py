@@ -27,7 +27,7 @@ class ImageSelection:
     Args:
         cfg (Config): Runner config.
         paths (Sequence[str | Path]): Image files, and folders of them, instead of the test data.
-        count (int, optional): Choose so many evenly; all if None.
+        count (int, optional): How many to choose, evenly spaced; all if None.
 
     Raises:
         FileNotFoundError: If a path does not exist.

@@ -21,7 +21,7 @@ from .readers.list_files import read_lines
 class FolderDataset(LocalizationDataset):
     """Images in one folder per class, with boxes from a file if there are any.
 
-    The class folders lie in ``data_root/<data_prefix>``; images may lie in folders inside them. Hidden files
+    The class folders lie in ``data_root/<data_prefix>``; images may lie in subfolders. Hidden files
     and folders are left out; files that are no images are counted in the log. Classes are numbered in the
     sorted order of their folders, unless ``classes`` names them.
 
@@ -50,7 +50,7 @@ class FolderDataset(LocalizationDataset):
             VOC does: x0 = xmin - 1, x1 = xmax. False takes them as they are.
         box_format (str): The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y,
             width, height).
-        extensions (Sequence[str]): File name ends of images, in any case.
+        extensions (Sequence[str]): Suffixes of image files, upper or lower case.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:

@@ -148,7 +148,7 @@ def test_any_vit_backbone(backbone):
 
 
 def test_bias_of_an_imagenet_classifier_survives(build_localizer, tmp_path):
-    """SCM, section 2.5: the head is left out only as far as its shapes differ."""
+    """docs/specifications/scm.md, section 2.5: the head is left out only as far as its shapes differ."""
     source = build_localizer(num_classes=1000)
     state = source.state_dict()
     state['head.fc.weight'], state['head.fc.bias'] = torch.randn(1000, 24), torch.randn(1000)

@@ -157,7 +157,7 @@ def test_initialisation():
     assert default.semantic_conv.weight.abs().max() <= (9 * 384) ** -0.5
     hybrid = TSCAMHead(200, 384, conv_channels=1024, conv_init='kaiming')
     hybrid.init_weights()
-    # TS-CAM's specification, section 2.3: 0.0333 for 200 classes.
+    # docs/specifications/ts_cam.md, section 2.3: 0.0333 for 200 classes.
     assert abs(hybrid.semantic_conv.weight.std().item() - 0.0333) < 1e-4
     assert abs(hybrid.conv_fc.weight.std().item() - 0.02) < 2e-4
     assert not hybrid.conv_fc.bias.any() and hybrid.semantic_conv.bias.any()

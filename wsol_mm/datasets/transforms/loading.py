@@ -26,7 +26,7 @@ class LoadImageWithPillow(LoadImageFromFile):
     one.
 
     **Required keys:** ``img_path``. **Added keys:** ``img``, uint8 (H, W, 3) BGR, contiguous; ``img_shape``
-    and ``ori_shape``, (H, W); ``apply_exif``, for who reads the image again.
+    and ``ori_shape``, (H, W); ``apply_exif``, for code that reads the image again.
 
     Args:
         apply_exif (bool): Turn the image as its EXIF orientation says. The published evaluators do not.

@@ -16,7 +16,7 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
 
     Epochs count from 1, and an epoch that is a multiple of several steps drops once. Unlike MultiStepLR
     a step fires again and again: with ``steps=[30]`` the rate drops in epoch 30 and in epoch 60
-    (TS-CAM, section 7).
+    (docs/specifications/ts_cam.md, section 7).
 
     Args:
         optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.

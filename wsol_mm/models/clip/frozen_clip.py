@@ -22,7 +22,7 @@ class FrozenCLIP:
     state dict, does not move it and does not switch its mode: it is always in evaluation mode, on the device
     of its inputs. A deep copy, such as that of an averaged model, shares it.
 
-    The weights are loaded by :meth:`load` or at the first use. The text encoder is given free once the
+    The weights are loaded by :meth:`load` or at the first use. The text encoder is freed once the
     prompts are encoded.
 
     Args:
