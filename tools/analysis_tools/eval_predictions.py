@@ -94,7 +94,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='?',
         type=predictions_file,
         metavar='PREDICTIONS.pkl',
-        help='predictions that tools/test.py --out wrote. A pickle file can run code: open only those you trust',
+        help='what tools/test.py --out wrote. A pickle file can run code: open only those you trust',
     )
     parser.add_argument(
         '--ann',

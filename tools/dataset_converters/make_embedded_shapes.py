@@ -22,7 +22,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('out', type=Path, metavar='OUT', help='folder to write')
+    parser.add_argument('out', type=Path, metavar='OUT', help='folder of the set')
     parser.add_argument('--seed', type=int, default=defaults.seed, help='seed of all pictures')
     parser.add_argument('--train-per-class', type=int, default=defaults.train_per_class, metavar='N')
     parser.add_argument('--test-per-class', type=int, default=defaults.test_per_class, metavar='N')
