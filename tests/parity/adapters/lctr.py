@@ -27,8 +27,8 @@ from ..comparison import Comparison, Found, close, equal, failure, stated_tolera
 from ..engine import checks, computes
 from ..evaluators import boxes_and_iou
 
-BASES = run.CONFIGS / '_base_'
-SCHEDULE = BASES / 'schedules' / 'adamw-late-cosine_80e.py'
+BASES = run.CONFIGS / 'lctr' / '_base_'
+SCHEDULE = BASES / 'cub.py'
 #: Side of the frame that the reference enlarges every map to.
 FRAME = 224
 CROP, SHORT_SIDE = 224, 256
@@ -257,7 +257,7 @@ def gradients(module: nn.Module, names: Mapping[str, str], **inputs: Tensor) -> 
 @checks('lctr', lambda case: case.meta.get('mode') == 'schedule')
 def check_schedule(case: Case) -> Iterator[Comparison]:
     """The learning rates of the configs' schedules, epoch by epoch."""
-    for name, file in (('cub', SCHEDULE), ('imnet', BASES / 'schedules' / 'lctr_14e.py')):
+    for name, file in (('cub', SCHEDULE), ('imnet', BASES / 'ilsvrc.py')):
         expected, settings = case.arrays[f'out/{name}_lr'], case.meta['settings'][name]
         cfg = Config.fromfile(file)
         yield equal(f'{name} epochs', cfg.train_cfg.max_epochs, settings['epochs'])
@@ -297,7 +297,7 @@ def check_boxes(case: Case) -> Iterator[Comparison]:
         # The case has no names of folders; what can be said is that labels are 0-based and sorted.
         wrong = labels.min() != 0 or (np.diff(labels) < 0).any() or (np.diff(labels) > 1).any()
         yield Comparison(f'{name}_label is sorted from 0', float(wrong), 0.0)
-    cfg, expected = Config.fromfile(BASES / 'datasets' / 'cub-lctr.py'), arrays['out/CUB_image_sub']
+    cfg, expected = Config.fromfile(BASES / 'cub.py'), arrays['out/CUB_image_sub']
     images = [run.network_inputs(cfg, drawn_image(*size))[0] for size in arrays['in/CUB_size_wh']]
     step = images[0].shape[-1] // expected.shape[-1]
     # 2 of 255 levels over the smallest deviation: what versions of Pillow differ by.

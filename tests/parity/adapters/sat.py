@@ -29,7 +29,7 @@ from ..comparison import Comparison, Found, close, equal, failure, stated_tolera
 from ..engine import checks, computes
 
 SCHEDULE = run.CONFIGS / 'sat' / '_base_' / 'schedule_30e.py'
-_DATA_CONFIG = run.CONFIGS / '_base_' / 'datasets' / 'cub-ten-crop.py'
+_DATA_CONFIG = run.CONFIGS / 'sat' / '_base_' / 'cub.py'
 
 
 def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray:
