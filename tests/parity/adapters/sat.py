@@ -120,10 +120,11 @@ def run_eval(model: nn.Module, images: Tensor, case: Case) -> Found:
     return found
 
 
-@computes('sat', lambda case: 'state_from' in case.meta and 'optimizer' in case.meta)
+@computes('sat', lambda case: 'optimizer' in case.meta and ('state_from' in case.meta or case.has_model))
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Parameter groups, and losses and weights over some steps."""
-    start, groups = case.sibling(case.meta['state_from']), run.groups_of(case)
+    start = case.sibling(case.meta['state_from']) if 'state_from' in case.meta else case
+    groups = run.groups_of(case)
     target = case.number('area_target', start.number('area_target'))
     start.meta['area_thr'] = target
     model = build(start).to(dtype)
