@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlparse
 
 import numpy as np
@@ -23,7 +24,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from .per_node import one_per_node_first
 
-MapLocation = str | torch.device | dict | Callable | None
+MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
@@ -39,7 +40,8 @@ class CheckpointError(ValueError):
 
 def _statistics_method(owner: object, name: str) -> Callable:
     """Stand for ``getattr`` in a pickle: HistoryBuffer refers to its own methods with it."""
-    if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
+    methods = HistoryBuffer._statistics_methods
+    if owner is not HistoryBuffer or name not in methods:
         raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner!r}, {name!r})')
     return getattr(HistoryBuffer, name)
 

@@ -134,7 +134,7 @@ def run_train(model: nn.Module, case: Case, images: Tensor) -> Found:
 def gradients(model: nn.Module, case: Case, total: Tensor, raw: Mapping[str, Tensor]) -> Found:
     """Return the gradients of the sum of all losses, and of single ones (``grad_<loss>/``)."""
     parameters = dict(model.named_parameters())
-    losses = {f'grad_{name}/': loss for name, loss in raw.items() if loss.requires_grad}
+    losses = {f'grad_{name}/': raw[name] for name in raw if getattr(raw[name], 'requires_grad', False)}
     found: Found = {}
     for prefix, loss in {'grad/': total, **losses}.items():
         if not any(name.startswith(prefix) for name in case.arrays):

@@ -28,7 +28,7 @@ from ..case import Case
 from ..comparison import Comparison, Found, close, equal, failure, stated_tolerance
 from ..engine import checks, computes
 
-SCHEDULE = run.CONFIGS / '_base_' / 'schedules' / 'sat_30e.py'
+SCHEDULE = run.CONFIGS / 'sat' / '_base_' / 'schedule_30e.py'
 _DATA_CONFIG = run.CONFIGS / '_base_' / 'datasets' / 'cub-ten-crop.py'
 
 

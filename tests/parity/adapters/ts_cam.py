@@ -20,7 +20,7 @@ from ..case import Case
 from ..comparison import Comparison, Found, close, equal, failure, stated_tolerance
 from ..engine import checks, computes
 
-SCHEDULE = run.CONFIGS / '_base_' / 'schedules' / 'ts-cam_60e.py'
+SCHEDULE = run.CONFIGS / 'ts_cam' / '_base_' / 'schedule_60e.py'
 # The registered names of the reference: width, channels of the convolutional branch.
 _DEIT = {'tiny': 192, 'small': 384, 'base': 768}
 _CONFORMER = {'tiny': (384, 256), 'small': (384, 1024), 'base': (576, 1536)}
@@ -250,7 +250,7 @@ def check_data(case: Case) -> list[Comparison]:
     arrays = case.arrays
     xywh = arrays['in/cub/xywh']
     results = [labels_in_range(arrays['out/cub/label'])]
-    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', dataset='ilsvrc')
+    cub, ilsvrc = get_protocol('ts_cam'), get_protocol('ts_cam', tuned_on='ilsvrc')
     for key in [name for name in arrays if name.startswith('out/cub/box_')]:
         crop = int(key.rsplit('_', 1)[1])
         found = [
