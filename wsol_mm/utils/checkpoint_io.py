@@ -13,7 +13,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlparse
 
 import numpy as np
@@ -49,7 +49,7 @@ def _statistics_method(owner: object, name: str) -> Callable:
 def _under_name(function: Callable, full_name: str) -> Callable:
     """Return ``function`` under the module and name by which pickles call it."""
 
-    def stand_in(*args):
+    def stand_in(*args: Any) -> Any:
         return function(*args)
 
     stand_in.__module__, _, stand_in.__name__ = full_name.rpartition('.')
@@ -167,10 +167,12 @@ def register_checkpoint_loaders() -> None:
     """
 
     # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
-    def load_from_local_weights_only(filename, map_location=None):
+    def load_from_local_weights_only(filename: str, map_location: MapLocation = None) -> dict:
         return read_checkpoint(filename, map_location)
 
-    def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
+    def load_from_http_weights_only(
+        filename: str, map_location: MapLocation = None, model_dir: str | None = None, progress: bool = False
+    ) -> dict:
         return read_remote_checkpoint(filename, map_location, model_dir)
 
     CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
