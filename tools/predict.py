@@ -13,9 +13,9 @@ from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
 from wsol_mm.apis import LocalizationInferencer
 from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, check_task, predict_folder
 from wsol_mm.apis.localization_inferencer import check_topk
-from wsol_mm.evaluation.box_protocol import add_box_options
-from wsol_mm.utils.argument_types import new_output, output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.argument_types import new_output, output_folder
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from wsol_mm.evaluation.metrics import DumpPredictions
 from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.utils.argument_types import output_file, output_folder
+from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.utils.checkpoint_differences import describe_misfit
 from wsol_mm.utils.checkpoint_io import CheckpointError
-from wsol_mm.utils.launch import finish_launch
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_runner_options,
     checkpoint_path,

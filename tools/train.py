@@ -3,8 +3,8 @@
 import argparse
 import logging
 
-from wsol_mm.utils.launch import finish_launch
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_runner_options,
     checkpoint_path,

@@ -5,7 +5,7 @@ import json
 import pickle
 import sys
 
-from wsol_mm.evaluation import LocalizationMetric, PixelAveragePrecision
+from wsol_mm.evaluation.metrics import LocalizationMetric, PixelAveragePrecision
 from wsol_mm.evaluation.metrics import DumpPredictions, localization_metric
 from wsol_mm.registry import MODELS
 

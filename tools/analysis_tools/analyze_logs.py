@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 
 import numpy as np
 from matplotlib.figure import Figure

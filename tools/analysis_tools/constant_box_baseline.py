@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.config_options import add_cfg_options
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import numpy as np
 from mmengine.registry import init_default_scope

@@ -16,9 +16,9 @@ from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_a
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.evaluation.protocols import PRESETS, get_protocol
 from wsol_mm.registry import DATASETS, METRICS
-from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.config_options import add_cfg_options
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
+from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import mmengine
 from mmengine.config import Config

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from wsol_mm.evaluation.functional import OUTCOMES
 from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
-from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.visualization.result_plots import (
     plot_error_breakdown,
     plot_size_accuracy,

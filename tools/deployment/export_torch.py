@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from wsol_mm.deployment import export_program, write_program
-from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
-from wsol_mm.utils.runner_options import one_line_errors
+from wsol_mm.deployment.export import export_program, write_program
+from wsol_mm.cli.export_command import check_and_report, parse_export_arguments, prepare_export
+from wsol_mm.cli.runner_options import one_line_errors
 
 import torch
 from numpy.typing import NDArray

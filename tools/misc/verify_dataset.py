@@ -22,8 +22,8 @@ from wsol_mm.datasets.checks.image_files import decode_failure
 from wsol_mm.datasets.dataset_problems import DatasetError
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wsol_mm import __version__
 from wsol_mm.models.weights import convert_state_dict, official_methods
-from wsol_mm.utils.argument_types import output_file
+from wsol_mm.cli.argument_types import output_file
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
 import torch  # isort: skip

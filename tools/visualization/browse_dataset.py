@@ -14,8 +14,8 @@ from wsol_mm.apis.image_selection import spread_indices
 from wsol_mm.datasets.fine_grained import FineGrainedDataset
 from wsol_mm.registry import DATASETS
 from wsol_mm.structures import CENTER_CROP
-from wsol_mm.utils.argument_types import output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_folder
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,

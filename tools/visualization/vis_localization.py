@@ -11,9 +11,10 @@ from pathlib import Path
 
 from wsol_mm.apis.image_selection import ImageSelection
 from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
-from wsol_mm.utils.argument_types import output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.cli.argument_types import output_folder
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,

@@ -7,7 +7,7 @@ import wsol_mm
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_differences import describe_misfit
 from wsol_mm.utils.checkpoint_io import CheckpointError
-from wsol_mm.utils.config_options import CONFIG_SUFFIXES
+from wsol_mm.utils.config_settings import CONFIG_SUFFIXES
 
 import mmengine
 import torch

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from .per_node import one_per_node_first
 
@@ -156,20 +155,3 @@ def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: 
             target.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(target), progress=get_dist_info()[0] == 0)
     return read_checkpoint(target, map_location)
-
-
-def register_checkpoint_loaders() -> None:
-    """Make MMEngine read all checkpoints, local and by http(s), through this module.
-
-    It applies to ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)`` alike.
-    """
-
-    # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
-    def load_from_local_weights_only(filename, map_location=None):
-        return read_checkpoint(filename, map_location)
-
-    def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
-        return read_remote_checkpoint(filename, map_location, model_dir)
-
-    CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
-    CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)

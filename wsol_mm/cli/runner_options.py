@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
+from ..utils.config_settings import CONFIG_SUFFIXES, load_config
 from .argument_types import output_folder
-from .config_options import CONFIG_SUFFIXES, add_cfg_options, load_config
+from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
 
 
@@ -176,6 +176,8 @@ def fit_dataloader(loader: ConfigDict) -> None:
     Args:
         loader (ConfigDict): Config of a dataloader; changed in place.
     """
+    import torch
+
     if not torch.cuda.is_available():
         loader.pin_memory = False
     if loader.get('num_workers', 0) == 0:

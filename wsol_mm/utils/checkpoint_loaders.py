@@ -1,0 +1,23 @@
+"""Make MMEngine read all checkpoints through :mod:`wsol_mm.utils.checkpoint_io`."""
+
+
+def register_checkpoint_loaders() -> None:
+    """Replace MMEngine's loaders of checkpoints, of local files and by http(s).
+
+    It applies to ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)`` alike.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
+    def load_from_local_weights_only(filename, map_location=None):
+        from .checkpoint_io import read_checkpoint
+
+        return read_checkpoint(filename, map_location)
+
+    def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
+        from .checkpoint_io import read_remote_checkpoint
+
+        return read_remote_checkpoint(filename, map_location, model_dir)
+
+    CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
+    CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)
