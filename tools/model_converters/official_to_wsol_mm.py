@@ -11,11 +11,7 @@ import sys
 from pathlib import Path
 
 from wsol_mm import __version__
-from wsol_mm.models.weights import convert_state_dict, official_methods
 from wsol_mm.cli.argument_types import output_file
-from wsol_mm.utils.checkpoint_io import read_checkpoint
-
-import torch  # isort: skip
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -32,6 +28,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Convert one file; errors in it end the program with a message."""
     args = parse_args(arguments)
+    from wsol_mm.models.weights import convert_state_dict
+    from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+    import torch
+
     if args.output.suffix != '.pth':
         sys.exit(f'OUT must end in .pth, got {args.output}')
     if not args.output.absolute().parent.is_dir():

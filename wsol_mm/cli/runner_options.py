@@ -55,6 +55,24 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}{where}') from error
 
 
+@contextmanager
+def main_process_errors() -> Iterator[None]:
+    """Let only the first process report an error that every process meets; the others exit with status 1.
+
+    Raises:
+        ValueError: What the body raises, in the first process.
+        SystemExit: In the other processes in its place.
+    """
+    from mmengine.dist import is_main_process
+
+    try:
+        yield
+    except ValueError as error:
+        if is_main_process():
+            raise
+        raise SystemExit(1) from error
+
+
 def _log_traceback(error: Exception) -> str | None:
     """Write a traceback into the file of MMEngine's logger; return its path, or None if there is none."""
     record = logging.LogRecord(

@@ -11,8 +11,10 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -26,6 +28,8 @@ MapLocation = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+# Before every name of a wrapped model's weights.
+_WRAPPER_PREFIX = re.compile(r'(?:(?:module|_orig_mod)\.)+')
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
@@ -133,6 +137,27 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
             'wsol_mm.utils.checkpoint_io. Loading it could run code from the file. If you trust its '
             'origin, save its state dict alone (torch.save(model.state_dict(), ...)) where it was made.'
         ) from error
+
+
+def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take off what wrappers put before all names of a model's weights.
+
+    Args:
+        weights (Mapping): Names to weights.
+
+    Returns:
+        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``, in
+        any order, if all names have such a prefix.
+    """
+    if not all(_WRAPPER_PREFIX.match(str(name)) for name in weights):
+        return weights
+    bare = OrderedDict((_WRAPPER_PREFIX.sub('', name), value) for name, value in weights.items())
+    if hasattr(weights, '_metadata'):  # versions of layers, by their names
+        bare._metadata = OrderedDict(
+            (_WRAPPER_PREFIX.sub('', f'{name}.').rstrip('.'), value)
+            for name, value in weights._metadata.items()
+        )
+    return bare
 
 
 def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: str | None = None) -> dict:

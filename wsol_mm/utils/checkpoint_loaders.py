@@ -12,12 +12,21 @@ def register_checkpoint_loaders() -> None:
     def load_from_local_weights_only(filename, map_location=None):
         from .checkpoint_io import read_checkpoint
 
-        return read_checkpoint(filename, map_location)
+        return _for_mmengine(read_checkpoint(filename, map_location))
 
     def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
         from .checkpoint_io import read_remote_checkpoint
 
-        return read_remote_checkpoint(filename, map_location, model_dir)
+        return _for_mmengine(read_remote_checkpoint(filename, map_location, model_dir))
 
     CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
     CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)
+
+
+def _for_mmengine(checkpoint: dict) -> dict:
+    """Take off the prefixes of the weights' names; MMEngine itself knows ``module.`` alone."""
+    from .checkpoint_io import without_prefixes
+
+    if 'state_dict' in checkpoint:
+        return {**checkpoint, 'state_dict': without_prefixes(checkpoint['state_dict'])}
+    return without_prefixes(checkpoint)
