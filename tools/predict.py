@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
-from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.argument_types import new_output, output_folder
+from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,

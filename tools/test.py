@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
@@ -14,6 +13,7 @@ from wsol_mm.cli.runner_options import (
     main_process_errors,
     one_line_errors,
 )
+from wsol_mm.evaluation.protocol_choice import use_protocols
 
 import mmengine
 from mmengine.config import Config

@@ -3,8 +3,8 @@
 import importlib.util
 from types import ModuleType
 
-from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
 from wsol_mm.cli.runner_options import one_line_errors
+from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
 
 import pytest
 import torch
@@ -319,6 +319,10 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
     for error, text in (
         (ValueError('num is 0; accepted are 1 to 3'), 'num is 0; accepted are 1 to 3'),
         (KeyError('no such metric'), 'no such metric'),
+        (
+            ValueError('3 classes in the data: set model.head.num_classes=3'),
+            '3 classes in the data: set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE)',
+        ),
         (None, f"[Errno 2] No such file or directory: '{tmp_path / 'no' / 'file'}'"),
     ):
         with pytest.raises(SystemExit) as caught:

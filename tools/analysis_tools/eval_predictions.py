@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.evaluation.protocols import PRESETS, get_protocol
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
+from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.evaluation.protocols import PRESETS, get_protocol
 
 import mmengine
 from mmengine.config import Config

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
+
 import mmengine
 from eval_predictions import read_predictions
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsol_mm.cli.box_options import add_box_options
-from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -22,6 +21,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
     read_config,
 )
+from wsol_mm.evaluation.box_protocol import box_protocol
 
 if TYPE_CHECKING:
     from wsol_mm.evaluation.protocols import LocalizationProtocol

@@ -9,9 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsol_mm.cli.box_options import add_box_options
-from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.cli.argument_types import output_folder
+from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
@@ -19,6 +18,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
     read_config,
 )
+from wsol_mm.evaluation.box_protocol import box_protocol
 
 _BATCH_SIZE = 8
 _IMAGES_PER_SHEET = 48

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from ..utils.config_settings import CONFIG_SUFFIXES, load_config
 from .argument_types import output_folder
 from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
+
+# What an error says of a setting of the config, as in `model.head.num_classes=3`.
+_SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -32,7 +36,8 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
 
     For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
     be read or written (OSError), arguments, configs and contents that are not as needed (ValueError), and
-    settings that what they are for does not have. The traceback goes into the log file, if there is one.
+    settings that what they are for does not have. Where the error names a setting of the config with a value, how it
+    is set is added. The traceback goes into the log file, if there is one.
 
     Args:
         *more (type[Exception]): Further exceptions.
@@ -50,6 +55,8 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         message = error.args[0] if isinstance(error, KeyError) else str(error).strip()
         if message.startswith('Caught '):
             message = message.splitlines()[-1]
+        if _SETTING.search(message):
+            message += ' (settings are changed by --cfg-options KEY=VALUE)'
         log_file = _log_traceback(error)
         where = f' (traceback in {log_file})' if log_file else ''
         raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}{where}') from error

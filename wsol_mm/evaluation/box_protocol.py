@@ -54,7 +54,5 @@ def with_one_threshold(protocol: str | dict, threshold: float | None = None) -> 
             raise ValueError(f'threshold must lie in [0, 1), found {threshold}')
         return replace(chosen, thresholds=(threshold,))
     if len(chosen.thresholds) != 1:
-        raise ValueError(
-            f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1)'
-        )
+        raise ValueError(f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1)')
     return chosen
