@@ -1,11 +1,15 @@
-"""Install wsol_mm, with its configs, tools and model index inside the package for OpenMIM."""
+"""Install wsol_mm, with its configs, tools and model index inside the package for OpenMIM.
+
+What never changes (name, description, packages) is in pyproject.toml; here is what is read from other files,
+and the build step that fills ``wsol_mm/.mim``.
+"""
 
 import os
 import runpy
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
@@ -84,23 +88,7 @@ class BuildPackage(build_py):
 
 tests, optional, mim = (read_requirements(name) for name in ('tests', 'optional', 'mminstall'))
 setup(
-    name='wsol_mm',
     version=runpy.run_path(str(ROOT / 'wsol_mm' / 'version.py'))['__version__'],
-    description='Transformer-based weakly supervised object localization on MMEngine and mmpretrain',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
-    long_description_content_type='text/markdown',
-    license='Apache-2.0',
-    license_files=['LICENSE'],
-    keywords='computer vision, weakly supervised object localization, vision transformer',
-    classifiers=[
-        'Development Status :: 4 - Beta',
-        'Operating System :: OS Independent',
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Image Recognition',
-    ],
-    python_requires='>=3.10',
-    packages=find_packages(include=['wsol_mm', 'wsol_mm.*']),
-    package_data={'wsol_mm.models.clip': ['name_lists/*.txt']},
     install_requires=read_requirements('runtime'),
     extras_require={
         'mim': mim,
@@ -112,5 +100,4 @@ setup(
     # (a reader beside the clone) would be taken for it.
     options={'editable_wheel': {'mode': 'compat'}},
     cmdclass={'build_py': BuildPackage},
-    zip_safe=False,
 )

@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
         '--per-kind', type=at_least(1), default=3, help='generated maps of each kind (default 3)'
     )
     parser.add_argument(
-        '--limit', type=at_least(1), help='use at most so many maps of a group, evenly spread'
+        '--limit', type=at_least(1), help='use at most this many maps of each group, evenly spaced'
     )
     parser.add_argument('--repeats', type=at_least(1), default=3, help='timed runs of each map (default 3)')
     parser.add_argument(

@@ -38,6 +38,7 @@ OTHERS = (
     'source .venv',
     'jupyter lab',
     'tensorboard',
+    'make ',
     '--',  # options alone, which the text adds to a command
 )
 

@@ -96,7 +96,7 @@ make_options=("$data_dir" --seed "$seed")
 # The work directory is ours if the stamp is in it; what is in it is outdated if the stamp would differ.
 settings="seed $seed, data $(cksum <"$data_dir/embedded_shapes.json"), configs $(
     cat "$config" configs/_base_/{models/vit-micro,datasets/shapes,datasets/cub,schedules/adamw-scratch_8e}.py \
-        configs/_base_/default_runtime.py | cksum
+        configs/_base_/{pipelines/squash_96,pipelines/squash_224,default_runtime}.py | cksum
 )"
 stamp=$work_dir/quickstart.txt
 if [[ -f $stamp ]]; then

@@ -1,3 +1,3 @@
-_base_ = ['../_base_/models/deit-s.py', '../_base_/recipes/catr_cub.py']
+_base_ = ['../_base_/models/deit-s.py', './_base_/cub.py']
 
-model = dict(head=dict(type='CATRHead', num_classes=200, in_channels=384, cal_acc=True))
+model = dict(head=dict(type='CATRHead', num_classes=200))

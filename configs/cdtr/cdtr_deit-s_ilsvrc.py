@@ -1,13 +1,3 @@
-_base_ = ['../_base_/models/deit-s.py', '../_base_/recipes/cdtr_ilsvrc.py']
+_base_ = ['../_base_/models/deit-s.py', './_base_/ilsvrc.py']
 
-model = dict(
-    head=dict(
-        type='CDTRHead',
-        num_classes=1000,
-        in_channels=384,
-        cal_acc=True,
-        csm=dict(base_channels=256),  # the larger module of the ILSVRC variant
-        ocm=dict(num_layers=10, area_loss=dict(ratio=0.1)),
-        sba=dict(loss_weight=0.01, normalize_map=True),
-    ),
-)
+model = dict(head=dict(type='CDTRHead', num_classes=1000, **_base_.modules))

@@ -1,15 +1,13 @@
 # CDTR on a folder of one's own images: data/my_images/train/<class>/*.jpg and val/<class>/*.jpg.
 # Set model.head.num_classes to the number of classes; see docs/datasets.md. CLIP is told the names of the
 # folders: call them what is on the images, or give other names by model.head.sba.class_names.
-_base_ = ['../_base_/models/vit-t.py', '../_base_/recipes/folder.py']
+_base_ = ['../_base_/models/vit-t.py', '../_base_/settings/folder.py']
 
 model = dict(
     head=dict(
         type='CDTRHead',
         num_classes=2,
-        in_channels=192,
         num_heads=3,
-        cal_acc=True,
         # Every image is compared with the name of its own class, unlike in the reference.
         sba=dict(loss_weight=2.4, prompt_index='label'),
     ),

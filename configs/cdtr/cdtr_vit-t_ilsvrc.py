@@ -2,17 +2,6 @@
 # so what random erasing draws has mean -0.1 and deviation 0.45 after that, not 0 and 1. CLIP
 # sees them so, too; sba=dict(clip_statistics=True, image_mean=[127.5] * 3, image_std=[127.5] * 3) gives it
 # its own normalisation.
-_base_ = ['../_base_/models/vit-t.py', '../_base_/recipes/cdtr_ilsvrc.py']
+_base_ = ['../_base_/models/vit-t.py', './_base_/ilsvrc.py']
 
-model = dict(
-    head=dict(
-        type='CDTRHead',
-        num_classes=1000,
-        in_channels=192,
-        num_heads=3,
-        cal_acc=True,
-        csm=dict(base_channels=256),  # the larger module of the ILSVRC variant
-        ocm=dict(num_layers=10, area_loss=dict(ratio=0.1)),
-        sba=dict(loss_weight=0.01, normalize_map=True),
-    ),
-)
+model = dict(head=dict(type='CDTRHead', num_classes=1000, num_heads=3, **_base_.modules))

@@ -1,6 +1,3 @@
-_base_ = ['../_base_/models/deit-s.py', '../_base_/recipes/lctr_cub.py']
+_base_ = ['../_base_/models/deit-s.py', './_base_/cub.py']
 
-model = dict(
-    backbone=dict(type='RelationalTransformer'),
-    head=dict(type='LCTRHead', num_classes=200, in_channels=384, cal_acc=True),
-)
+model = dict(backbone=dict(type='RelationalTransformer'), head=dict(type='LCTRHead', num_classes=200))

@@ -1,8 +1,6 @@
-_base_ = ['../_base_/models/deit-s.py', '../_base_/recipes/sat_ilsvrc.py']
+_base_ = ['../_base_/models/deit-s.py', './_base_/ilsvrc.py']
 
 model = dict(
     backbone=dict(type='SpatialTokenTransformer'),
-    head=dict(
-        type='SATHead', num_classes=1000, in_channels=384, cal_acc=True, area_loss=dict(target_area=0.35)
-    ),
+    head=dict(type='SATHead', num_classes=1000, area_loss=_base_.area_loss),
 )

@@ -1,14 +1,8 @@
-_base_ = [
-    '../_base_/models/deit-s.py',
-    '../_base_/datasets/openimages.py',
-    '../_base_/recipes/sat_fine-grained.py',
-]
+_base_ = ['../_base_/models/deit-s.py', '../_base_/datasets/openimages.py', './_base_/fine-grained.py']
 
 model = dict(
     backbone=dict(type='SpatialTokenTransformer'),
-    head=dict(
-        type='SATHead', num_classes=100, in_channels=384, cal_acc=True, area_loss=dict(across_ranks=True)
-    ),
+    head=dict(type='SATHead', num_classes=100, area_loss=_base_.area_loss),
 )
 train_dataloader = dict(batch_size=64)
 

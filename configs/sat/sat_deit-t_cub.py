@@ -1,8 +1,6 @@
-_base_ = ['../_base_/models/deit-t.py', '../_base_/recipes/sat_cub.py']
+_base_ = ['../_base_/models/deit-t.py', './_base_/cub.py']
 
 model = dict(
     backbone=dict(type='SpatialTokenTransformer'),
-    head=dict(
-        type='SATHead', num_classes=200, in_channels=192, cal_acc=True, area_loss=dict(across_ranks=True)
-    ),
+    head=dict(type='SATHead', num_classes=200, area_loss=_base_.area_loss),
 )

@@ -1,4 +1,4 @@
 # The reference states no learning rate for this backbone; DeiT-S's is used.
-_base_ = ['../_base_/models/deit-b.py', '../_base_/recipes/scm_cub.py']
+_base_ = ['../_base_/models/deit-b.py', './_base_/cub.py']
 
-model = dict(head=dict(type='SCMHead', num_classes=200, in_channels=768, cal_acc=True))
+model = dict(head=dict(type='SCMHead', num_classes=200))

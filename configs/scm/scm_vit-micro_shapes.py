@@ -1,4 +1,4 @@
 # SCM on the drawn images of the quickstart.
-_base_ = '../_base_/recipes/shapes.py'
+_base_ = '../_base_/settings/shapes.py'
 
-model = dict(head=dict(type='SCMHead', num_classes=10, in_channels=128, cal_acc=True))
+model = dict(head=dict(type='SCMHead', num_classes=10))

@@ -1,7 +1,7 @@
 # SCM in the common small setting: the first 40 classes of CUB, ViT-T, 12 epochs, batch 32.
-_base_ = ['../_base_/models/vit-t.py', '../_base_/recipes/cub40.py']
+_base_ = ['../_base_/models/vit-t.py', '../_base_/settings/cub40.py']
 
-model = dict(head=dict(type='SCMHead', num_classes=40, in_channels=192, cal_acc=True))
+model = dict(head=dict(type='SCMHead', num_classes=40))
 
 val_evaluator = dict(type='LocalizationMetric', protocols=['scm', 'maxboxacc', 'maxboxacc_v2', 'ts_cam'])
 test_evaluator = val_evaluator

@@ -1,14 +1,7 @@
-_base_ = ['../_base_/models/conformer-s.py', '../_base_/recipes/ts-cam_ilsvrc.py']
+_base_ = ['../_base_/models/conformer-s.py', './_base_/ilsvrc.py']
 
 model = dict(
-    head=dict(
-        type='TSCAMHead',
-        num_classes=1000,
-        in_channels=384,
-        conv_channels=1024,
-        conv_init='kaiming',
-        cal_acc=True,
-    )
+    head=dict(type='TSCAMHead', num_classes=1000, conv_channels=1024, conv_init='kaiming'),
 )
 
 # The reference trains this size with 128 images in all.

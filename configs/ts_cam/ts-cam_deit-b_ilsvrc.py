@@ -1,3 +1,3 @@
-_base_ = ['../_base_/models/deit-b.py', '../_base_/recipes/ts-cam_ilsvrc.py']
+_base_ = ['../_base_/models/deit-b.py', './_base_/ilsvrc.py']
 
-model = dict(head=dict(type='TSCAMHead', num_classes=1000, in_channels=768, cal_acc=True))
+model = dict(head=dict(type='TSCAMHead', num_classes=1000))

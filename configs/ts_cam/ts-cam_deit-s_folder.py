@@ -1,5 +1,5 @@
 # TS-CAM on a folder of one's own images: data/my_images/train/<class>/*.jpg and val/<class>/*.jpg.
 # Set model.head.num_classes to the number of classes; see docs/datasets.md.
-_base_ = ['../_base_/models/deit-s.py', '../_base_/recipes/ts-cam_folder.py']
+_base_ = ['../_base_/models/deit-s.py', './_base_/folder.py']
 
-model = dict(head=dict(type='TSCAMHead', num_classes=2, in_channels=384, cal_acc=True))
+model = dict(head=dict(type='TSCAMHead', num_classes=2))

@@ -1,3 +1,3 @@
-_base_ = ['../_base_/models/deit-t.py', '../_base_/recipes/ts-cam_cub.py']
+_base_ = ['../_base_/models/deit-t.py', './_base_/cub.py']
 
-model = dict(head=dict(type='TSCAMHead', num_classes=200, in_channels=192, cal_acc=True))
+model = dict(head=dict(type='TSCAMHead', num_classes=200))

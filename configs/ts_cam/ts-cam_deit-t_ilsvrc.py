@@ -1,6 +1,6 @@
-_base_ = ['../_base_/models/deit-t.py', '../_base_/recipes/ts-cam_ilsvrc.py']
+_base_ = ['../_base_/models/deit-t.py', './_base_/ilsvrc.py']
 
-model = dict(head=dict(type='TSCAMHead', num_classes=1000, in_channels=192, cal_acc=True))
+model = dict(head=dict(type='TSCAMHead', num_classes=1000))
 
 # The reference trains this size with 128 images in all.
 train_dataloader = dict(batch_size=32)

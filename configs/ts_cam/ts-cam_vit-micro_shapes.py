@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(head=dict(type='TSCAMHead', num_classes=10, in_channels=128, cal_acc=True))
+model = dict(head=dict(type='TSCAMHead', num_classes=10))
 
 # TS-CAM's fixed threshold, 0.1, belongs to pretrained DeiT. This one was chosen on pictures of the same kind
 # while this config was made.

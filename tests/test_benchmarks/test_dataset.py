@@ -1,7 +1,7 @@
 """The throughput of a data set."""
 
 from benchmarks import dataset
-from wsol_mm.datasets.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""The constants of CATR's and CDTR's variants, and what their smaller configs change (sections 2.0 and 7)."""
+"""The constants of CATR's and CDTR's variants, and what their smaller configs change.
+
+See docs/specifications/cdtr.md, section 2.0, and docs/specifications/cdtr.md, section 7.
+"""
 
 from pathlib import Path
 
@@ -65,7 +68,7 @@ def test_recipes(name, batch, images, epochs, lr, threshold):
     assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == epochs
     (protocol,) = cfg.test_evaluator.protocols
     settings = dict(name=protocol) if isinstance(protocol, str) else dict(protocol)
-    assert get_protocol(**settings, dataset=cfg.test_evaluator.dataset).thresholds == (threshold,)
+    assert get_protocol(**settings, tuned_on=cfg.test_evaluator.tuned_on).thresholds == (threshold,)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler[0], optimizer=optimizer))
     rates = []
@@ -79,7 +82,10 @@ def test_recipes(name, batch, images, epochs, lr, threshold):
 
 
 def test_weight_decay():
-    """It is on matrices alone, and the weights of the losses are trained without it (section 7)."""
+    """It is on matrices alone, and the weights of the losses are trained without it.
+
+    See docs/specifications/cdtr.md, section 7.
+    """
     cfg = load('cdtr_deit-s_cub')
     cfg.model.head.sba.update(clip=RANDOM_CLIP)
     model = build(cfg)

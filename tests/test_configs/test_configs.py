@@ -19,10 +19,9 @@ from PIL import Image
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
 CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
-NAME = re.compile(
-    r'(ts-cam|scm|sat|lctr|catr|cdtr)_'
-    r'(deit-t|deit-s|deit-b|deit-b-384|vit-t|vit-s|vit-micro|conformer-s)_[a-z0-9-]+(_[a-z0-9-]+)?\.py'
-)
+#: Names of the methods by folder, as the names of their configs have them.
+METHODS = {path.parent.name: path.parent.name.replace('_', '-') for path in CONFIG_DIR.glob('*/metafile.yml')}
+BACKBONES = sorted(path.stem for path in CONFIG_DIR.glob('_base_/models/*.py'))
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +32,6 @@ def scope():
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_config(path):
-    assert NAME.fullmatch(path.name), path.name
     cfg = Config.fromfile(path)
     shrink_clip(cfg)
     model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None})
@@ -50,6 +48,17 @@ def test_config(path):
         if hook['type'] == 'LocalizationVisualizationHook':
             HOOKS.build(hook)
     run_steps(model, optimizer, cfg.test_dataloader.dataset.pipeline)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_name_says_method_backbone_and_data_set(path):
+    method, backbones = METHODS[path.parent.name], '|'.join(map(re.escape, BACKBONES))
+    found = re.fullmatch(rf'{method}_({backbones})_[a-z0-9-]+(_[a-z0-9-]+)?', path.stem)
+    assert found, f'{path.name} is not {method}_<one of {BACKBONES}>_<data set>[_<variant>].py'
+    base = Config.fromfile(CONFIG_DIR / '_base_/models' / f'{found[1]}.py').model
+    model = Config.fromfile(path).model
+    assert model.head.in_channels == base.head.in_channels
+    assert model.backbone.get('arch') == base.backbone.arch
 
 
 def shrink_clip(cfg):
@@ -108,6 +117,7 @@ def test_folder_has_readme_and_metafile(folder):
     index = yaml.safe_load((CONFIG_DIR.parent / 'model-index.yml').read_text())
     assert f'configs/{folder.name}/metafile.yml' in index['Import']
     collections = {collection['Name'] for collection in metafile['Collections']}
+    assert {name.lower() for name in collections} == {METHODS[folder.name]}
     for model in metafile['Models']:
         assert (CONFIG_DIR.parent / model['Config']).is_file(), model['Config']
         assert model['In Collection'] in collections
@@ -131,8 +141,8 @@ def test_folder_config_needs_no_boxes(tmp_path):
 
 def test_cub_v2_differs_from_cub_in_what_is_chosen_only():
     cub, v2 = (Config.fromfile(CONFIG_DIR / f'ts_cam/ts-cam_deit-s_{name}.py') for name in ('cub', 'cub-v2'))
-    base = Config.fromfile(CONFIG_DIR / '_base_/datasets/cub-v2.py')
-    assert v2.val_dataloader.dataset == base.val_dataloader.dataset
+    cub_v2 = Config.fromfile(CONFIG_DIR / '_base_/datasets/cub-v2.py').cub_v2
+    assert v2.val_dataloader.dataset == dict(**cub_v2, pipeline=cub.val_dataloader.dataset.pipeline)
     assert v2.default_hooks.checkpoint.save_best == 'maxboxacc_v2/MaxBoxAccV2'
     for evaluator in (v2.val_evaluator, v2.test_evaluator):
         assert evaluator.protocols == ['maxboxacc', 'maxboxacc_v2']
@@ -140,10 +150,34 @@ def test_cub_v2_differs_from_cub_in_what_is_chosen_only():
     for cfg in (cub, v2):
         del cfg['val_dataloader']['dataset'], cfg['default_hooks']['checkpoint']['save_best']
         del cfg['val_evaluator'], cfg['test_evaluator']
+    del v2['cub_v2']
     assert v2 == cub
 
 
+@pytest.mark.parametrize(('data', 'validation'), [('cub', 'cub-v2'), ('ilsvrc', 'imagenet-v2')])
+def test_validation_sets_join_any_data_set(tmp_path, data, validation):
+    """The line that is in the comment of their files is all that a config needs."""
+    base = CONFIG_DIR / f'_base_/datasets/{validation}.py'
+    (line,) = re.findall(r'^# (val_dataloader = .*)', base.read_text(), re.MULTILINE)
+    path = tmp_path / 'config.py'
+    path.write_text(f"_base_ = ['{CONFIG_DIR}/_base_/datasets/{data}.py', '{base}']\n{line}\n")
+    cfg, alone = Config.fromfile(path), Config.fromfile(CONFIG_DIR / f'_base_/datasets/{data}.py')
+    dataset = cfg.val_dataloader.pop('dataset')
+    pipeline = alone.val_dataloader.pop('dataset').pipeline
+    settings = Config.fromfile(base).to_dict()[validation.replace('-', '_')]
+    assert dataset == dict(**settings, pipeline=pipeline)
+    assert cfg.val_dataloader == alone.val_dataloader and cfg.test_dataloader == alone.test_dataloader
+
+
+@pytest.mark.parametrize('path', sorted(CONFIG_DIR.glob('_base_/**/*.py')), ids=lambda path: path.stem)
+def test_common_bases_name_no_method(path):
+    names = {*METHODS, *METHODS.values()}
+    pattern = rf'(?<![a-z0-9])({"|".join(names)})(?![a-z0-9])|({"|".join(names)})head'
+    found = re.search(pattern, f'{path.name}\n{path.read_text()}'.lower())
+    assert not found, f'{found[0]!r} belongs below configs/<method>/'
+
+
 def test_variants_are_short():
-    for path in CONFIG_DIR.glob('*/*_deit-b_*.py'):
+    for path in CONFIG_DIR.glob('*/*_deit-b*.py'):
         lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith('#')]
         assert len(lines) < 10, path.name

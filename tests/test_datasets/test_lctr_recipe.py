@@ -1,4 +1,4 @@
-"""Tests of the pipelines of LCTR's configs (specification, section 6.3) and of its loader."""
+"""Tests of the pipelines of LCTR's configs (docs/specifications/lctr.md, section 6.3) and of its loader."""
 
 from wsol_mm.registry import DATA_SAMPLERS, TRANSFORMS
 

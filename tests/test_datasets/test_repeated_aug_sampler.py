@@ -13,7 +13,7 @@ from torch import multiprocessing
 
 
 def expected_indices(images: int, processes: int, rank: int, epoch: int) -> list[int]:
-    """The specification's steps."""
+    """The steps of docs/specifications/lctr.md, section 6.4."""
     order = torch.randperm(images, generator=torch.Generator().manual_seed(epoch)).tolist()
     repeated = [index for index in order for _ in range(3)]
     repeated += repeated[: -len(repeated) % processes]

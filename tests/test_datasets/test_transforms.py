@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from PIL import Image
 
-CONFIGS = ['cub', 'ilsvrc', 'cub-v2', 'imagenet-v2', 'folder']
+CONFIGS = ['cub', 'ilsvrc', 'dogs', 'folder']
 
 
 def load_config(repo_dir: Path, name: str) -> Config:

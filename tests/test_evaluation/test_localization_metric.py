@@ -307,5 +307,13 @@ def test_two_processes_give_the_result_of_one():
 
 def test_registered():
     with DefaultScope.overwrite_default_scope('wsol_mm'):
-        metric = METRICS.build(dict(type='LocalizationMetric', protocols=['ts_cam'], dataset='ilsvrc'))
+        metric = METRICS.build(dict(type='LocalizationMetric', protocols=['ts_cam'], tuned_on='ilsvrc'))
     assert metric.protocols[0].thresholds == (0.12,)
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(dataset='cub'), dict(protocols=[dict(name='ts_cam', dataset='cub')])]
+)
+def test_former_name_of_tuned_on_is_refused(settings):
+    with pytest.raises(ValueError, match="expected tuned_on, one of .*, got dataset='cub'"):
+        LocalizationMetric(**{'protocols': ['ts_cam'], **settings})

@@ -50,7 +50,8 @@ def test_strict_criteria():
     ('arguments', 'message'),
     [
         (dict(name='ts-cam'), "protocol must be one of .* found 'ts-cam'"),
-        (dict(name='ts_cam', dataset='dogs'), "dataset must be 'cub' or 'ilsvrc', found 'dogs'"),
+        (dict(name='ts_cam', tuned_on='dogs'), r"tuned_on must be one of \('cub', 'ilsvrc'\), found 'dogs'"),
+        (dict(name='ts_cam', dataset='cub'), "expected tuned_on, one of .*, got dataset='cub'"),
         (dict(name='ts_cam', treshold=0.2), r"unknown protocol attributes \['treshold'\]"),
         (dict(name='ts_cam', thresholds=(1.0,)), 'thresholds must ascend'),
         (dict(name='scm', thresholds=(0.3, 0.2)), 'thresholds must ascend'),

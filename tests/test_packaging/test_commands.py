@@ -5,6 +5,7 @@ import ast
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -118,11 +119,13 @@ def test_python_is_python(code):
 def test_configs_in_documents_build(tmp_path, code):
     if 'MyHead' in code or 'my-method' in code:
         pytest.skip('a method of the reader')
-    folder = tmp_path / 'configs' / 'mine'
-    folder.mkdir(parents=True)
-    (tmp_path / 'configs' / '_base_').symlink_to(REPO_DIR / 'configs' / '_base_')
-    for config in REPO_DIR.glob('configs/*/*.py'):
-        (folder / config.name).symlink_to(config)
+    configs = shutil.copytree(REPO_DIR / 'configs', tmp_path / 'configs')
+    # in the folder that its first line names, or beside the config that it inherits from
+    named, base = re.match(r'# configs/(\w+)/', code), re.search(r"'\./([\w-]+\.py)'", code)
+    folder = configs / (named[1] if named else 'mine')
+    if base:
+        folder = next(configs.glob(f'*/{base[1]}')).parent
+    folder.mkdir(exist_ok=True)
     path = folder / 'my_config.py'
     path.write_text(code)
     cfg = Config.fromfile(path)

@@ -14,6 +14,7 @@ NOT_RUN = {
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',
     'bash tools/run_tests.sh': 'runs these tests',
+    'python docs/generate_tables.py': 'writes into the repository; test_generated_tables.py runs it',
     **dict.fromkeys(OTHERS, 'installs, builds or opens something outside of this repository'),
 }
 READER = {**PLACEHOLDERS, 'FOLDER': 'photos', 'DATA': 'data/CUB_200_2011_40'}

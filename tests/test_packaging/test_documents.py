@@ -6,9 +6,7 @@ import pytest
 
 PLACEHOLDER = re.compile(r'\b[A-Z]+_(TABLE|TIME)\b')
 LINK = re.compile(r'\]\(([^)#\s]+)')
-MENTION = re.compile(
-    r'\b(docs/[\w./-]+\.md|configs/[\w./-]+\.(?:py|md|yml)|(?:tools|benchmarks)/[\w./-]+\.(?:py|sh))'
-)
+MENTION = re.compile(r'\b(docs/[\w./-]+\.md|configs/[\w./-]+\.(?:py|md|yml)|tools/[\w./-]+\.(?:py|sh))')
 
 
 def documents(repo_dir):
@@ -27,6 +25,17 @@ def test_relative_links_exist(repo_dir):
 def test_no_placeholders(repo_dir):
     for document in documents(repo_dir):
         assert not PLACEHOLDER.search(document.read_text()), document
+
+
+def test_lines_are_short(repo_dir):
+    """At most 120 characters; tables, the output of tools and layouts of folders may be wider."""
+    for document in documents(repo_dir):
+        fence = None  # the language of the block that a line is in, '' of output
+        for number, line in enumerate(document.read_text(encoding='utf-8').splitlines(), 1):
+            if line.lstrip().startswith('```'):
+                fence = line.strip().strip('`') if fence is None else None
+            long = len(line) > 120 and fence != '' and not line.startswith('|')
+            assert not long, f'{document.relative_to(repo_dir)}:{number}: {len(line)} characters'
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import wsol_mm
 import pytest
 
 # For the tools and for the start of the package, not for users to call.
-NOT_IN_API = ('wsol_mm.utils',)
+NOT_IN_API = ('wsol_mm.cli', 'wsol_mm.utils')
 
 
 @pytest.fixture(scope='module')

@@ -1,62 +1,59 @@
-"""Every part of CATR and CDTR is broken in turn: a reference case must notice."""
+"""Parts of the methods are broken in turn, outputs and gradients: a reference case must notice."""
 
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests.parity.case import Case
+from tests.parity.engine import compare
 from wsol_mm.models.clip import loading
 from wsol_mm.models.heads.catr_head import CATRHead
 from wsol_mm.models.heads.cdtr_head import CDTRHead
 from wsol_mm.models.layers import (
+    CueDigging,
     ObjectConstraint,
+    SemanticConv,
+    TokenAttention,
     category_stimulation,
     deformable_conv,
-    semantic_boost_adapter,
     semantic_kernel_integrator,
 )
-from wsol_mm.models.layers.semantic_boost_adapter import SemanticBoostAdapter
-from wsol_mm.models.losses import AutomaticLossWeighting, LowAttentionAreaLoss, MapAlignmentLoss
+from wsol_mm.models.losses import (
+    AutomaticLossWeighting,
+    BatchAreaLoss,
+    LowAttentionAreaLoss,
+    MapAlignmentLoss,
+    NormalizationLoss,
+    SemanticBoostAdapter,
+    semantic_boost_adapter,
+)
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import nn
+from torch import Tensor, nn
 
-CASES = Path(__file__).resolve().parents[1] / 'data' / 'parity' / 'cdtr'
+CASES = Path(__file__).resolve().parents[1] / 'data' / 'parity'
 #: Named in a test so that the parts' cases come first: they are small.
 CSM, OCM, SKI, SBA, CLIP = 'module_csm', 'module_ocm_cub', 'module_ski', 'module_sba', 'tiny_clip'
 CATR, CDTR = 'tiny_catr_cub_train', 'tiny_cdtr_imnet_train'
 
 
-@pytest.fixture(scope='module')
-def failures(repo_dir) -> Callable[[str], list[str]]:
+@cache
+def load(system: str, name: str) -> Case:
+    return Case.load(CASES / system / f'{name}.json')
+
+
+def failures(name: str, system: str = 'cdtr') -> list[str]:
     """Run a case and name the quantities that do not agree."""
-    tools = str(repo_dir / 'tools' / 'analysis_tools')
-    if tools not in sys.path:
-        sys.path.insert(0, tools)
-    import parity_checks
-    from parity_checks.modules import import_checks
-
-    import_checks()
-
-    @cache
-    def load(name):
-        case = parity_checks.Case.load(CASES / f'{name}.json')
-        return replace(case, arrays=dict(case.arrays))
-
-    def run(name):
-        comparisons = parity_checks.find_check(load(name))(load(name))
-        assert comparisons
-        return [comparison.name for comparison in comparisons if not comparison.ok]
-
-    return run
+    comparisons = compare(load(system, name))
+    assert comparisons
+    return [comparison.name for comparison in comparisons if not comparison.ok]
 
 
 @pytest.mark.parametrize('name', [CSM, OCM, SKI, SBA, CLIP, CATR, CDTR])
-def test_nothing_broken(failures, name):
+def test_nothing_broken(name):
     assert failures(name) == []
 
 
@@ -245,8 +242,90 @@ def no_gradient_through_range(monkeypatch):
     ],
     ids=lambda value: value.__name__ if callable(value) else None,
 )
-def test_damage_is_noticed(failures, monkeypatch, damage, names, noticed_by):
+def test_damage_is_noticed(monkeypatch, damage, names, noticed_by):
     damage(monkeypatch)
     for name in names:
         failed = failures(name)
         assert [quantity for quantity in failed if quantity.startswith(noticed_by)], (name, failed)
+
+
+class ScaledGradient(torch.autograd.Function):
+    """The identity, whose gradient has a factor."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.factor * gradient, None
+
+
+def attention_gradient_too_large(monkeypatch):
+    with_result(monkeypatch, TokenAttention, 'attend', lambda result: (scaled(result[0], 1.01), *result[1:]))
+
+
+def attention_gradient_of_other_sign(monkeypatch):
+    with_result(monkeypatch, TokenAttention, 'attend', lambda result: (scaled(result[0], -1.0), *result[1:]))
+
+
+def no_gradient_through_routing(monkeypatch):
+    with_result(monkeypatch, CueDigging, 'routing', lambda weights: scaled(weights, 0.0))
+
+
+def swapped_query_and_key(monkeypatch):
+    with_result(monkeypatch, TokenAttention, 'project_qkv', lambda qkv: (qkv[1], qkv[0], qkv[2]))
+
+
+def area_gradient_too_small(monkeypatch):
+    with_result(monkeypatch, BatchAreaLoss, 'forward', lambda loss: scaled(loss, 0.999))
+
+
+def norm_gradient_too_small(monkeypatch):
+    with_result(monkeypatch, NormalizationLoss, 'forward', lambda loss: scaled(loss, 0.999))
+
+
+def wrong_in_float32_alone(monkeypatch):
+    def change(maps):
+        return maps * 1.001 if maps.dtype == torch.float32 else maps
+
+    with_result(monkeypatch, SemanticConv, 'forward', change)
+    with_result(monkeypatch, CueDigging, 'forward', change)
+
+
+def wrong_in_float64_alone(monkeypatch):
+    def change(maps):
+        return maps * 1.001 if maps.dtype == torch.float64 else maps
+
+    with_result(monkeypatch, SemanticConv, 'forward', change)
+    with_result(monkeypatch, CueDigging, 'forward', change)
+
+
+def scaled(value: Tensor, factor: float) -> Tensor:
+    return ScaledGradient.apply(value, factor)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'system', 'name', 'noticed_by'),
+    [
+        (attention_gradient_too_large, 'ts_cam', 'tiny_deit', 'grad/patch_embed'),
+        (attention_gradient_too_large, 'lctr', 'tiny_train', 'grad/blocks.0'),
+        (attention_gradient_of_other_sign, 'lctr', 'tiny_train', 'grad/pos_embed'),
+        (no_gradient_through_routing, 'lctr', 'module_cdm', 'c0/grad/in/attn_x'),
+        (swapped_query_and_key, 'ts_cam', 'tiny_deit', 'out/eval/rollout'),
+        (swapped_query_and_key, 'sat', 'attention_module', 'out/depth8'),
+        (area_gradient_too_small, 'sat', 'loss_area', 'grad/'),
+        (norm_gradient_too_small, 'sat', 'loss_norm', 'grad/'),
+        (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
+        (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
+        (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),
+        (wrong_in_float64_alone, 'lctr', 'module_cdm', 'c0/out/y'),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else None,
+)
+def test_damage_of_other_methods_is_noticed(monkeypatch, damage, system, name, noticed_by):
+    assert failures(name, system) == []
+    damage(monkeypatch)
+    failed = failures(name, system)
+    assert [quantity for quantity in failed if quantity.startswith(noticed_by)], failed

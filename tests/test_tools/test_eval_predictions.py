@@ -90,13 +90,13 @@ def random_samples(agnostic: bool, masks: bool = False, count: int = 14) -> list
 
 
 @pytest.mark.parametrize('agnostic', [False, True])
-@pytest.mark.parametrize('dataset', ['cub', 'ilsvrc'])
-def test_numbers_of_every_protocol_are_those_of_the_test(evaluate, tmp_path, agnostic, dataset):
+@pytest.mark.parametrize('tuned_on', ['cub', 'ilsvrc'])
+def test_numbers_of_every_protocol_are_those_of_the_test(evaluate, tmp_path, agnostic, tuned_on):
     protocols = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
     file = tmp_path / 'predictions.pkl'
-    evaluator = Evaluator([LocalizationMetric(protocols, dataset), DumpPredictions(str(file))])
+    evaluator = Evaluator([LocalizationMetric(protocols, tuned_on), DumpPredictions(str(file))])
     expected = evaluator.offline_evaluate(random_samples(agnostic), chunk_size=7)
-    assert evaluate(file, '--protocol', *protocols, '--dataset', dataset) == expected
+    assert evaluate(file, '--protocol', *protocols, '--tuned-on', tuned_on) == expected
 
 
 def test_masks_are_in_the_file_and_give_pxap(evaluate, tmp_path):

@@ -321,7 +321,8 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
         (KeyError('no such metric'), 'no such metric'),
         (
             ValueError('3 classes in the data: set model.head.num_classes=3'),
-            '3 classes in the data: set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE)',
+            '3 classes in the data: set model.head.num_classes=3 (settings are changed by --cfg-options '
+            'KEY=VALUE)',
         ),
         (None, f"[Errno 2] No such file or directory: '{tmp_path / 'no' / 'file'}'"),
     ):

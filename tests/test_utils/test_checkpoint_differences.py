@@ -47,8 +47,8 @@ def test_differences_are_counted(model):
         6,
     )
     assert str(found) == (
-        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), 1 mismatched (2.weight) '
-        f'keys. {ADVICE}'
+        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), 1 mismatched '
+        f'(2.weight) keys. {ADVICE}'
     )
 
 
@@ -76,7 +76,8 @@ def test_all_or_something_must_fit(model, saved):
     with pytest.raises(ValueError) as caught:
         read_fitting_checkpoint(path, model)
     assert str(caught.value) == (
-        f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. {ADVICE}'
+        f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. '
+        f'{ADVICE}'
     )
     content = read_fitting_checkpoint(path, model, strict=False)
     assert content['state_dict'].keys() == weights.keys()

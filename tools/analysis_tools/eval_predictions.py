@@ -18,7 +18,7 @@ from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.evaluation.protocols import PRESETS, get_protocol
+from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, get_protocol
 
 import mmengine
 from mmengine.config import Config
@@ -116,10 +116,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help=f'protocols: {", ".join(PRESETS)}; with --config also the aliases in it, with their settings',
     )
     parser.add_argument(
-        '--dataset',
-        choices=('cub', 'ilsvrc'),
+        '--tuned-on',
+        choices=TUNED_ON,
         default='cub',
-        help='whose published fixed thresholds the protocols take; with --config the config says it',
+        help='data set on which the settings of the protocols were tuned; with --config the config says it',
     )
     parser.add_argument(
         '--threshold',
@@ -198,7 +198,7 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
 
     if args.config is None:
         cfg = Config(
-            dict(test_evaluator=[dict(type='LocalizationMetric', protocols=[], dataset=args.dataset)])
+            dict(test_evaluator=[dict(type='LocalizationMetric', protocols=[], tuned_on=args.tuned_on)])
         )
         if all('gt_mask' in sample for sample in samples):
             cfg.test_evaluator.append(dict(type='PixelAveragePrecision'))

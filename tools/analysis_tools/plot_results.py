@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
-from wsol_mm.evaluation.protocols import PRESETS, LocalizationProtocol, get_protocol
+from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, LocalizationProtocol, get_protocol
 
 import mmengine
 from eval_predictions import read_predictions
@@ -76,10 +76,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='how maps become boxes (default: maxboxacc; of errors, ts_cam)',
     )
     parser.add_argument(
-        '--dataset',
-        choices=('cub', 'ilsvrc'),
+        '--tuned-on',
+        choices=TUNED_ON,
         default='cub',
-        help='whose published fixed threshold the protocol takes (default: cub)',
+        help='data set on which the threshold of the protocol was tuned (default: cub)',
     )
     parser.add_argument(
         '--threshold',
@@ -170,7 +170,7 @@ def make_plot(args: argparse.Namespace) -> Figure:
         plot_threshold_curves,
     )
 
-    protocol = get_protocol(args.protocol or _DEFAULT_PROTOCOLS[args.plot], args.dataset)
+    protocol = get_protocol(args.protocol or _DEFAULT_PROTOCOLS[args.plot], args.tuned_on)
     if args.plot == 'errors':
         return plot_error_breakdown(
             {label: outcomes_of_run(path, protocol, args.threshold) for label, path in args.runs}

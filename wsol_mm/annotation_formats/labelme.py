@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from .image_annotation import Annotations, write_text
 
@@ -24,7 +25,7 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
     for image in annotations.read():
         file = target / f'{image.name}.json'
         width, height = image.size
-        shapes = []
+        shapes: list[dict] = []
         for label, box in zip(image.labels, image.boxes, strict=True):
             x0, y0, x1, y1 = (round(value, _DECIMALS) for value in box)
             shapes.append(
@@ -37,7 +38,7 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
                     'flags': {},
                 }
             )
-        content = {
+        content: dict[str, Any] = {
             'version': _VERSION,
             'flags': {},
             'shapes': shapes,

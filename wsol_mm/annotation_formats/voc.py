@@ -1,6 +1,7 @@
 """Pascal VOC: a folder with one XML file per image."""
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
@@ -23,7 +24,7 @@ def write_voc(annotations: Annotations, out: Path) -> None:
         write_text(out / f'{image.name}.xml', ElementTree.tostring(root, encoding='unicode') + '\n')
 
 
-def _annotation(image: ImageAnnotation, classes: list[str]) -> Element:
+def _annotation(image: ImageAnnotation, classes: Sequence[str]) -> Element:
     folder, _, file_name = image.path.rpartition('/')
     width, height = image.size
     root = Element('annotation')

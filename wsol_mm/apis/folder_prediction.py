@@ -6,8 +6,8 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mmpretrain.utils import track
 from .image_batches import ImageBatch, ImageBatches, load_batches
 from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
 from .localization_inferencer import LocalizationInferencer
-from .localization_result import LocalizationResult
+from .localization_result import LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
 
 
@@ -90,7 +90,7 @@ class FolderSummary:
     num_boxes: int = 0
     num_without_box: int = 0
     num_broken: int = 0
-    broken: list[tuple[str, str]] | None = None
+    broken: list[tuple[str, str]] = field(default_factory=list)
 
 
 def check_task(task: FolderTask) -> None:
@@ -121,7 +121,7 @@ def predict_folder(
     """Predict boxes for all images of a folder and write them.
 
     Memory does not grow with the number of images. Until all is done, a journal beside the output holds what
-    is; the same call goes on with it. In the end the annotations appear in one piece, and the journal is
+    is; the same call continues it. At the end the output is written atomically, and the journal is
     removed.
 
     Args:
@@ -146,7 +146,7 @@ def predict_folder(
     task.out.parent.mkdir(parents=True, exist_ok=True)
     with process_lock(_beside(task.out, '.lock')):
         journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
-        # Before the journal, which a call with other folders could not go on with.
+        # Before the journal, which a call with other folders could not continue.
         for folder in filter(None, (task.maps_dir, task.show_dir)):
             folder.mkdir(parents=True, exist_ok=True)
         if journal.exists():
@@ -211,7 +211,8 @@ def _in_class_folders(
     images: Iterable[ListedImage], folder: Path, classes: tuple[str, ...]
 ) -> Iterator[ListedImage]:
     """Pass images on; raise in the end if some are not in the folder of a class."""
-    known, wrong = set(classes), {}
+    known = set(classes)
+    wrong: dict[str, None] = {}
     for image in images:
         top, slash, _ = image.path.partition('/')
         if not slash or top not in known:
@@ -252,13 +253,14 @@ def _predict(
         batches = track(batches, 'Localizing', total=ceil(left / batch_size))
     # Boxes of a batch are made beside the model's work on the next one.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = None
+        pending: Future[list[dict]] | None = None
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
             if pending is not None:
                 journal.append(pending.result())
             pending = pool.submit(_finish_batch, inferencer, task, batch, samples)
-        journal.append(pending.result())
+        if pending is not None:
+            journal.append(pending.result())
 
 
 def _finish_batch(
@@ -266,7 +268,7 @@ def _finish_batch(
 ) -> list[dict]:
     """Return what the journal keeps of a batch; write its maps and pictures."""
     usable = [image for place, image in enumerate(batch.images) if place not in batch.errors]
-    maps = None if task.maps_dir is None else 'grid'
+    maps: Maps | None = None if task.maps_dir is None else 'grid'
     results = inferencer.postprocess(samples, topk=task.topk, maps=maps)
     for image, result in zip(usable, results, strict=True):
         if task.maps_dir is not None:
@@ -296,7 +298,7 @@ def _kept(result: LocalizationResult, score_thr: float) -> dict:
 
 
 def _summarize(journal: PredictionJournal, named: int = 20) -> FolderSummary:
-    summary = FolderSummary(journal.num_images, broken=[])
+    summary = FolderSummary(journal.num_images)
     for image, result in journal.results():
         if 'error' in result:
             summary.num_broken += 1

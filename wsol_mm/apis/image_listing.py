@@ -120,15 +120,15 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
 def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str]) -> Iterator[ListedImage]:
     entries: list[str] = []
     with os.scandir(os.path.join(root, inside)) as found:
-        for entry in found:
-            if entry.name.startswith('.'):
+        for item in found:
+            if item.name.startswith('.'):
                 continue
-            if is_folder(entry):
-                entries.append(f'{entry.name}/')
-            elif not entry.name.lower().endswith(IMAGE_EXTENSIONS):
-                skipped[os.path.splitext(entry.name)[1].lower()] += 1
-            elif entry.is_symlink() or entry.is_file():
-                entries.append(entry.name)
+            if is_folder(item):
+                entries.append(f'{item.name}/')
+            elif not item.name.lower().endswith(IMAGE_EXTENSIONS):
+                skipped[os.path.splitext(item.name)[1].lower()] += 1
+            elif item.is_symlink() or item.is_file():
+                entries.append(item.name)
     images = [entry for entry in entries if not entry.endswith('/')]
     # Compared without case: not every file system can tell 1.jpg from 1.JPG.
     stems = Counter(_stem(image).lower() for image in images)

@@ -27,7 +27,7 @@ class ImageSelection:
     Args:
         cfg (Config): Runner config.
         paths (Sequence[str | Path]): Image files, and folders of them, instead of the test data.
-        count (int, optional): Choose so many evenly; all if None.
+        count (int, optional): How many to choose, evenly spaced; all if None.
 
     Raises:
         FileNotFoundError: If a path does not exist.
@@ -37,13 +37,14 @@ class ImageSelection:
     def __init__(self, cfg: Config, paths: Sequence[str | Path] = (), count: int | None = None) -> None:
         #: Class names of the test data; None for files.
         self.classes: Sequence[str] | None = None
+        self._pipeline: InferencePipeline | None = None
+        self._items: Sequence[Any]
         if paths:
             self._items = [file for path in paths for file, _ in images_at(path)]
             self._pipeline = InferencePipeline(configured_transforms(cfg))
         else:
-            self._items = DATASETS.build(cfg.test_dataloader.dataset)
-            self._pipeline = None
-            self.classes = self._items.metainfo.get('classes')
+            self._items = dataset = DATASETS.build(cfg.test_dataloader.dataset)
+            self.classes = dataset.metainfo.get('classes')
         total = len(self._items)
         self.indices = spread_indices(total, total if count is None else count)
 

@@ -116,4 +116,5 @@ def _name(transform: dict) -> str:
 
 
 def _width_and_height(crop_size: int | Sequence[int]) -> tuple[int, int]:
-    return (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+    width, height = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+    return width, height

@@ -58,6 +58,8 @@ class LocalizationInferencer(BaseInferencer):
     visualize_kwargs = {'out_dir', 'show', 'wait_time'}
     postprocess_kwargs = {'topk', 'maps'}
 
+    visualizer: LocalizationVisualizer | None
+
     def __init__(
         self,
         model: str | Path | Config,
@@ -139,7 +141,7 @@ class LocalizationInferencer(BaseInferencer):
         batches = self.preprocess(images, batch_size, labels=indices)
         if progress:
             batches = track(batches, 'Localizing', total=ceil(len(images) / batch_size))
-        results = []
+        results: list[LocalizationResult] = []
         for number, batch in enumerate(batches):
             samples = self.forward(batch, topk=topk)
             part = slice(number * batch_size, number * batch_size + len(samples))
@@ -203,12 +205,12 @@ class LocalizationInferencer(BaseInferencer):
         """
         if out_dir is None and not show:
             return []
-        if self.visualizer is None:
-            self.visualizer = LocalizationVisualizer()
-            self.visualizer.dataset_meta = {'classes': self.classes}
+        visualizer: LocalizationVisualizer = self.visualizer or LocalizationVisualizer()
+        visualizer.dataset_meta = {'classes': self.classes}
+        self.visualizer = visualizer
         pictures = []
         for image, sample, name in zip(inputs, preds, names, strict=True):
-            picture = self.visualizer.add_datasample(
+            picture = visualizer.add_datasample(
                 name,
                 sample,
                 self.protocol,
@@ -216,7 +218,7 @@ class LocalizationInferencer(BaseInferencer):
                 out_file=None if out_dir is None else str(Path(out_dir) / f'{name}.png'),
             )
             if show:
-                self.visualizer.show(picture, win_name=name, wait_time=wait_time)
+                visualizer.show(picture, win_name=name, wait_time=wait_time)
             pictures.append(picture)
         return pictures
 
@@ -272,7 +274,7 @@ class LocalizationInferencer(BaseInferencer):
                 f'labels: {wrong[:3]} are no classes of the model; accepted are 0 to {len(self.classes) - 1} '
                 f'and the names {", ".join(map(repr, self.classes[:5]))}, ...'
             )
-        return found
+        return [*found]
 
 
 def check_topk(topk: int, num_classes: int, name: str = 'topk') -> None:

@@ -1,4 +1,4 @@
-"""Keeps what a long prediction has done, so that it goes on after any kind of end."""
+"""Keeps what a long prediction has done, so that it can resume after any interruption."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class PredictionJournal:
         self.num_done = 0
 
     def exists(self) -> bool:
-        """Tell whether there is a complete list of images to go on with."""
+        """Tell whether there is a complete list of images to resume with."""
         return self._settings_file.is_file()
 
     @property
@@ -65,7 +65,7 @@ class PredictionJournal:
             for image in images:
                 file.write(json.dumps(image) + '\n')
                 self.num_images += 1
-        # Last, and in one piece: its presence says that all is there.
+        # Last, and atomically: its presence says that all is there.
         partial = self._settings_file.with_suffix('.partial')
         partial.write_text(json.dumps({'settings': self.settings, 'num_images': self.num_images}, indent=1))
         os.replace(partial, self._settings_file)

@@ -9,8 +9,8 @@ _HEADS = Path(__file__).parents[1] / 'models' / 'heads'
 def official_method_names() -> list[str]:
     """Return the keys of :func:`wsol_mm.models.weights.official_methods`, sorted.
 
-    Every head says its own, in the first argument of ``OfficialCheckpoints``. It is read from the source, as the
-    heads take seconds to import.
+    Every head says its own, in the first argument of ``OfficialCheckpoints``. It is read from the source, as
+    the heads take seconds to import.
     """
     calls = [
         node

@@ -36,8 +36,8 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
 
     For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
     be read or written (OSError), arguments, configs and contents that are not as needed (ValueError), and
-    settings that what they are for does not have. Where the error names a setting of the config with a value, how it
-    is set is added. The traceback goes into the log file, if there is one.
+    settings that what they are for does not have. Where the error names a setting of the config with a value,
+    how it is set is added. The traceback goes into the log file, if there is one.
 
     Args:
         *more (type[Exception]): Further exceptions.

@@ -21,7 +21,7 @@ from .readers.list_files import read_lines
 class FolderDataset(LocalizationDataset):
     """Images in one folder per class, with boxes from a file if there are any.
 
-    The class folders lie in ``data_root/<data_prefix>``; images may lie in folders inside them. Hidden files
+    The class folders lie in ``data_root/<data_prefix>``; images may lie in subfolders. Hidden files
     and folders are left out; files that are no images are counted in the log. Classes are numbered in the
     sorted order of their folders, unless ``classes`` names them.
 
@@ -50,7 +50,7 @@ class FolderDataset(LocalizationDataset):
             VOC does: x0 = xmin - 1, x1 = xmax. False takes them as they are.
         box_format (str): The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y,
             width, height).
-        extensions (Sequence[str]): File name ends of images, in any case.
+        extensions (Sequence[str]): Suffixes of image files, upper or lower case.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:
@@ -86,7 +86,7 @@ class FolderDataset(LocalizationDataset):
         """List the images and read the boxes; see :meth:`LocalizationDataset.load_entries`."""
         root = Path(self.img_prefix)
         class_names = self._class_names(root)
-        entries = []
+        entries: list[dict] = []
         others = 0
         for label, name in enumerate(class_names):
             if (root / name).is_dir():
@@ -104,7 +104,7 @@ class FolderDataset(LocalizationDataset):
             problems.add('image outside the class folders', f'{root / name}; accepted: <class>/<image>')
         self._files_are_listed = True
         if self.box_source is not None:
-            self._add_boxes(entries, class_names, problems)
+            self._add_boxes(self.box_source, entries, class_names, problems)
         return entries, class_names
 
     def _class_names(self, root: Path) -> list[str]:
@@ -125,8 +125,10 @@ class FolderDataset(LocalizationDataset):
             return [line for _, line in read_lines(Path(self.class_selection).expanduser())]
         return list(self.class_selection)
 
-    def _add_boxes(self, entries: list[dict], class_names: list[str], problems: DatasetProblems) -> None:
-        source = Path(self.data_root, Path(self.box_source).expanduser())
+    def _add_boxes(
+        self, box_source: str, entries: list[dict], class_names: list[str], problems: DatasetProblems
+    ) -> None:
+        source = Path(self.data_root, Path(box_source).expanduser())
         if source.is_dir():
             matched = self._read_xml_folder(source, entries, problems)
         elif not source.is_file():
@@ -154,12 +156,12 @@ class FolderDataset(LocalizationDataset):
             )
         labels = {label for boxes in matched.values() for label in boxes.labels if label is not None}
         by_class = bool(labels & set(class_names))
-        foreign = Counter()
+        foreign: Counter[str] = Counter()
         for position, boxes in matched.items():
             entry = entries[position]
             own = class_names[entry['gt_label']]
             keep = [not by_class or label in (None, own) for label in boxes.labels]
-            foreign.update(label for label, kept in zip(boxes.labels, keep, strict=True) if not kept)
+            foreign.update(str(label) for label, kept in zip(boxes.labels, keep, strict=True) if not kept)
             entry['gt_bboxes'] = boxes.array(keep)
             if boxes.size is not None:
                 entry['width'], entry['height'] = boxes.size

@@ -90,6 +90,7 @@ class ILSVRC(LocalizationDataset):
         wnids = self._wnids(folders)
         rank = {wnid: label for label, wnid in enumerate(wnids)}
         self._files_are_listed = True
+        images: dict[str, tuple[str, int | None]]
         if folders:
             images = self._images_in_folders(folder, folders, rank, problems)
         else:
@@ -104,16 +105,16 @@ class ILSVRC(LocalizationDataset):
                 )
             return [{'img_id': path, 'gt_label': label} for path, label in images.values()], wnids
 
-        annotations = self._annotations(images, problems)
+        annotations = self._annotations(self.box_source, images, problems)
         if not folders:
             self._check_label_column(annotations, len(wnids))
         entries = []
-        for stem, (path, label) in images.items():
+        for stem, (path, folder_label) in images.items():
             annotation = annotations.pop(stem, None)
             if annotation is None:
                 problems.add('image without box', f'{path} is not in {self.box_source}')
                 continue
-            label = self._label(path, label, annotation, rank, problems)
+            label = self._label(path, folder_label, annotation, rank, problems)
             if label is not None:
                 entry = {'img_id': path, 'gt_label': label, 'gt_bboxes': annotation.boxes}
                 if annotation.size is not None:
@@ -182,8 +183,8 @@ class ILSVRC(LocalizationDataset):
 
     def _images_in_folders(
         self, folder: Path, folders: list[str], rank: dict[str, int], problems: DatasetProblems
-    ) -> dict[str, tuple[str, int]]:
-        images: dict[str, tuple[str, int]] = {}
+    ) -> dict[str, tuple[str, int | None]]:
+        images: dict[str, tuple[str, int | None]] = {}
         for wnid in folders:
             if wnid not in rank:
                 if self.class_file is None:  # with a class file, it says which classes to use
@@ -198,8 +199,10 @@ class ILSVRC(LocalizationDataset):
                 images[key] = (f'{self.split}/{wnid}/{name}', rank[wnid])
         return images
 
-    def _annotations(self, images: dict, problems: DatasetProblems) -> dict[str, _Annotation]:
-        source = Path(self.data_root, Path(self.box_source).expanduser())
+    def _annotations(
+        self, box_source: str, images: dict, problems: DatasetProblems
+    ) -> dict[str, _Annotation]:
+        source = Path(self.data_root, Path(box_source).expanduser())
         if source.is_file():
             accepted = (
                 '<wnid>/<image> <label> <x0> <y0> <x1> <y1> [4 more numbers for every further box], or '

@@ -178,7 +178,7 @@ class LocalizationDataset(BaseDataset):
         entries = checks.check_labels(entries, len(class_names), problems)
         problems.stop_if_strict()  # what follows from a bad line would only hide it
         if self.class_selection is not None:
-            entries, class_names = self._select_classes(entries, class_names)
+            entries, class_names = self._select_classes(self.class_selection, entries, class_names)
         if self.check_files:
             if not self._files_are_listed:
                 entries = checks.check_image_files(entries, self.img_prefix, problems)
@@ -220,11 +220,13 @@ class LocalizationDataset(BaseDataset):
         self._metainfo.setdefault('classes', tuple(class_names))
         return entries
 
-    def _select_classes(self, entries: list[dict], class_names: list[str]) -> tuple[list[dict], list[str]]:
-        if isinstance(self.class_selection, str):
-            wanted = [line for _, line in read_lines(Path(self.class_selection).expanduser())]
+    def _select_classes(
+        self, selection: str | Sequence[str], entries: list[dict], class_names: list[str]
+    ) -> tuple[list[dict], list[str]]:
+        if isinstance(selection, str):
+            wanted = [line for _, line in read_lines(Path(selection).expanduser())]
         else:
-            wanted = list(self.class_selection)
+            wanted = list(selection)
         index = {name: label for label, name in enumerate(class_names)}
         unknown = [name for name in wanted if name not in index]
         if unknown or len(set(wanted)) != len(wanted) or not wanted:

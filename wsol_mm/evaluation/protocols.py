@@ -138,7 +138,7 @@ def _grid(step: float) -> tuple[float, ...]:
     return tuple(np.arange(0, 1, step).tolist())
 
 
-_WSOLEVALUATION = dict(
+_WSOLEVALUATION: dict[str, Any] = dict(
     frame_size=224,
     dtype='float64',
     interpolation='bicubic',
@@ -149,7 +149,7 @@ _WSOLEVALUATION = dict(
     gt_conversion='integer',
     report='max_box',
 )
-_SHORT_SIDE_CROP = dict(
+_SHORT_SIDE_CROP: dict[str, Any] = dict(
     map_source='predicted', gt_conversion='continuous', geometry='short_side_crop', inclusive_iou=False
 )
 
@@ -192,6 +192,9 @@ PRESETS: dict[str, LocalizationProtocol] = {
     )
 }
 
+#: Data sets on which the publications tuned their evaluators.
+TUNED_ON = ('cub', 'ilsvrc')
+
 # What differs on ILSVRC: the threshold, where a publication tunes a fixed one per data set, and the loaders
 # of TS-CAM and SCM, which truncate x, y, width and height of CUB's boxes alone before they scale them.
 _ILSVRC_CHANGES: dict[str, dict[str, Any]] = {
@@ -203,13 +206,30 @@ _ILSVRC_CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def get_protocol(name: str, dataset: str = 'cub', **changes: Any) -> LocalizationProtocol:
-    """Return a preset, for one data set and with changes.
+def refuse_dataset(settings: dict[str, Any]) -> None:
+    """Stop where ``tuned_on`` is given by the name that it had in older configs.
+
+    Args:
+        settings: Arguments of :func:`get_protocol` or of a metric.
+
+    Raises:
+        ValueError: If ``dataset`` is among them.
+    """
+    if 'dataset' in settings:
+        raise ValueError(
+            f'expected tuned_on, one of {TUNED_ON}, got dataset={settings["dataset"]!r}: it chooses the '
+            'settings that a publication tuned on that data set, whatever images are evaluated'
+        )
+
+
+def get_protocol(name: str, tuned_on: str = 'cub', **changes: Any) -> LocalizationProtocol:
+    """Return a preset, with the settings that its publication tuned on one data set and with changes.
 
     Args:
         name: A key of :data:`PRESETS`.
-        dataset: 'cub' or 'ilsvrc': whose settings to take where the publication has two (the fixed threshold;
-            for ``ts_cam`` and ``scm`` also how boxes are truncated, which only shows in fractional ones).
+        tuned_on: 'cub' or 'ilsvrc', the data set whose settings to take where a publication has two (the
+            fixed threshold; for ``ts_cam`` and ``scm`` also how boxes are truncated, which only shows in
+            fractional ones). It says nothing about the images that are evaluated.
         **changes: Attributes of :class:`LocalizationProtocol` to replace; ``alias`` replaces the name.
 
     Returns:
@@ -218,18 +238,20 @@ def get_protocol(name: str, dataset: str = 'cub', **changes: Any) -> Localizatio
     Raises:
         ValueError: If a name is unknown.
     """
+    refuse_dataset(changes)
     if name not in PRESETS:
         raise ValueError(f'protocol must be one of {tuple(PRESETS)}, found {name!r}')
-    if dataset not in ('cub', 'ilsvrc'):
-        raise ValueError(f"dataset must be 'cub' or 'ilsvrc', found {dataset!r}")
+    if tuned_on not in TUNED_ON:
+        raise ValueError(f'tuned_on must be one of {TUNED_ON}, found {tuned_on!r}')
     protocol = PRESETS[name]
-    if dataset == 'ilsvrc':
+    if tuned_on == 'ilsvrc':
         protocol = replace(protocol, **_ILSVRC_CHANGES.get(name, {}))
     if 'alias' in changes:
         changes['name'] = changes.pop('alias')
     unknown = set(changes) - {field.name for field in fields(LocalizationProtocol)}
     if unknown:
         raise ValueError(
-            f'unknown protocol attributes {sorted(unknown)}; accepted are {list(asdict(protocol))} and alias'
+            f'unknown protocol attributes {sorted(unknown)}; accepted are {list(asdict(protocol))}, alias '
+            'and tuned_on'
         )
     return replace(protocol, **changes)

@@ -14,7 +14,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlparse
 
 import numpy as np
@@ -24,7 +24,7 @@ from mmengine.logging import HistoryBuffer
 
 from .per_node import one_per_node_first
 
-MapLocation = str | torch.device | dict | Callable | None
+MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
@@ -42,7 +42,8 @@ class CheckpointError(ValueError):
 
 def _statistics_method(owner: object, name: str) -> Callable:
     """Stand for ``getattr`` in a pickle: HistoryBuffer refers to its own methods with it."""
-    if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
+    methods = HistoryBuffer._statistics_methods
+    if owner is not HistoryBuffer or name not in methods:
         raise pickle.UnpicklingError(f'Unsupported global: GLOBAL getattr({owner!r}, {name!r})')
     return getattr(HistoryBuffer, name)
 
@@ -146,8 +147,8 @@ def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
         weights (Mapping): Names to weights.
 
     Returns:
-        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``, in
-        any order, if all names have such a prefix.
+        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``,
+        in any order, if all names have such a prefix.
     """
     if not all(_WRAPPER_PREFIX.match(str(name)) for name in weights):
         return weights

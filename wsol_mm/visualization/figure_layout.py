@@ -15,7 +15,7 @@ _SHEET_WIDTH = 1600  # about; as many blocks stand side by side as fit, one at l
 
 @dataclass(frozen=True)
 class TileRow:
-    """Tiles of one size under a heading, which go on in further lines where they do not fit.
+    """Tiles of one size under a heading, which continue in further lines where they do not fit.
 
     Attributes:
         tiles: The tiles; at least one.
@@ -57,7 +57,7 @@ def figure_of_rows(
         title: First line of the figure.
         rows: The rows; each has tiles of one size.
         legend: Colours of outlines and their meaning.
-        columns: Most tiles in a line.
+        columns: At most this many tiles in a line.
 
     Returns:
         The figure, RGB.

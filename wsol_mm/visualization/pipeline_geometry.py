@@ -144,7 +144,7 @@ def _set_random_states(states: tuple) -> None:
 
 
 @contextmanager
-def _random_generators_at(states: tuple) -> Iterator[Callable[[], None]]:
+def _random_generators_at(states: tuple) -> Iterator[None]:
     """Set the random generators back for a while."""
     now = _random_states()
     _set_random_states(states)
@@ -224,4 +224,4 @@ def fit_affine(
     inverse[:2] = fit.T * np.array(size)[:, None] / 255
     if abs(np.linalg.det(inverse)) < 1e-6:
         return None
-    return np.linalg.inv(inverse)
+    return np.linalg.inv(inverse).astype(np.float64)

@@ -33,8 +33,9 @@ IMAGE, ATTENTION, ROLLOUT, SEMANTIC, COUPLED, BOXES = (
 
 def class_name(label: int, classes: Sequence[str] | None) -> str:
     """Name a class; without the number that folders of CUB's layout have, as 001.Black_footed_Albatross."""
-    named = classes is not None and 0 <= label < len(classes)
-    return re.sub(r'^\d+\.', '', str(classes[label])) if named else f'class {label}'
+    if classes is None or not 0 <= label < len(classes):
+        return f'class {label}'
+    return re.sub(r'^\d+\.', '', str(classes[label]))
 
 
 def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None) -> str:

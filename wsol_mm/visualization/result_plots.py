@@ -154,7 +154,7 @@ def wilson_interval(
         total: Number of trials, above 0.
         z: Quantile of the normal distribution; 1.96 for 95 %.
     """
-    share = right / total
+    share = np.asarray(right / total, np.float64)
     divisor = 1 + z**2 / total
     middle = (share + z**2 / (2 * total)) / divisor
     half = z / divisor * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))

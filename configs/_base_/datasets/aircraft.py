@@ -1,6 +1,6 @@
-# FGVC Aircraft, classified by variant, with the pipelines of SAT, those of cub-center-crop.py;
-# the layouts that are read are in docs/datasets.md.
-_base_ = './cub-center-crop.py'
+# FGVC Aircraft, classified by variant, squashed to squares as in cub.py; the layouts that are read are in
+# docs/datasets.md.
+_base_ = './cub.py'
 
 dataset_type = 'FGVCAircraft'
 data_root = 'data/fgvc-aircraft-2013b'

@@ -1,6 +1,5 @@
-# Stanford Cars with the pipelines of SAT, those of cub-center-crop.py;
-# the layouts that are read are in docs/datasets.md.
-_base_ = './cub-center-crop.py'
+# Stanford Cars, squashed to squares as in cub.py; the layouts that are read are in docs/datasets.md.
+_base_ = './cub.py'
 
 dataset_type = 'StanfordCars'
 data_root = 'data/stanford_cars'

@@ -1,63 +1,10 @@
-# CUB-200-2011 with the pipelines of CATR and CDTR. Training as DeiT's: random resized crop, flip, RandAugment
-# (rand-m9-mstd0.5-inc1) and random erasing, every image up to three times in an epoch. Test images are
-# resized to a shorter side of 256 (bicubic), and their central 224x224 pixels are used.
-_base_ = './cub.py'
-
-load_image = dict(type='LoadImageWithPillow')
-train_pipeline = [
-    load_image,
-    dict(
-        type='RandomResizedCrop',
-        scale=224,
-        crop_ratio_range=(0.08, 1.0),
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        interpolation='bicubic',
-        backend='pillow',
-    ),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(
-        type='RandAugment',
-        policies='timm_increasing',
-        num_policies=2,
-        total_level=10,
-        magnitude_level=9,
-        magnitude_std=0.5,
-        # Images are BGR: the mean of ImageNet.
-        hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic'),
-    ),
-    # Pixels of the normal distribution that the preprocessor turns into the standard one.
-    dict(
-        type='RandomErasing',
-        erase_prob=0.25,
-        mode='rand',
-        min_area_ratio=0.02,
-        max_area_ratio=1 / 3,
-        aspect_range=(0.3, 1 / 0.3),
-        fill_color=[103.53, 116.28, 123.675],
-        fill_std=[57.375, 57.12, 58.395],
-    ),
-    dict(type='PackLocalizationInputs'),
-]
-test_pipeline = [
-    load_image,
-    dict(type='ResizeEdge', scale=256, edge='short', interpolation='bicubic', backend='pillow'),
-    dict(type='CenterCrop', crop_size=224),
-    dict(type='PackLocalizationInputs'),
-]
+# CUB-200-2011, trained with DeiT's augmentation and tested on the central crop of the resized image.
+_base_ = ['./cub.py', '../pipelines/deit-aug_224.py', '../pipelines/short-side-crop_224_bicubic.py']
 
 train_dataloader = dict(
     drop_last=True,
-    # seed=0: epoch e has the permutation of seed e, whatever the seed of the run. A single process keeps that
-    # of epoch 0, as in the reference; reshuffle_single_process=True corrects that.
-    sampler=dict(
-        _delete_=True,
-        type='RepeatedAugSampler',
-        num_repeats=3,
-        selected_round=256,
-        seed=0,
-        reshuffle_single_process=False,
-    ),
-    dataset=dict(pipeline=train_pipeline),
+    sampler=dict(_delete_=True, **_base_.repeated_aug),
+    dataset=dict(pipeline=_base_.deit_aug_224),
 )
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.short_side_crop_224_bicubic))
+test_dataloader = dict(dataset=dict(pipeline=_base_.short_side_crop_224_bicubic))

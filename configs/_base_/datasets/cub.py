@@ -1,5 +1,6 @@
-# CUB-200-2011 with the pipelines of TS-CAM and SCM: training images squashed to 256x256, then a random
-# 224x224 crop and a flip; test images squashed to 224x224. The resize must be Pillow's (antialiased).
+# CUB-200-2011, squashed to squares; a config takes another geometry from ../pipelines.
+_base_ = '../pipelines/squash_224.py'
+
 dataset_type = 'CUB'
 data_root = 'data/CUB_200_2011'
 
@@ -11,22 +12,6 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 
-# EXIF orientation is ignored, as the boxes of the data set do
-load_image = dict(type='LoadImageWithPillow')
-
-train_pipeline = [
-    load_image,
-    dict(type='Resize', scale=(256, 256), interpolation='bilinear', backend='pillow'),
-    dict(type='RandomCrop', crop_size=224),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackLocalizationInputs'),
-]
-test_pipeline = [
-    load_image,
-    dict(type='Resize', scale=(224, 224), interpolation='bilinear', backend='pillow'),
-    dict(type='PackLocalizationInputs'),
-]
-
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
@@ -34,7 +19,7 @@ train_dataloader = dict(
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
-    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=_base_.random_crop_224),
 )
 val_dataloader = dict(
     batch_size=64,
@@ -45,7 +30,11 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
-        type=dataset_type, data_root=data_root, split='test', test_mode=True, pipeline=test_pipeline
+        type=dataset_type,
+        data_root=data_root,
+        split='test',
+        test_mode=True,
+        pipeline=_base_.squash_224,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,6 +1,5 @@
-# Stanford Dogs with the pipelines of SAT, those of cub-center-crop.py;
-# the layouts that are read are in docs/datasets.md.
-_base_ = './cub-center-crop.py'
+# Stanford Dogs, squashed to squares as in cub.py; the layouts that are read are in docs/datasets.md.
+_base_ = './cub.py'
 
 dataset_type = 'StanfordDogs'
 data_root = 'data/stanford_dogs'

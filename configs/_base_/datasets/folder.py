@@ -6,18 +6,8 @@ dataset_type = 'FolderDataset'
 data_root = 'data/my_images'
 
 load_image = dict(type='LoadImageWithPillow', apply_exif=True)
-train_pipeline = [
-    load_image,
-    dict(type='Resize', scale=(256, 256), interpolation='bilinear', backend='pillow'),
-    dict(type='RandomCrop', crop_size=224),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='PackLocalizationInputs'),
-]
-test_pipeline = [
-    load_image,
-    dict(type='Resize', scale=(224, 224), interpolation='bilinear', backend='pillow'),
-    dict(type='PackLocalizationInputs'),
-]
+train_pipeline = [load_image, *_base_.random_crop_224[1:]]
+test_pipeline = [load_image, *_base_.squash_224[1:]]
 
 train_dataloader = dict(
     dataset=dict(

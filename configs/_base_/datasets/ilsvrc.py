@@ -1,6 +1,6 @@
-# ILSVRC 2012 with the pipelines of TS-CAM and SCM (those of cub.py, for 1,000 classes). data_root holds
-# train/<wnid>/, val/<wnid>/ (or flat val/) and the boxes; `box_source` may also be a folder with
-# wsolevaluation's localization.txt, or the development kit's folder of XML files.
+# ILSVRC 2012, squashed to squares as in cub.py. data_root holds train/<wnid>/, val/<wnid>/ (or flat val/) and
+# the boxes; `box_source` may also be a folder with wsolevaluation's localization.txt, or the development
+# kit's folder of XML files.
 _base_ = './cub.py'
 
 dataset_type = 'ILSVRC'
@@ -13,7 +13,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
-        pipeline={{_base_.train_pipeline}},
+        pipeline=_base_.random_crop_224,
     ),
 )
 val_dataloader = dict(
@@ -25,7 +25,7 @@ val_dataloader = dict(
         split='val',
         box_source='ILSVRC2012_list/val_folder_new.txt',
         test_mode=True,
-        pipeline={{_base_.test_pipeline}},
+        pipeline=_base_.squash_224,
     ),
 )
 test_dataloader = val_dataloader

@@ -1,17 +1,11 @@
-# OpenImages30k with the pipelines of SAT: training as in cub-center-crop.py; test images are squashed
-# directly to 224x224, without crop, as the masks of wsolevaluation want it. Lists are in metadata/.
-_base_ = './cub-center-crop.py'
+# OpenImages30k, squashed to squares as in cub.py; test images are not cropped, as the masks of wsolevaluation
+# want it. Lists are in metadata/.
+_base_ = './cub.py'
 
 dataset_type = 'OpenImages'
 data_root = 'data/OpenImages'
 
-load_image = dict(type='LoadImageWithPillow')
-test_pipeline = [
-    load_image,
-    dict(type='Resize', scale=(224, 224), interpolation='bilinear', backend='pillow'),
-    dict(type='LoadLocalizationMask'),
-    dict(type='PackLocalizationInputs'),
-]
+mask_pipeline = [*_base_.squash_224[:-1], dict(type='LoadLocalizationMask'), _base_.squash_224[-1]]
 
 train_dataloader = dict(
     dataset=dict(
@@ -19,7 +13,7 @@ train_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
-        pipeline={{_base_.train_pipeline}},
+        pipeline=_base_.random_crop_224,
     ),
 )
 val_dataloader = dict(
@@ -29,7 +23,7 @@ val_dataloader = dict(
         data_root=data_root,
         split='val',
         test_mode=True,
-        pipeline=test_pipeline,
+        pipeline=mask_pipeline,
     ),
 )
 test_dataloader = dict(
@@ -39,6 +33,6 @@ test_dataloader = dict(
         data_root=data_root,
         split='test',
         test_mode=True,
-        pipeline=test_pipeline,
+        pipeline=mask_pipeline,
     ),
 )

@@ -3,4 +3,5 @@ model = dict(
     type='ImageLocalizer',
     pretrained='timm://deit_tiny_patch16_224.fb_in1k',
     backbone=dict(type='TokenVisionTransformer', arch='deit-tiny', img_size=224, drop_path_rate=0.1),
+    head=dict(in_channels=192),
 )

@@ -7,4 +7,5 @@ model = dict(
         img_size=96,
         patch_size=8,
     ),
+    head=dict(in_channels=128),
 )

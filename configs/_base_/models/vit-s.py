@@ -1,6 +1,6 @@
-# ViT-S/16 of the first timm releases, as SCM uses it: 8 layers of width 768 with 8 heads, MLPs of ratio 3,
-# attention scaled by the whole width, layer norms with PyTorch's epsilon. Its weights have no bias of q, k
-# and v: these start at 0.
+# ViT-S/16 of the first timm releases: 8 layers of width 768 with 8 heads, MLPs of ratio 3, attention scaled
+# by the whole width, layer norms with PyTorch's epsilon. Its weights have no bias of q, k and v: these start
+# at 0.
 model = dict(
     type='ImageLocalizer',
     pretrained='https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/'
@@ -13,4 +13,5 @@ model = dict(
         norm_cfg=dict(type='LN', eps=1e-5),
         drop_path_rate=0.1,
     ),
+    head=dict(in_channels=768),
 )

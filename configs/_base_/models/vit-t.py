@@ -3,6 +3,7 @@ model = dict(
     type='ImageLocalizer',
     pretrained='timm://vit_tiny_patch16_224.augreg_in21k_ft_in1k',
     backbone=dict(type='TokenVisionTransformer', arch='vit-tiny', img_size=224, drop_path_rate=0.1),
+    head=dict(in_channels=192),
     # These weights were trained on images scaled to [-1, 1].
     data_preprocessor=dict(
         type='LocalizationDataPreprocessor',

@@ -1,6 +1,6 @@
-# AdamW as LCTR and CATR use it on CUB, 80 epochs. Cosine from 5e-5 to 1e-5, its first 5 epochs replaced by a
-# warm-up from 1e-6. The references step their schedule one epoch late: epochs 1 and 2 both run at 1e-6, and
-# every later one at the rate meant for the one before it. one_epoch_late=False corrects that.
+# AdamW, 80 epochs of a cosine from 5e-5 to 1e-5, its first 5 epochs replaced by a warm-up from 1e-6, as
+# published code steps it: one epoch late. Epochs 1 and 2 both run at 1e-6, and every later one at the rate
+# meant for the one before it. one_epoch_late=False corrects that.
 optim_wrapper = dict(
     # The references train in float16 with a loss scale: pass --amp to tools/train.py.
     type='OptimWrapper',

@@ -65,7 +65,7 @@ def test_maps_and_logits(feats):
 
 
 def test_losses(feats):
-    head = build(cal_acc=True).train()
+    head = build().train()
     head.loss_weighting.params.data = torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64)
     found, labels = pieces(head, feats), torch.tensor([4, 0, 2])
     foreground = head.ocm(found['rows'][:, :3].flatten(1, 2))

@@ -29,7 +29,7 @@ def test_losses(head, feats):
     maps = feats.extras['spatial_mask'].mean(dim=1)[:, 1:21].reshape(3, 4, 5)
     logits = head.semantic_conv(feats.feature_map).mean(dim=(2, 3))
     smooth = F.conv2d(maps[:, None], head.normalization_loss.filter.kernel, padding=1)
-    assert set(losses) == {'loss_cls', 'loss_area', 'loss_norm', 'mean_area'}
+    assert set(losses) == {'loss_cls', 'loss_area', 'loss_norm', 'mean_area', 'accuracy_top-1'}
     torch.testing.assert_close(losses['loss_cls'], F.cross_entropy(logits, torch.tensor([1, 0, 8])))
     torch.testing.assert_close(losses['loss_area'], (maps.mean() - 0.3).abs())
     torch.testing.assert_close(losses['loss_norm'], ((1 - smooth) * smooth).mean())

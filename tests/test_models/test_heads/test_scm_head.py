@@ -47,7 +47,7 @@ def test_training_logits_are_calibrated_and_test_logits_are_not(head, feats):
     torch.testing.assert_close(head.calibrated_logits(feats), calibrated(head, feats))
     expected = torch.nn.functional.cross_entropy(calibrated(head, feats), torch.tensor([1, 0, 8]))
     losses = head.loss(feats, labelled(1, 0, 8))
-    assert set(losses) == {'loss'}
+    assert set(losses) == {'loss', 'accuracy_top-1'}
     torch.testing.assert_close(losses['loss'], expected)
 
 
@@ -91,7 +91,7 @@ def test_iterations_of_a_transformer(head):
 
 
 def test_accuracy_is_that_of_the_calibrated_logits(feats):
-    head = SCMHead(9, 24, cal_acc=True)
+    head = SCMHead(9, 24)
     best = head.calibrated_logits(feats).argmax(dim=1).tolist()
     accuracy = head.loss(feats, labelled(*best))['accuracy_top-1']
     assert [float(value) for value in accuracy] == [100]
@@ -148,7 +148,7 @@ def test_any_vit_backbone(backbone):
 
 
 def test_bias_of_an_imagenet_classifier_survives(build_localizer, tmp_path):
-    """SCM, section 2.5: the head is left out only as far as its shapes differ."""
+    """docs/specifications/scm.md, section 2.5: the head is left out only as far as its shapes differ."""
     source = build_localizer(num_classes=1000)
     state = source.state_dict()
     state['head.fc.weight'], state['head.fc.bias'] = torch.randn(1000, 24), torch.randn(1000)

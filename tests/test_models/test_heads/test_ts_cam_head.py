@@ -55,13 +55,17 @@ def test_hybrid_adds_the_convolutional_logits_to_the_logits_alone(feats):
 def test_loss_is_the_mean_cross_entropy(head, feats):
     losses = head.loss(feats, labelled(1, 0, 8))
     expected = torch.nn.functional.cross_entropy(head(feats), torch.tensor([1, 0, 8]))
-    assert set(losses) == {'loss'}
+    assert set(losses) == {'loss', 'accuracy_top-1'}
     torch.testing.assert_close(losses['loss'], expected)
 
 
-def test_accuracy_is_logged_on_request(feats):
-    head = TSCAMHead(num_classes=9, in_channels=24, cal_acc=True, topk=(1, 5))
-    assert set(head.loss(feats, labelled(1, 0, 8))) == {'loss', 'accuracy_top-1', 'accuracy_top-5'}
+@pytest.mark.parametrize(
+    ('options', 'names'),
+    [(dict(topk=(1, 5)), {'accuracy_top-1', 'accuracy_top-5'}), (dict(cal_acc=False), set())],
+)
+def test_accuracy_is_logged_unless_switched_off(feats, options, names):
+    head = TSCAMHead(num_classes=9, in_channels=24, **options)
+    assert set(head.loss(feats, labelled(1, 0, 8))) == {'loss', *names}
 
 
 def test_prediction(head, feats):
@@ -153,7 +157,7 @@ def test_initialisation():
     assert default.semantic_conv.weight.abs().max() <= (9 * 384) ** -0.5
     hybrid = TSCAMHead(200, 384, conv_channels=1024, conv_init='kaiming')
     hybrid.init_weights()
-    # TS-CAM's specification, section 2.3: 0.0333 for 200 classes.
+    # docs/specifications/ts_cam.md, section 2.3: 0.0333 for 200 classes.
     assert abs(hybrid.semantic_conv.weight.std().item() - 0.0333) < 1e-4
     assert abs(hybrid.conv_fc.weight.std().item() - 0.02) < 2e-4
     assert not hybrid.conv_fc.bias.any() and hybrid.semantic_conv.bias.any()

@@ -28,7 +28,7 @@ def dense_laplacian(height: int, width: int) -> Tensor:
 
 
 def dense_layer(maps, attention, scale, threshold, iterations, detach=True):
-    """One layer as section 2.3 writes it."""
+    """One layer as docs/specifications/scm.md, section 2.3, writes it."""
     height, width = maps.shape[-2:]
     flat = maps.flatten(2)
     unit = flat / flat.norm(dim=1, keepdim=True)

@@ -104,6 +104,11 @@ def test_a_backbone_without_features_is_named():
         MODELS.build(dict(type='ImageLocalizer', backbone=dict(type='ResNet', depth=18), head=head))
 
 
+def test_a_head_that_does_not_localize_is_named(build_localizer):
+    with pytest.raises(TypeError, match='expected a LocalizationHead, got LinearClsHead'):
+        build_localizer(head=dict(type='LinearClsHead'))
+
+
 @pytest.mark.parametrize('hybrid', [False, True])
 def test_every_parameter_gets_a_gradient(build_localizer, hybrid):
     model = build_localizer(hybrid).train()

@@ -1,4 +1,4 @@
-"""Tests of the names of CATR's and CDTR's checkpoints (specification, section 2.4)."""
+"""Tests of the names of CATR's and CDTR's checkpoints (docs/specifications/cdtr.md, section 2.4)."""
 
 import argparse
 import re

@@ -70,7 +70,7 @@ def test_all_official_names_are_known(shared_dir, hybrid, case, entries):
 
 @pytest.mark.parametrize('classes', [7, 5])
 def test_official_conformer_of_imagenet_as_a_start(build_localizer, tmp_path, classes):
-    """Its classifiers are kept as far as they fit: TS-CAM's specification, section 2.3."""
+    """Its classifiers are kept as far as they fit: docs/specifications/ts_cam.md, section 2.3."""
     source = build_localizer(True)
     state = official_state(source, True)
     state['trans_cls_head.weight'] = torch.ones(7, 24)

@@ -1,4 +1,4 @@
-"""Tests of the names of LCTR's checkpoints (specification, section 2.4)."""
+"""Tests of the names of LCTR's checkpoints (docs/specifications/lctr.md, section 2.4)."""
 
 from wsol_mm.models.weights import convert_state_dict, load_pretrained
 from wsol_mm.registry import MODELS

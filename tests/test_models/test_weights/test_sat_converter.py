@@ -13,7 +13,7 @@ INNER = ('norm1', 'attn.qkv', 'attn.proj', 'norm2', 'mlp.fc1', 'mlp.fc2')
 
 
 def official_names(depth: int) -> list[str]:
-    """The names of section 2.5 of the specification, in its order, for our names in the model's order."""
+    """The names of docs/specifications/sat.md, section 2.5, in its order, for our names in the model's."""
     modules = [f'blocks.{index}.{name}' for index in range(depth) for name in INNER]
     modules = ['patch_embed.proj', *modules, 'norm', 'head']
     tokens = ['cls_token', 'loc_token', 'pos_embed', 'loc_embed', 'weight']

@@ -1,4 +1,4 @@
-"""Published checkpoints of SCM: names, nesting and prefix as in the specification, section 2.6."""
+"""Published checkpoints of SCM: names, nesting and prefix as in docs/specifications/scm.md, section 2.6."""
 
 from wsol_mm.models.weights import convert_state_dict, load_pretrained
 from wsol_mm.registry import MODELS

@@ -229,7 +229,7 @@ def empty_classes(entries: list[dict], class_names: Sequence[str]) -> list[str]:
 def draw_shots(
     entries: list[dict], class_names: Sequence[str], shots: int, seed: int, problems: DatasetProblems
 ) -> list[dict]:
-    """Draw so many entries of each class, without replacement.
+    """Draw a number of entries of each class, without replacement.
 
     Entries are ranked by a hash (SHA-256) of seed, class name and image id, and the first of each class are
     taken. So the draw of a class depends on these alone: not on the order of the entries, the other classes

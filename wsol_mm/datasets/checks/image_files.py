@@ -76,7 +76,7 @@ def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]
         if apply_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in _EXIF_SWAPS_SIDES:
             width, height = height, width
         position = stream.tell()
-        end = _FILE_ENDS.get(image.format)
+        end = _FILE_ENDS.get(image.format or '')
         stream.seek(-len(end or b''), os.SEEK_END)
         complete = end is not None and stream.read() == end
         stream.seek(position)

@@ -110,11 +110,13 @@ def class_folder_entries(
         box_file = next((list_dir / name for name in names if (list_dir / name).is_file()), None)
         if box_file is None:
             raise FileNotFoundError(f'no list file {list_dir / names[0]} and no {names[1]}')
-        pairs = _paired_lines(list_file, box_file, problems)
+        pairs: list[tuple] = _paired_lines(list_file, box_file, problems)
     else:
         lines = parse_lines(list_file, parse_indexed_path, _INDEXED_PATH, problems)
-        pairs = [(number, *parsed, None) for number, parsed in lines]
-    entries, folders, seen = [], {}, set()
+        pairs = [(number, path, label, None) for number, (path, label) in lines]
+    entries: list[dict] = []
+    folders: dict[int, str] = {}
+    seen: set[str] = set()
     for number, path, label, located in pairs:
         folder = path.rpartition('/')[0]
         if folders.setdefault(label, folder) != folder:

@@ -11,10 +11,10 @@ from ...registry import DATA_SAMPLERS
 class RepeatedAugSampler(RepeatAugSampler):
     """Every image several times in a row, dealt out to the processes, as DeiT and LCTR sample.
 
-    It differs from mmpretrain's ``RepeatAugSampler`` in three points of the reference (LCTR, section
-    6.4): an epoch has ``n // 256 * 256`` samples of all processes together, not n; the permutation of
-    epoch e is that of the seed e; and a single process keeps the permutation of epoch 0, because the
-    reference tells the sampler of the epoch in distributed training only.
+    It differs from mmpretrain's ``RepeatAugSampler`` in three points of the reference
+    (docs/specifications/lctr.md, section 6.4): an epoch has ``n // 256 * 256`` samples of all processes
+    together, not n; the permutation of epoch e is that of the seed e; and a single process keeps the
+    permutation of epoch 0, because the reference tells the sampler of the epoch in distributed training only.
 
     Args:
         dataset (Sized): The data set, of n images.

@@ -14,7 +14,7 @@ import functools
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -163,11 +163,11 @@ def _draw_object(
     colours = shape_class.pick_colours(rng)
     # Light falls from the upper left: up to 12 % brighter there and darker on the other side.
     light = 1 - 0.12 * (offsets @ np.array([0.7, 0.7])) / (0.5 * extent)
-    style = styles[window]
-    ink = np.where(style == 1, ink, style == 2)
+    painted_style = styles[window]
+    ink = np.where(painted_style == 1, ink, painted_style == 2)
     painted = np.where(ink[..., None], colours.ink, colours.ground) * light[..., None]
     painted = np.clip(np.rint(painted), 0, 255).astype(np.uint8)
-    canvas[window][style > 0] = painted[style > 0]
+    canvas[window][painted_style > 0] = painted[painted_style > 0]
     return mask
 
 
@@ -328,5 +328,5 @@ def _draw_and_write(picture: _Picture, out_dir: str, seed: int, size: int) -> tu
     return box
 
 
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8')

@@ -96,9 +96,9 @@ def draw_background(rng: np.random.Generator, height: int, width: int, unit: int
 
 
 def _shift(rng: np.random.Generator, colour: Rgb, amount: int) -> Rgb:
-    return tuple(
-        int(np.clip(c + d, 0, 255)) for c, d in zip(colour, rng.integers(-amount, amount + 1, 3), strict=True)
-    )
+    moved = zip(colour, rng.integers(-amount, amount + 1, 3), strict=True)
+    red, green, blue = (int(np.clip(channel + step, 0, 255)) for channel, step in moved)
+    return red, green, blue
 
 
 def _draw_stroke(

@@ -26,7 +26,7 @@ class LoadImageWithPillow(LoadImageFromFile):
     one.
 
     **Required keys:** ``img_path``. **Added keys:** ``img``, uint8 (H, W, 3) BGR, contiguous; ``img_shape``
-    and ``ori_shape``, (H, W); ``apply_exif``, for who reads the image again.
+    and ``ori_shape``, (H, W); ``apply_exif``, for code that reads the image again.
 
     Args:
         apply_exif (bool): Turn the image as its EXIF orientation says. The published evaluators do not.
@@ -87,7 +87,7 @@ class LoadLocalizationMask(BaseTransform):
             raise ValueError(
                 f'size is {size!r}; accepted are a positive integer, a (width, height) of such, and None'
             )
-        self.size = None if sides is None else tuple(sides)
+        self.size: tuple[int, int] | None = None if sides is None else (sides[0], sides[1])
 
     def transform(self, results: dict) -> dict:
         """Load the masks.
@@ -108,6 +108,7 @@ class LoadLocalizationMask(BaseTransform):
                 'sets with masks, such as WSOLMetadataDataset with mask files in localization.txt'
             )
         height, width = results['img_shape'][:2]
+        frame: tuple[int, int] = (width, height) if self.size is None else self.size
         full_height, full_width = results['ori_shape'][:2]
         scale_w, scale_h = results.get('scale_factor', (1.0, 1.0))
         if (round(full_width * scale_w), round(full_height * scale_h)) != (width, height):
@@ -116,7 +117,6 @@ class LoadLocalizationMask(BaseTransform):
                 f'scaled by {scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines '
                 'that resize and do not crop'
             )
-        frame = self.size or (width, height)
         try:
             masks = [_read_grey(path) for path in results['mask_paths']]
             ignore = [_read_grey(results['ignore_path'])] if results.get('ignore_path') else None

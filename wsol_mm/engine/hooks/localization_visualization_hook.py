@@ -23,7 +23,7 @@ class LocalizationVisualizationHook(Hook):
 
     Args:
         enable: Whether to draw at all.
-        interval: Draw one image of so many.
+        interval: Draw every N-th image.
         protocol: Preset (or dict of :func:`get_protocol` arguments) that makes map and box.
         threshold: Threshold in [0, 1) instead of the protocol's; needed for a protocol that searches it.
         show_dir: Folder for the pictures, named after the images (``dog_1.jpg.png``

@@ -16,7 +16,7 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
 
     Epochs count from 1, and an epoch that is a multiple of several steps drops once. Unlike MultiStepLR
     a step fires again and again: with ``steps=[30]`` the rate drops in epoch 30 and in epoch 60
-    (TS-CAM, section 7).
+    (docs/specifications/ts_cam.md, section 7).
 
     Args:
         optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.
@@ -74,7 +74,7 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
             raise ValueError('only a scheduler with by_epoch=True can be converted to iterations')
         if epoch_length is None or epoch_length < 1:
             raise ValueError(f'epoch_length must be a positive integer, got {epoch_length}')
-        return cls(
+        return cls(  # type: ignore[misc]  # the steps are the only positional argument
             *args,
             begin=begin * epoch_length,
             end=end if end == INF else end * epoch_length,

@@ -12,9 +12,10 @@ from ...registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
-    """Cosine decay per epoch, its first epochs replaced by a linear warm-up (LCTR, section 7).
+    """Cosine decay per epoch, its first epochs replaced by a linear warm-up.
 
-    With P the optimizer's learning rate and E the number of epochs, the rate after t epochs is::
+    See docs/specifications/lctr.md, section 7. With P the optimizer's learning rate and E the number of
+    epochs, the rate after t epochs is::
 
         f(t) = warmup_lr + t * (P - warmup_lr) / warmup_epochs           for t < warmup_epochs
         f(t) = min_lr + (P - min_lr) * (1 + cos(pi * t / E)) / 2         for t >= warmup_epochs

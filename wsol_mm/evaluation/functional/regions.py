@@ -182,7 +182,7 @@ def _contour_boxes(levels: np.ndarray) -> np.ndarray:
 
 def _contours(levels: np.ndarray, mode: int) -> tuple[np.ndarray, ...]:
     # The contours come second from the end in all versions of OpenCV.
-    return cv2.findContours((levels > 0).view(np.uint8), mode, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    return tuple(cv2.findContours((levels > 0).view(np.uint8), mode, cv2.CHAIN_APPROX_SIMPLE)[-2])
 
 
 def _rectangles(contours: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:

@@ -25,7 +25,7 @@ class LevelImage(NamedTuple):
 
     levels: np.ndarray
     num_levels: int
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # the method of tuples is not needed
 
 
 def quantize(score_map: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..functional.boxes import ImageGeometry
 from ..map_boxes import ground_truth_in_frame
-from ..protocols import LocalizationProtocol, get_protocol
+from ..protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from .protocol_record import (
     TOP_K,
     MapsByClass,
@@ -66,7 +66,8 @@ class LocalizationMetric(BaseMetric):
     Args:
         protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;
             ``alias`` renames the result).
-        dataset: 'cub' or 'ilsvrc': whose published fixed thresholds the presets take.
+        tuned_on: 'cub' or 'ilsvrc': the presets take what their publications tuned on this data set, see
+            :func:`get_protocol`. Whatever images are evaluated, a protocol may say otherwise for itself.
         thresholds_from: JSON file with results of another split (``tools/test.py --out`` or
             ``report_file``): swept protocols take their thresholds from there instead of searching
             the evaluated split.
@@ -74,6 +75,7 @@ class LocalizationMetric(BaseMetric):
         report_file: JSON file for the threshold curves, optima, outcomes and per-class numbers.
         collect_device: 'cpu' or 'gpu'.
         prefix: Optional prefix of all names.
+        **kwargs: Of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
         ValueError: If a protocol is unknown or two share a name, or ``thresholds_from`` lacks one.
@@ -84,20 +86,22 @@ class LocalizationMetric(BaseMetric):
     def __init__(
         self,
         protocols: Sequence[str | dict],
-        dataset: str = 'cub',
+        tuned_on: str = 'cub',
         thresholds_from: str | None = None,
         per_class: bool = False,
         report_file: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        refuse_dataset(kwargs)
+        super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
         self.protocols = [
-            get_protocol(item, dataset)
+            get_protocol(item, tuned_on)
             if isinstance(item, str)
-            else get_protocol(**{'dataset': dataset, **item})
+            else get_protocol(**{'tuned_on': tuned_on, **item})
             for item in protocols
         ]
         names = [protocol.name for protocol in self.protocols]
@@ -198,7 +202,7 @@ class LocalizationMetric(BaseMetric):
         labels = np.array([record.label for record in boxed])
         ranks = np.array([record.rank for record in boxed])
         for index, protocol in enumerate(self.protocols):
-            records = [record.protocols[index] for record in boxed]
+            records = [record.protocols[index] for record in boxed if record.protocols is not None]
             constant = sum(record.constant_maps for record in records)
             if constant:
                 logger.warning(

@@ -94,8 +94,8 @@ class PixelAveragePrecision(BaseMetric):
             ValueError: If no image has a foreground pixel.
         """
         total = np.zeros(results[0].shape, np.int64)
-        for histograms in results:
-            total += histograms
+        for counts in results:
+            total += counts
         histograms = PixelHistograms(*total)
         iou, threshold = best_pixel_iou(histograms, self.thresholds)
         return {'PxAP': pixel_average_precision(histograms), 'PxIoU': iou, 'PxIoU_threshold': threshold}

@@ -1,5 +1,6 @@
 """What one image contributes to one protocol."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,15 +113,15 @@ def make_record(
         KeyError: If the map of a wanted class is missing.
     """
     kind = _map_kind(protocol, maps)
-    classes = {
+    classes: dict[str, Iterable[int]] = {
         'label': [label],
         'predicted': ranked[:1],
         'ranked': ranked[: TOP_K[-1]],
         'agnostic': ranked[:1],
-    }[kind]
+    }
     constant = 0
     results: list[MapIoU] = []
-    for wanted in classes:
+    for wanted in classes[kind]:
         loc_map = maps[int(wanted)]
         try:
             results.append(localization_map_iou(loc_map, frame_boxes, size, protocol))
@@ -137,6 +138,9 @@ def make_record(
         known, labelled = hits[:1], hits[0]
     outcome = -1
     if protocol.error_breakdown:
-        box = results[0].boxes[0]
-        outcome = OUTCOMES.index(localization_outcome(box, frame_boxes, rank == 0, protocol.inclusive_iou))
+        boxes = results[0].boxes
+        assert boxes is not None, 'one threshold and one box: LocalizationProtocol sees to it'
+        outcome = OUTCOMES.index(
+            localization_outcome(boxes[0], frame_boxes, rank == 0, protocol.inclusive_iou)
+        )
     return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind)

@@ -17,10 +17,10 @@ from ..layers import TokenEncoderLayer
 class TokenConformer(Conformer):
     """Conformer on mmpretrain's blocks and parameter names, returning :class:`Features`.
 
-    It differs from mmpretrain's in what WSOL methods need (TS-CAM, section 2.3): the transformer
-    layers hand on their attention, drop-path acts in them alone (not in the convolutional blocks), no
-    BatchNorm starts at zero, and BatchNorm is trained. There is no position embedding, so any input
-    size works; sides that are no multiple of the patch are padded at the bottom right.
+    It differs from mmpretrain's in what WSOL methods need (docs/specifications/ts_cam.md, section 2.3): the
+    transformer layers hand on their attention, drop-path acts in them alone (not in the convolutional
+    blocks), no BatchNorm starts at zero, and BatchNorm is trained. There is no position embedding, so any
+    input size works; sides that are no multiple of the patch are padded at the bottom right.
 
     Args:
         arch (str | dict): ``'tiny'``, ``'small'``, ``'base'`` (``'t'``, ``'s'``, ``'b'``), or a dict

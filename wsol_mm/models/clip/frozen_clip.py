@@ -22,7 +22,7 @@ class FrozenCLIP:
     state dict, does not move it and does not switch its mode: it is always in evaluation mode, on the device
     of its inputs. A deep copy, such as that of an averaged model, shares it.
 
-    The weights are loaded by :meth:`load` or at the first use. The text encoder is given free once the
+    The weights are loaded by :meth:`load` or at the first use. The text encoder is freed once the
     prompts are encoded.
 
     Args:
@@ -54,22 +54,22 @@ class FrozenCLIP:
         self.load()
         return self._statistics
 
-    def load(self) -> None:
-        """Load the weights unless that has been done.
+    def load(self) -> nn.Module:
+        """Load the weights unless that has been done, and return the image encoder.
 
         Raises:
             FileNotFoundError: See :func:`load_clip`.
             ValueError: See :func:`load_clip`.
         """
-        if not self.is_loaded:
-            self._load()
+        return self._load().visual if self._visual is None else self._visual
 
-    def _load(self) -> None:
+    def _load(self) -> nn.Module:
         loaded = load_clip(self.model, self.pretrained)
         self._whole = loaded.network.requires_grad_(False).eval()
         self._visual = loaded.network.visual
         self._tokenizer = loaded.tokenizer
         self._statistics = (loaded.mean, loaded.std)
+        return loaded.network
 
     def text_features(self, prompts: Sequence[str], device: torch.device | str) -> Tensor:
         """Return the features of prompts, which are computed once and kept until other prompts come.
@@ -83,9 +83,8 @@ class FrozenCLIP:
         """
         prompts = tuple(prompts)
         if self._encoded is None or self._encoded[0] != prompts:
-            if self._whole is None:
-                self._load()
-            self._encoded = (prompts, self._encode(self._whole.to(device), prompts, torch.device(device)))
+            whole = self._load() if self._whole is None else self._whole
+            self._encoded = (prompts, self._encode(whole.to(device), prompts, torch.device(device)))
             self._whole = None
         features = self._encoded[1].to(device)
         self._encoded = (self._encoded[0], features)
@@ -111,18 +110,18 @@ class FrozenCLIP:
         Returns:
             Tensor: Features (B, D), not normalised, float32.
         """
-        self.load()
-        parameter = next(self._visual.parameters())
+        visual = self.load()
+        parameter = next(visual.parameters())
         if parameter.device != images.device:
-            self._visual.to(images.device)
+            visual.to(images.device)
         images = images.to(parameter.dtype)
-        size = self._visual.image_size
+        size = visual.image_size
         size = (size, size) if isinstance(size, int) else tuple(size)
         if images.shape[-2:] != size:
             with autocast_off(images):
                 images = F.interpolate(images, size, mode='bicubic', align_corners=False, antialias=True)
         with _encoder_autocast(images.device):
-            return at_least_float32(self._visual(images))
+            return at_least_float32(visual(images))
 
 
 def _encoder_autocast(device: torch.device) -> AbstractContextManager:

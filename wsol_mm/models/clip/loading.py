@@ -77,7 +77,7 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = _build(config)
-    tag = {}
+    tag: Mapping[str, Any] = {}
     if weights is None:
         print_log(
             f'{CLIP_KEY}.pretrained is None: CLIP has random weights, from which nothing can be learned. '

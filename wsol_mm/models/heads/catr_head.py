@@ -66,7 +66,11 @@ class CATRHead(LocalizationHead):
         ValueError: If the OCM is to look at more layers than there are.
     """
 
-    loss_needs = frozenset({'class_attention'})
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """Training needs the attention of the class token."""
+        return frozenset({'class_attention'})
+
     predict_needs = frozenset({'class_attention'})
     official = OfficialCheckpoints(
         'catr',
@@ -90,7 +94,8 @@ class CATRHead(LocalizationHead):
         self.num_heads = num_heads
         self.semantic_conv = SemanticConv(in_channels, num_classes)
         self.csm = None if csm is None else CategoryStimulation(num_layers * num_heads, num_classes, **csm)
-        self.ocm = self.area_loss = self.map_loss = None
+        self.ocm: ObjectConstraint | None = None
+        self.area_loss = self.map_loss = None
         if ocm is not None:
             self._build_ocm(**ocm)
         parts = {'cls': self.semantic_conv, 'csm': self.csm, 'area': self.area_loss, 'map': self.map_loss}
@@ -163,7 +168,8 @@ class CATRHead(LocalizationHead):
 
     def constraint_losses(self, feats: Features, rows: Tensor) -> dict[str, Tensor]:
         """Return the losses of the OCM, ``area`` and ``map``; ``rows`` are :meth:`attention_rows`."""
-        attention, losses = self.attention_map(feats), {}
+        attention = self.attention_map(feats)
+        losses: dict[str, Tensor] = {}
         if self.area_loss is not None:
             losses['area'] = self.area_loss(attention)
         if self.map_loss is not None:

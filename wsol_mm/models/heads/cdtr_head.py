@@ -97,8 +97,9 @@ class CDTRHead(CATRHead):
         head_maps = self.semantic_conv(feats.feature_map)
         losses = self.classification_losses(head_maps.mean(dim=(2, 3)), data_samples)
         rows = self.attention_rows(feats)
-        decoded = None if self.csm is None else self.csm(rows)
-        if decoded is not None:
+        decoded = None
+        if self.csm is not None:
+            decoded = self.csm(rows)
             losses['csm'] = self.cross_entropy(self.csm.pooled(decoded), data_samples)
         losses |= self.constraint_losses(feats, rows)
         if self.ski is not None:
@@ -117,6 +118,7 @@ class CDTRHead(CATRHead):
         The spatial mean of the deformable convolution is linear in the CSM's maps, as those are in the
         decoder's: it is taken before the CSM's classifier, of nine numbers per channel.
         """
+        assert self.ski is not None and self.csm is not None
         offsets = self.ski.offsets(head_maps, self.attention_map(feats))
         with autocast_off(decoded):
             decoded = at_least_float32(decoded)
@@ -130,7 +132,7 @@ class CDTRHead(CATRHead):
         wanted = labels.reshape(-1, 1)
         places = wanted[:, :, None, None].expand(-1, -1, *head_maps.shape[-2:])
         maps = at_least_float32(head_maps.detach().gather(1, places))
-        if decoded is not None:
+        if self.csm is not None:
             with torch.no_grad():
                 maps = maps + self.csm.class_maps(decoded, wanted)
         return self.attention_map(feats) * maps.squeeze(1)

@@ -40,7 +40,7 @@ class LocalizationHead(ClsHead):
         map_topk (int): Maps are predicted for this many best classes (at most C), beside the
             ground-truth class where it is known.
         loss (dict, optional): Classification loss; cross-entropy if None.
-        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch.
+        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch (default).
         topk (tuple[int, ...]): Of that accuracy.
         init_cfg (dict, optional): Initialisation config.
 
@@ -48,12 +48,6 @@ class LocalizationHead(ClsHead):
         ValueError: If ``num_classes`` is not positive or ``map_topk`` is negative.
     """
 
-    #: What training asks of the backbone: names of :class:`Features` and of its ``extras``.
-    loss_needs: frozenset[str] = frozenset()
-    #: What :meth:`forward` needs, the logits at test time.
-    logits_needs: frozenset[str] = frozenset()
-    #: What :meth:`predict` needs, logits and maps.
-    predict_needs: frozenset[str] = frozenset()
     #: Whether one map serves all classes; its label is then -1.
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
@@ -67,7 +61,7 @@ class LocalizationHead(ClsHead):
         in_channels: int,
         map_topk: int = 5,
         loss: dict | None = None,
-        cal_acc: bool = False,
+        cal_acc: bool = True,
         topk: tuple[int, ...] = (1,),
         init_cfg: dict | None = None,
     ) -> None:
@@ -80,6 +74,21 @@ class LocalizationHead(ClsHead):
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.map_topk = map_topk
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """What training asks of the backbone: names of :class:`Features` and of its ``extras``."""
+        return frozenset()
+
+    @property
+    def logits_needs(self) -> frozenset[str]:
+        """What :meth:`forward` needs, the logits at test time."""
+        return frozenset()
+
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """What :meth:`predict` needs, logits and maps."""
+        return frozenset()
 
     @abstractmethod
     def forward(self, feats: Features) -> Tensor:
@@ -158,28 +167,28 @@ class LocalizationHead(ClsHead):
         feats = self.prepare(feats)
         logits = self(feats)
         batch = logits.shape[0]
-        data_samples = [None] * batch if data_samples is None else data_samples
-        data_samples = [DataSample() if sample is None else sample for sample in data_samples]
+        given = [None] * batch if data_samples is None else data_samples
+        samples = [DataSample() if sample is None else sample for sample in given]
         if other_crops is None:
             ranked, scores = logits, logits.float().softmax(dim=1)
         else:
             ranked = scores = mean_scores(torch.cat((logits[:, None], other_crops), dim=1))
         best = ranked.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
-        has_truth, labels = self._wanted_labels(best[:, : self.map_topk], data_samples)
+        has_truth, labels = self._wanted_labels(best[:, : self.map_topk], samples)
         maps = self.localization_maps(feats, labels).float().cpu()
         attention = self.attention_map(feats)
         if attention is not None:
             attention = attention.float().cpu()
         # Evaluation and pictures work on the CPU: copying here saves them some small copies per image.
         scores, best, labels = scores.cpu(), best.cpu(), labels.cpu()
-        for i, sample in enumerate(data_samples):
+        for i, sample in enumerate(samples):
             sample.set_pred_score(scores[i]).set_pred_label(best[i, :1])
             sample.pred_topk = best[i, :PRED_TOPK]
             first = 0 if has_truth[i] or self.class_agnostic else 1
             sample.loc_maps, sample.loc_labels = maps[i, first:], labels[i, first:]
             if attention is not None:
                 sample.attn_map = attention[i]
-        return data_samples
+        return samples
 
     def _wanted_labels(self, best: Tensor, data_samples: Sequence[DataSample]) -> tuple[list[bool], Tensor]:
         """Return which samples know their class, and the labels (B, 1 + k), that class first.

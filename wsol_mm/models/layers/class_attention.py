@@ -9,7 +9,7 @@ def class_token_attention(feats: Features) -> Tensor:
     """Return the class token's attention to the patches, averaged over the heads.
 
     The row includes the class token's own key in its soft-max; that entry is dropped without
-    re-normalising (TS-CAM, section 4).
+    re-normalising (docs/specifications/ts_cam.md, section 4).
 
     Args:
         feats (Features): With ``class_attention``.

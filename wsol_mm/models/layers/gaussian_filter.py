@@ -14,7 +14,7 @@ def gaussian_kernel(size: int, sigmas: float) -> Tensor:
 
     The normal distribution is cut at ``sigmas`` standard deviations to each side, its mass is
     collected in ``size`` bins, and the kernel is the square root of the outer product of the bins
-    (SAT, section 2.3). The square root makes it wider than the Gaussian of the bins.
+    (docs/specifications/sat.md, section 2.3). The square root makes it wider than the Gaussian of the bins.
 
     Args:
         size (int): Side of the kernel.

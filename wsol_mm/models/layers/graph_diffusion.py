@@ -1,4 +1,7 @@
-"""Diffusion on a grid graph by a truncated Newton-Schulz inverse (SCM, section 2.3)."""
+"""Diffusion on a grid graph by a truncated Newton-Schulz inverse.
+
+See docs/specifications/scm.md, section 2.3.
+"""
 
 from typing import Any
 

@@ -10,9 +10,9 @@ from .per_sample_conv import per_sample_conv
 class SemanticConv(nn.Conv2d):
     """3x3 convolution from patch tokens to one semantic map per class.
 
-    Calling it gives all C maps. Two cheaper ways give what a model needs (TS-CAM, section 3):
-    :meth:`pooled` the logits without any map, :meth:`class_maps` the maps of a few classes. All three
-    agree up to rounding.
+    Calling it gives all C maps. Two cheaper ways give what a model needs
+    (docs/specifications/ts_cam.md, section 10): :meth:`pooled` the logits without any map,
+    :meth:`class_maps` the maps of a few classes. All three agree up to rounding.
 
     Args:
         in_channels (int): Channels D of the patch map.

@@ -14,7 +14,7 @@ def min_max(values: Tensor, eps: float = 0.0) -> Tensor:
     """Scale every row to 0..1: subtract its smallest value, then divide by what is largest.
 
     The gradient of the smallest and of the largest value goes to one entry each, also where several are
-    equal (SCM, section 9, quirk 4).
+    equal (docs/specifications/scm.md, section 9, quirk 4).
 
     Args:
         values (Tensor): (B, N).
@@ -34,8 +34,8 @@ class SpatialCalibrationLayer(nn.Module):
     edge; an approximate inverse of it diffuses the attention; small values are shrunk by z - tanh(z).
     The min-max scaled result A is added to the attention, and gates the class maps by 1 + A.
 
-    Both parameters have one entry: ``similarity_scale`` (lambda in the specification, factor of the
-    similarities) and ``threshold`` (theta, of the shrinkage).
+    Both parameters have one entry: ``similarity_scale`` (lambda in docs/specifications/scm.md, section 2.3,
+    factor of the similarities) and ``threshold`` (theta, of the shrinkage).
 
     Args:
         iterations (int): Newton-Schulz iterations k.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...registry import MODELS
 from ...structures import CENTER_CROP, NUM_CROPS, Features
 from ...structures.features import check_needs
+from ..heads import LocalizationHead
 from ..weights import load_pretrained
 from .data_preprocessor import LocalizationDataPreprocessor
 from .freezing import freeze_parameters, frozen_batch_norms
@@ -38,7 +39,7 @@ class ImageLocalizer(ImageClassifier):
             their rates to 0 to be without).
 
     Raises:
-        TypeError: If the backbone does not return :class:`Features`.
+        TypeError: If the backbone does not return :class:`Features`, or the head does not localize.
         ValueError: If the head needs what the backbone does not give, a pattern of ``frozen`` matches no
             parameter, or they match all.
     """
@@ -72,6 +73,8 @@ class ImageLocalizer(ImageClassifier):
         gives = getattr(self.backbone, 'gives', None)
         if gives is None:
             raise TypeError(f'expected a backbone that returns Features (it has `gives`), got {backbone}')
+        if not isinstance(self.head, LocalizationHead):
+            raise TypeError(f'expected a LocalizationHead, got {head}')
         needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
         check_needs(needs - LOCALIZER_GIVES, gives, backbone, asker=head)
 

@@ -10,7 +10,9 @@ from ...registry import MODELS
 
 @MODELS.register_module()
 class AutomaticLossWeighting(nn.Module):
-    """Weigh every loss by 0.5 / p^2 and add log(1 + p^2), with a learned p (CDTR, section 3).
+    """Weigh every loss by 0.5 / p^2 and add log(1 + p^2), with a learned p.
+
+    See docs/specifications/cdtr.md, section 3.
 
     Args:
         num_losses (int): Number of losses. Their weights start at p = 1.

@@ -10,7 +10,8 @@ from ...registry import MODELS
 class BatchAreaLoss(nn.Module):
     """Distance of the mean area of a batch from a target: abs(mean_b area_b - target).
 
-    The mean is taken before the absolute value, so single images may have any area (SAT, section 3).
+    The mean is taken before the absolute value, so single images may have any area
+    (docs/specifications/sat.md, section 3).
 
     Args:
         target_area (float): Wanted mean area, a share of the image in [0, 1].

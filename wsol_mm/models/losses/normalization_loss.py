@@ -8,9 +8,10 @@ from ..layers.gaussian_filter import GaussianFilter
 
 @MODELS.register_module()
 class NormalizationLoss(nn.Module):
-    """Mean of (1 - f) f over the positions of the smoothed maps f (SAT, section 3).
+    """Mean of (1 - f) f over the positions of the smoothed maps f.
 
-    The smoothing counts zeros beyond the border, so a border position at 1 still costs a little.
+    See docs/specifications/sat.md, section 3. The smoothing counts zeros beyond the border, so a
+    border position at 1 still costs a little.
 
     Args:
         kernel_size (int): Side of the smoothing kernel, odd.

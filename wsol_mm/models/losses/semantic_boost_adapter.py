@@ -98,8 +98,8 @@ class SemanticBoostAdapter(nn.Module):
             self.set_class_names(load_class_names(self.class_names))
         self.clip.load()
 
-    def set_class_names(self, names: Sequence[str]) -> None:
-        """Set the names of the classes, in the order of their indices.
+    def set_class_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Set the names of the classes, in the order of their indices, and return the prompts.
 
         Raises:
             ValueError: If there are not ``num_classes`` of them.
@@ -110,6 +110,7 @@ class SemanticBoostAdapter(nn.Module):
                 f'{self.num_classes} classes; accepted is a name for every class'
             )
         self._prompts = tuple(self.prompt.replace('{}', name) for name in names)
+        return self._prompts
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ class SemanticBoostAdapter(nn.Module):
                     'the names of the classes for the prompts of CLIP are not known: add '
                     f"dict(type='ClassNamesHook') to custom_hooks, or set {CLASS_NAMES_KEY}"
                 )
-            self.set_class_names(load_class_names(self.class_names))
+            return self.set_class_names(load_class_names(self.class_names))
         return self._prompts
 
     def forward(self, images: Tensor, object_maps: Tensor, labels: Tensor) -> Tensor:

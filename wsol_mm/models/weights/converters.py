@@ -60,7 +60,7 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
     unknown = [entry.name for entry in entries if entry.target is None]
     if unknown:
         raise ValueError(f'{source} has entries that {method} does not know: {", ".join(unknown)}')
-    converted = {entry.target: entry.value for entry in entries}
+    converted = {entry.target: entry.value for entry in entries if entry.target is not None}
     for name, dimensions in official.dimensions.items():
         found = converted[name].dim() if name in converted else 'no such entry'
         if found != dimensions:

@@ -36,10 +36,10 @@ def load_pretrained(
 
     The layout is recognised by its names. A classifier is left out only if its shape differs, as most
     published methods do: with 1000 classes an ImageNet checkpoint gives the semantic convolution its
-    classifier's bias (TS-CAM, section 2.1). A head with ``inherits_classifier=False`` takes nothing of a
-    plain classifier. Backbone and head adapt what takes more than a name (``fit_pretrained``): a position
-    embedding of another patch grid, for one. What was loaded, skipped and left fresh is logged, one line
-    each.
+    classifier's bias (docs/specifications/ts_cam.md, section 2.1). A head with
+    ``inherits_classifier=False`` takes nothing of a plain classifier. Backbone and head adapt what
+    takes more than a name (``fit_pretrained``): a position embedding of another patch grid, for one. What
+    was loaded, skipped and left fresh is logged, one line each.
 
     Args:
         model (nn.Module): With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
@@ -69,7 +69,7 @@ def load_pretrained(
     fresh_parts = _fit(model, values, checkpoint)
     for name, target, _ in entries:
         value = values[target or name]
-        if target not in own or (target.startswith('head.') and not takes_head):
+        if target is None or target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
         elif value.shape == own[target].shape:
             chosen[target] = value

@@ -1,0 +1,547 @@
+"""A reference case: its arrays, and what its description says in whatever words.
+
+Descriptions differ from case to case in the names of their keys and in their prose. All reading is done here:
+a key is looked up under all its names, numbers are taken out of sentences, and what the arrays and the shapes
+of the weights tell is taken from them and checked against the words.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_NUMBER = r'\d+\.?\d*(?:e[+-]?\d+)?'
+
+#: Names under which descriptions have one and the same thing; looked up at the top and in the parts below.
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    'num_heads': ('num_heads', 'heads', 'n_heads', 'n_head', 'num_attention_heads'),
+    'embed_dim': ('embed_dim', 'embed_dims', 'embedding_dim', 'hidden_size', 'dim'),
+    'depth': ('depth', 'depths', 'n_layers', 'n_blocks', 'num_blocks'),
+    'patch_size': ('patch_size', 'patch'),
+    'mlp_ratio': ('mlp_ratio', 'mlp_ratios', 'mlp'),
+    'num_classes': ('num_classes', 'n_classes', 'nb_classes', 'classes'),
+    'qkv_bias': ('qkv_bias', 'attention_bias'),
+    'qk_scale': ('qk_scale', 'attention_scale'),
+    'channel_ratio': ('channel_ratio',),
+    'base_channel': ('base_channel', 'base_channels'),
+    'num_med_block': ('num_med_block', 'num_med_blocks'),
+    'drop_rate': ('drop_rate', 'dropout'),
+    'attn_drop_rate': ('attn_drop_rate', 'attention_dropout'),
+    'drop_path_rate': ('drop_path_rate', 'drop_path'),
+    'norm_eps': ('norm_eps', 'layer_norm_eps', 'layernorm_eps', 'block_layernorm_eps', 'ln_eps', 'eps'),
+    'norm_layer': ('norm_layer', 'norm', 'layer_norm'),
+    'iterations': ('iterations', 'scm_iterations', 'iteration', 'num_iterations'),
+    'batch': ('batch', 'batch_size', 'n_images'),
+    'frame': ('crop_size', 'frame', 'frame_size', 'crop', 'resize', 'map_size', 'crop_size_of_map_224'),
+    'image': (
+        *('image', 'images', 'input', 'inputs', 'image_shape', 'images_shape', 'input_shape', 'inputs_shape'),
+        *('input_size', 'image_size', 'img_size', 'image_hw', 'resolution', 'input_resolution', 'size'),
+        *('input_recipe', 'image_recipe', 'images_recipe', 'inputs_recipe'),
+    ),
+    'architecture': (
+        *('arch', 'architecture', 'factory', 'official_factory', 'backbone', 'model', 'model_class'),
+        *('model_name', 'official_class', 'name'),
+    ),
+    'threshold': ('threshold', 'cam_thr', 'thr', 'cam_threshold'),
+    'class_subset': (
+        *('class_subset', 'classes_kept', 'class_step', 'class_stride', 'subset', 'subset_of_classes'),
+        *('kept_classes', 'class_selection', 'class_subsampling'),
+    ),
+    'parameters': ('parameters', 'state_dict', 'state', 'parameter_shapes', 'shapes', 'state_shapes'),
+    'norm_weights': ('norm_weights', 'norm_weight_names', 'norm_names', 'norms'),
+    'recipe': ('weights_recipe', 'weight_recipe', 'state_recipe', 'recipe', 'weights', 'parameters_recipe'),
+    'tolerance': ('tolerance', 'tolerances', 'tol'),
+    'area_target': ('area_thr', 'area_threshold', 'target_area'),
+    'csm_channels': ('csm_c_base', 'c_base', 'csm_base_channels'),
+}
+#: Parts of a description in which the arguments of a model may stand.
+_PARTS = (
+    *('model_args', 'args', 'arguments', 'model_kwargs', 'kwargs', 'hyperparameters', 'config_args'),
+    *('model', 'architecture', 'arch', 'vit', 'backbone', 'input', 'box', 'scm', 'evaluation', 'head'),
+)
+
+#: What the published names of architectures fix and weights do not show: heads, norm eps, scale of q k^T.
+_NAMED: tuple[tuple[str, dict[str, Any]], ...] = (
+    (r'conformer\w*_(tiny|ti|t|small|s)(?![a-z])', dict(num_heads=6)),
+    (r'conformer\w*_(base|b)(?![a-z])', dict(num_heads=9)),
+    (r'\bvit\w*_(small|s)(?![a-z])', dict(num_heads=8, norm_eps=1e-5, qk_scale=768**-0.5)),
+    (r'deit\w*_(tiny|ti|t)(?![a-z])', dict(num_heads=3)),
+    (r'deit\w*_(small|s)(?![a-z])', dict(num_heads=6)),
+    (r'deit\w*_(base|b)(?![a-z])', dict(num_heads=12)),
+)
+#: The recipe of the README: scale of all weights, and what is added to some by the last part of their names.
+_SCALE = 0.02
+_OFFSETS = {'thred': 0.5, '_loss_rate': 1.0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One reference case.
+
+    Attributes:
+        system: Name of the folder, e.g. ``ts_cam``.
+        name: File name without suffix.
+        meta: The JSON file.
+        arrays: The npz file, half precision cast to float32; an empty mapping if there is none.
+        folder: Where the files are.
+        half: Names of the arrays that are stored in half precision.
+    """
+
+    system: str
+    name: str
+    meta: dict[str, Any]
+    arrays: Mapping[str, NDArray]
+    folder: Path = Path()
+    half: frozenset[str] = field(default=frozenset())
+
+    @classmethod
+    def load(cls, path: Path) -> 'Case':
+        """Read a case from its npz or JSON file.
+
+        Raises:
+            FileNotFoundError: If the JSON file is missing.
+        """
+        description = path.with_suffix('.json')
+        if not description.is_file():
+            raise FileNotFoundError(f'{path} has no description {description.name} beside it')
+        archive = path.with_suffix('.npz')
+        arrays: dict[str, NDArray] = {}
+        if archive.is_file():
+            with np.load(archive) as file:
+                arrays = dict(file)
+        half = frozenset(name for name, array in arrays.items() if array.dtype == np.float16)
+        arrays |= {name: arrays[name].astype(np.float32) for name in half}
+        return cls(
+            path.parent.name, path.stem, json.loads(description.read_text()), arrays, path.parent, half
+        )
+
+    def error(self, key: str, found: object, accepted: str) -> ValueError:
+        """Return the error for something that cannot be read or derived."""
+        return ValueError(f'{self.system}/{self.name}: {key}: expected {accepted}, got {found!r}')
+
+    # ---------------------------------------------------------------- keys
+
+    @cached_property
+    def _places(self) -> list[Mapping]:
+        """The description and its parts in which arguments may stand, these first."""
+        parts = [self.meta[part] for part in _PARTS if isinstance(self.meta.get(part), Mapping)]
+        parts += [deeper for part in parts for deeper in part.values() if isinstance(deeper, Mapping)]
+        return [*parts, self.meta]
+
+    def all(self, key: str) -> list[Any]:
+        """Return the entries of the description under all names of ``key``, in the arguments first."""
+        names = [_folded(name) for name in SYNONYMS.get(key, (key,))]
+        places = [{_folded(name): value for name, value in place.items()} for place in self._places]
+        return [place[name] for place in places for name in names if place.get(name) is not None]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the first of :meth:`all`."""
+        return next(iter(self.all(key)), default)
+
+    def number(self, key: str, default: float | None = None) -> float | None:
+        """Return the number under a key, also out of a sentence.
+
+        Raises:
+            ValueError: If the entry has no number, or several.
+        """
+        value = self.get(key)
+        if value is None:
+            return default
+        numbers = [float(text) for text in re.findall(_NUMBER, str(value))]
+        if isinstance(value, bool) or len(numbers) != 1:
+            raise self.error(key, value, 'one number')
+        return numbers[0]
+
+    @cached_property
+    def prose(self) -> str:
+        """All sentences of the description, but the meanings of the arrays."""
+
+        def texts(value: Any) -> list[str]:
+            if isinstance(value, str):
+                return [value]
+            if isinstance(value, Mapping):
+                return [text for entry in value.values() for text in texts(entry)]
+            return []
+
+        return ' ; '.join(
+            text for key, value in self.meta.items() if key != 'arrays' for text in texts(value)
+        )
+
+    def listed(self) -> set[str]:
+        """Names of all arrays, also of those that the description lists and the npz lacks."""
+        described = self.meta.get('arrays', ())
+        return {*self.arrays, *(described if isinstance(described, Mapping | list) else ())}
+
+    def meaning(self, name: str) -> str:
+        """What the description says about one array."""
+        described = self.meta.get('arrays')
+        described = described.get(name, '') if isinstance(described, Mapping) else ''
+        return str(described.get('meaning', '')) if isinstance(described, Mapping) else str(described)
+
+    @property
+    def trains(self) -> bool | None:
+        """Whether the mode is training (True) or evaluation (False); None if it is both.
+
+        Where the description has no mode, gradients tell it.
+        """
+        mode = str(self.meta.get('mode', '')).lower()
+        train, test = 'train' in mode, re.search(r'eval|test|infer|predict', mode)
+        if not train and not test:
+            return any(name.startswith('grad') for name in self.arrays)
+        return None if train and test else train
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the case has the weights of a whole model, carried or listed for a recipe."""
+        listed = self.get('parameters')
+        return 'state/cls_token' in self.arrays or bool(listed) and 'cls_token' in str(listed)
+
+    def sibling(self, text: str) -> 'Case':
+        """Return another case of the folder, named in words such as ``tiny_clip.npz (arrays state/*)``."""
+        named = re.match(r'\W*([\w-]+)(?:\.npz|\.json)?\b', str(text))
+        if named is None or not (self.folder / f'{named[1]}.json').is_file():
+            raise self.error('state', text, 'the name of a case in the same folder')
+        return Case.load(self.folder / f'{named[1]}.json')
+
+    # ---------------------------------------------------------------- weights
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Official names and shapes of the weights: those carried, or those listed for a recipe.
+
+        Raises:
+            ValueError: If there is neither.
+        """
+        carried = {name[6:]: value.shape for name, value in self.arrays.items() if name.startswith('state/')}
+        if carried:
+            return carried
+        entries = self.get('parameters')
+        if isinstance(entries, Mapping):
+            entries = [(name, value) for name, value in entries.items()]
+        if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
+            accepted = f'state/ arrays, or names and shapes under {SYNONYMS["parameters"]}'
+            raise self.error('parameters', entries, accepted)
+        return dict(map(self._shape_of, entries))
+
+    def _shape_of(self, entry: Any) -> tuple[str, tuple[int, ...]]:
+        name, shape = (entry.get('name'), entry.get('shape')) if isinstance(entry, Mapping) else entry[:2]
+        if isinstance(shape, Mapping):
+            shape = shape.get('shape')
+        elif isinstance(shape, Sequence) and shape and isinstance(shape[0], list):
+            shape = shape[0]  # shape and type
+        if isinstance(shape, str):
+            shape = [int(side) for side in re.findall(r'\d+', shape)]
+        if shape is None or name is None:
+            raise self.error('parameters', entry, 'a name and a shape')
+        return name, tuple(shape)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the reference model's weights and buffers under their official names.
+
+        Those that the description lists as not filled are left out: they keep what a constructor gives them.
+
+        Raises:
+            ValueError: If the case neither carries weights nor has a recipe for them.
+        """
+        if any(name.startswith('state/') for name in self.arrays):
+            return {name: torch.from_numpy(self.arrays[f'state/{name}']) for name in self.shapes}
+        recipe = self.get('recipe')
+        accepted = f'state/ arrays, or the recipe of the README under {SYNONYMS["recipe"]}'
+        if not isinstance(recipe, str) or re.search('fan_in|carried', recipe):
+            raise self.error('weights', recipe, accepted)
+        written = re.search(rf'({_NUMBER})\s*(?:\*|x|times)\s*(?:\w+\.)?(?:standard|randn|N\()', recipe)
+        written = written or re.search(r'\b(0\.0\d*)\b', recipe)
+        scale = float(written[1]) if written else _SCALE
+        offsets = re.findall(rf'\*\.(\w+)\s*(?:gets?|is|[:=])\s*({_NUMBER})\s*\+\s*v', recipe)
+        offsets = _OFFSETS | {name: float(offset) for name, offset in offsets}
+        ones = self._norm_weights(recipe)
+        state = {}
+        for name, shape in self.shapes.items():
+            if name in self.not_filled:
+                continue
+            if name.endswith('num_batches_tracked'):
+                state[name] = torch.zeros((), dtype=torch.int64)
+                continue
+            # Cast before anything is added, as the recipe says.
+            value = (scale * draw(name, shape)).astype(np.float32)
+            if name.endswith('.running_var'):
+                value = 1 + np.abs(value)
+            elif name in ones:
+                value = 1 + value
+            value = value + np.float32(offsets.get(name.rpartition('.')[2], 0.0))
+            state[name] = torch.from_numpy(value)
+        return state
+
+    @property
+    def not_filled(self) -> frozenset[str]:
+        """Names of weights that a recipe leaves alone."""
+        return frozenset(
+            name
+            for key, value in self.meta.items()
+            if re.match(r'(not|un)_?filled$|untouched|unchanged', key) and isinstance(value, list)
+            for name in value
+        )
+
+    def _norm_weights(self, recipe: str) -> set[str]:
+        """Names of the weights that scale a norm: those listed, or else all with one dimension."""
+        listed = self.get('norm_weights')
+        if isinstance(listed, list):
+            return set(listed)
+        entries = self.get('parameters')
+        if isinstance(entries, list) and isinstance(entries[0], Mapping) and 'norm_weight' in entries[0]:
+            return {entry['name'] for entry in entries if entry['norm_weight']}
+        scales = {
+            name
+            for name, shape in self.shapes.items()
+            if len(shape) == 1 and name.rpartition('.')[2] == 'weight' and name not in self.not_filled
+        }
+        return scales | {name for name in self.shapes if '.' in name and name in recipe}
+
+    # ---------------------------------------------------------------- inputs
+
+    def images(self) -> Tensor:
+        """Return the input batch, (B, 3, H, W) float32: stored, or drawn as its recipe says."""
+        stored = self._input(4, 'image', 'images', 'input', 'inputs')
+        stored = draw('in/image', self._image_shape) if stored is None else stored
+        return torch.from_numpy(stored.astype(np.float32))
+
+    def labels(self) -> Tensor | None:
+        """Return the class indices (B,), or None if the case has none."""
+        labels = self._input(1, 'label', 'labels', 'target', 'targets')
+        return None if labels is None else torch.from_numpy(labels.astype(np.int64))
+
+    def _input(self, dimensions: int, *names: str) -> NDArray | None:
+        arrays = (self.arrays.get(f'in/{name}') for name in names)
+        return next((array for array in arrays if array is not None and array.ndim == dimensions), None)
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        """Shape of images that are drawn: as described, or as the position embedding needs them."""
+        told = [*self.all('image'), *self.all('frame'), self.prose]
+        shapes = [shape for shape in map(_shape_in, told) if shape is not None]
+        shape = next((shape for shape in shapes if shape[0] is not None), shapes[0] if shapes else None)
+        if shape is None and 'pos_embed' in self.shapes:
+            side = round((self.shapes['pos_embed'][1] - 1) ** 0.5) * self.architecture['patch_size']
+            shape = None, side, side
+        if shape is None:
+            raise self.error('in/image', None, f'the array, or its shape under {SYNONYMS["image"]}')
+        batch = self.number('batch', shape[0])
+        if batch is None and self.labels() is None:
+            raise self.error('batch', None, 'a number of images, or in/label')
+        return int(len(self.labels()) if batch is None else batch), 3, *shape[1:]
+
+    def frame(self, default: int | None = None) -> int:
+        """Return the side of the square in which boxes are.
+
+        Arrays of enlarged maps tell it; else the description; else ``default``, what the method fixes.
+
+        Raises:
+            ValueError: If nothing tells it.
+        """
+        for name, array in self.arrays.items():
+            named = re.fullmatch(r'out/(?:\w+/)?\w*?map_?(\d{2,4})(?:_\w+)?', name)
+            if named:
+                return int(named[1])
+            if re.search(r'(scoremap|map_resized|map_uint8)', name):
+                return array.shape[-1]
+        written = re.search(r'\b(?:frame|crop)\D{0,12}(\d{2,4})\b|\b(\d{2,4})\W+(?:\w+ )?frame\b', self.prose)
+        sides = [_shape_in(value) for value in self.all('frame')]
+        side = sides[0][-1] if any(sides) else int(written[1] or written[2]) if written else default
+        if side is None:
+            raise self.error('frame', None, f'one of {SYNONYMS["frame"]}, or "frame N" in words')
+        return side
+
+    # ---------------------------------------------------------------- architecture
+
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        """What the published name of the architecture fixes, e.g. of ``deit_scm_small_patch16_224``."""
+        words = ' '.join(value for value in self.all('architecture') if isinstance(value, str)).lower()
+        words = re.sub(r'[\s-]+', '_', words)
+        return next((facts for pattern, facts in _NAMED if re.search(pattern, words)), {})
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether the weights are those of a Conformer."""
+        return 'trans_patch_conv.weight' in self.shapes
+
+    @cached_property
+    def architecture(self) -> dict[str, Any]:
+        """Sizes of the transformer: by the shapes of its weights, and otherwise by the description.
+
+        Raises:
+            ValueError: If the description states another size than the weights have, or if it does not say
+                what they do not show.
+        """
+        shapes = self.shapes
+        layer = r'trans_1\.' if self.is_hybrid else r'blocks\.0\.'
+        inner = {re.sub(layer, '', name): shape for name, shape in shapes.items() if re.match(layer, name)}
+        width = shapes['cls_token'][-1]
+        if self.is_hybrid:
+            numbers = [int(m[1]) for m in (re.match(r'conv_trans_(\d+)\.', name) for name in shapes) if m]
+            depth, patch = max(numbers), 4 * shapes['trans_patch_conv.weight'][-1]
+        else:
+            depth = 1 + max(int(m[1]) for m in (re.match(r'blocks\.(\d+)\.', name) for name in shapes) if m)
+            patch = shapes['patch_embed.proj.weight'][-1]
+        found: dict[str, Any] = dict(
+            embed_dim=width,
+            depth=depth,
+            patch_size=patch,
+            mlp_ratio=inner['mlp.fc1.weight'][0] / width,
+            qkv_bias='attn.qkv.bias' in inner,
+        )
+        if self.is_hybrid:
+            found['channel_ratio'] = shapes['conv_cls_head.weight'][1] / 256
+        for key, value in found.items():
+            stated = self.get(key)
+            if isinstance(stated, int | float) and stated != value:
+                raise self.error(key, stated, f'{value}, which the shapes of the weights tell')
+        found |= {key: self.number(key, 0.0) for key in ('drop_rate', 'attn_drop_rate', 'drop_path_rate')}
+        found |= dict(num_heads=self._heads(width), norm_eps=self._norm_eps(), qk_scale=self._qk_scale())
+        return found
+
+    def _heads(self, width: int) -> int:
+        stated = self.number('num_heads')
+        if stated is None:
+            written = re.search(r'\bheads?[ =:]+(\d+)|\b(\d+)[ -]heads?\b', self.prose)
+            stated = (written[1] or written[2]) if written else self.named.get('num_heads')
+        if stated is None or width % int(stated):
+            raise self.error('num_heads', stated, f'a divisor of the width {width}; weights do not tell it')
+        return int(stated)
+
+    def _norm_eps(self) -> float:
+        """Return the eps of the layer norms; 1e-6 is that of all reference models but those that say so."""
+        for key in ('norm_eps', 'norm_layer'):
+            value = self.get(key)
+            if isinstance(value, float):
+                return value
+            written = re.search(rf'(?:eps\D{{0,3}}|^)({_NUMBER})', str(value))
+            if value is not None and written:
+                return float(written[1])
+        return self.named.get('norm_eps', 1e-6)
+
+    def _qk_scale(self) -> float | None:
+        return self.number('qk_scale', self.named.get('qk_scale'))
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, by the weights of the classifier."""
+        for name in ('head.weight', 'trans_cls_head.weight', 'CDM.bias'):
+            if name in self.shapes:
+                classes, stated = self.shapes[name][0], self.get('num_classes')
+                if isinstance(stated, int) and stated != classes:
+                    raise self.error('num_classes', stated, f'{classes}, which the weights tell')
+                return classes
+        raise self.error('num_classes', None, 'the weights of a classifier')
+
+    @property
+    def image_sides(self) -> tuple[int, int]:
+        """Height and width of the images, which the position embedding must be for.
+
+        Raises:
+            ValueError: If it is for another number of patches.
+        """
+        steps = self._input(5, 'images', 'image')  # of several steps
+        height, width = (self.images() if steps is None else steps).shape[-2:]
+        if 'pos_embed' in self.shapes:
+            patch, tokens = self.architecture['patch_size'], self.shapes['pos_embed'][1]
+            if (height // patch) * (width // patch) + 1 != tokens:
+                accepted = f'images whose patches of {patch} are the {tokens - 1} of pos_embed'
+                raise self.error('in/image', (height, width), accepted)
+        return height, width
+
+    # ---------------------------------------------------------------- subsets
+
+    def thinned(self, name: str, value: NDArray) -> NDArray:
+        """Return a computed array with those classes, channels or pixels that the case keeps of it.
+
+        "Every N-th" comes from the meaning of the array or the subset of classes of the case; both must fit
+        the shape that is stored. A map that is stored for the first images alone is cut.
+
+        Raises:
+            ValueError: If the case says it in other words.
+        """
+        shape = self.arrays[name].shape
+        if value.shape == shape or value.ndim != len(shape):
+            return value
+        kept = self.get('class_subset')
+        if kept is not None and (indices := self._kept_classes(kept)) is not None:
+            axes = [axis for axis, size in enumerate(value.shape) if axis and size != shape[axis]]
+            if len(axes) == 1:
+                chosen = np.arange(value.shape[axes[0]])[::indices] if isinstance(indices, int) else indices
+                if len(chosen) == shape[axes[0]]:
+                    return value.take(chosen, axis=axes[0])
+        for axis, size in enumerate(shape):
+            if size == value.shape[axis]:
+                continue
+            steps = [step for step in self._steps(name) if -(-value.shape[axis] // step) == size]
+            if steps:
+                value = value.take(range(0, value.shape[axis], steps[0]), axis=axis)
+            elif axis == 0 and size < value.shape[0] and re.search(r'first', self.meaning(name)):
+                value = value[:size]
+        return value
+
+    def _kept_classes(self, kept: Any) -> int | list[int] | None:
+        if isinstance(kept, int):
+            return kept
+        if isinstance(kept, list) and all(isinstance(index, int) for index in kept):
+            return kept
+        written = every(str(kept))
+        if len(written) != 1:
+            raise self.error('class_subset', kept, '"every N-th class", N, or a list of classes')
+        return written[0]
+
+    def _steps(self, name: str) -> list[int]:
+        """Return all N of "every N-th" in the meaning of an array, its name, and the case's prose on maps."""
+        strides = [int(step) for step in re.findall(r'(?:::|_s|/)(\d+)\b', f'{self.meaning(name)} {name}')]
+        return every(self.meaning(name)) + strides + every(self.prose)
+
+
+def _shape_in(value: Any) -> tuple[int | None, int, int] | None:
+    """Return batch (or None), height and width that a number, a list, a mapping or a sentence tells."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return None, value, value
+    if isinstance(value, Mapping):
+        sides = [value.get(side, value.get(side[0])) for side in ('height', 'width')]
+        shape = sides if None not in sides else value.get('shape', value.get('size'))
+        shape = _shape_in(shape)
+        return shape and (value.get('batch', shape[0]), *shape[1:])
+    if isinstance(value, list):
+        sides = [side for side in value if isinstance(side, int)]
+        return (sides[0] if len(sides) == 4 else None, *sides[-2:]) if 2 <= len(sides) <= 4 else None
+    times, text = r'\s*[,x×]\s*', str(value)
+    if written := re.search(rf'\b(\d+){times}3{times}(\d+){times}(\d+)\b', text):
+        return int(written[1]), int(written[2]), int(written[3])
+    written = re.search(rf'\b(?:3{times})?(\d{{2,4}}){times}(\d{{2,4}})\b', text)
+    written = written or re.search(
+        r'\b(?:frame|crop|images?|inputs?|size|resolution)\D{0,12}?((\d{2,4}))\b', text
+    )
+    written = written or re.search(r'\b((\d{2,4}))[- ]?(?:px|pixel|frame)', text)
+    return (None, int(written[1]), int(written[2])) if written else None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r'[\W_]', '', name).lower()
+
+
+def every(text: str) -> list[int]:
+    """Return all N of "every N-th" in a text; "every other" is 2."""
+    words = {'other': 2, 'second': 2, 'third': 3, 'fourth': 4, 'fifth': 5, 'tenth': 10}
+    found = re.findall(rf'\bevery (?:(\d+)(?:[- ]?(?:st|nd|rd|th))?|({"|".join(words)}))\b', text.lower())
+    return [int(number) if number else words[word] for number, word in found]
+
+
+def draw(name: str, shape: tuple[int, ...]) -> NDArray:
+    """Return standard normal numbers in double precision, seeded with the CRC-32 of ``name``."""
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
