@@ -115,13 +115,12 @@ def test_a_file_that_is_not_of_this_package_is_one_line(micro_project, content, 
 
 
 def test_training_does_not_start_from_weights_of_which_nothing_fits(micro_project):
-    file = micro_project.folder / 'nothing fits.pth'
-    torch.save({'state_dict': {'layer.weight': torch.ones(2)}}, file)
-    options = ['--work-dir', 'nothing', '--cfg-options', f'load_from={file}']
+    torch.save({'state_dict': {'layer.weight': torch.ones(2)}}, micro_project.folder / 'nothing_fits.pth')
+    options = ['--work-dir', 'nothing', '--cfg-options', 'load_from=nothing_fits.pth']
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
-    assert f'train.py: error: {file} does not fit the model of the config: ' in last
+    assert 'train.py: error: nothing_fits.pth does not fit the model of the config: ' in last
     assert ', 1 unexpected (layer.weight) keys. It was trained with another method' in last
     assert 'Traceback' not in result.stderr
 
