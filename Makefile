@@ -13,8 +13,9 @@ quickstart:  ## draw a small data set, train, test, make a picture (about two mi
 test:  ## run the tests; ARGS="tests/test_models -x" goes to pytest
 	bash tools/run_tests.sh $(ARGS)
 
-lint:  ## check style and format
-	python="$$(bash tools/setup_env.sh tests)" && "$$python" -m ruff check . && "$$python" -m ruff format --check .
+lint:  ## check style, format and types
+	python="$$(bash tools/setup_env.sh tests)" && \
+	"$$python" -m ruff check . && "$$python" -m ruff format --check . && "$$python" -m mypy
 
 docs:  ## write the generated tables and build the site into work_dirs/site
 	python="$$(bash tools/setup_env.sh tests)" && \

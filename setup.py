@@ -72,6 +72,7 @@ class BuildPackage(build_py):
     """Add ``.mim`` to the package: linked to the source tree when editable, copied into a wheel."""
 
     def run(self) -> None:
+        """Build the package, then place ``.mim`` in it."""
         super().run()
         package = ROOT if self.editable_mode else Path(self.build_lib)
         folder = package / 'wsol_mm' / '.mim'
@@ -81,6 +82,7 @@ class BuildPackage(build_py):
             place(ROOT / name, folder / name)
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return the files that a build makes, those of ``.mim`` included."""
         outputs = super().get_outputs(include_bytecode)
         folder = Path(self.build_lib) / 'wsol_mm' / '.mim'
         return outputs + [str(path) for path in folder.rglob('*') if path.is_file()]

@@ -1,6 +1,6 @@
-"""Measure how fast a config's data set delivers images, and where a single process spends its time.
+r"""Measure how fast a config's data set delivers images, and where a single process spends its time.
 
-    python -m benchmarks.dataset configs/_base_/datasets/cub.py \\
+    python -m benchmarks.dataset configs/_base_/datasets/cub.py \
         --cfg-options train_dataloader.dataset.data_root=data/CUB_200_2011
     python -m benchmarks.dataset CONFIG --split test --num-workers 0 2 4 --max-images 2000
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks import threshold_loop
 from benchmarks.argument_types import at_least
@@ -197,7 +198,7 @@ def same_multi(loop: list[list[tuple[int, int, int, int]]], fast: tuple[Regions,
     return True
 
 
-def _timed(function: Callable, *args) -> tuple[float, object]:
+def _timed(function: Callable, *args: Any) -> tuple[float, object]:
     """CPU milliseconds of this process, and the result."""
     start = time.process_time_ns()
     result = function(*args)

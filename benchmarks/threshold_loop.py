@@ -3,24 +3,26 @@
 One mask and one call of OpenCV per threshold, as the published evaluators do it.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import cv2
 import numpy as np
 
 
-def threshold_masks(codes: np.ndarray, thresholds: np.ndarray):
+def threshold_masks(codes: np.ndarray, thresholds: np.ndarray) -> Iterator[np.ndarray]:
     """Yield ``codes > int(tau * max(codes))`` of a (H, W) uint8 image as uint8, for every tau."""
     maximum = int(codes.max())
     for threshold in thresholds:
         yield (codes > int(threshold * maximum)).astype(np.uint8)
 
 
-def level_masks(levels: np.ndarray, num_levels: int):
+def level_masks(levels: np.ndarray, num_levels: int) -> Iterator[np.ndarray]:
     """Yield ``levels > j`` as uint8 for every level j."""
     for level in range(num_levels):
         yield (levels > level).astype(np.uint8)
 
 
-def find_contours(mask: np.ndarray, mode: int = cv2.RETR_TREE):
+def find_contours(mask: np.ndarray, mode: int = cv2.RETR_TREE) -> Sequence[np.ndarray]:
     """Contours of a mask, in OpenCV's order."""
     return cv2.findContours(mask, mode, cv2.CHAIN_APPROX_SIMPLE)[-2]
 
@@ -31,7 +33,7 @@ def box_of(contour: np.ndarray) -> tuple[int, int, int, int]:
     return x, y, x + w, y + h
 
 
-def largest_contour_boxes(masks) -> np.ndarray:
+def largest_contour_boxes(masks: Iterable[np.ndarray]) -> np.ndarray:
     """(L, 4) box of the contour with the largest area of each mask, the first on ties; -1 without any."""
     boxes = []
     for mask in masks:
@@ -40,12 +42,14 @@ def largest_contour_boxes(masks) -> np.ndarray:
     return np.array(boxes, np.int32).reshape(-1, 4)
 
 
-def all_contour_boxes(masks, mode: int = cv2.RETR_TREE) -> list[list[tuple[int, int, int, int]]]:
+def all_contour_boxes(
+    masks: Iterable[np.ndarray], mode: int = cv2.RETR_TREE
+) -> list[list[tuple[int, int, int, int]]]:
     """Boxes of all contours of each mask."""
     return [[box_of(contour) for contour in find_contours(mask, mode)] for mask in masks]
 
 
-def largest_component_boxes(masks) -> np.ndarray:
+def largest_component_boxes(masks: Iterable[np.ndarray]) -> np.ndarray:
     """(L, 4) box of the 8-connected component with the most pixels, the first met on ties; -1 without any."""
     boxes = []
     for mask in masks:
@@ -63,7 +67,7 @@ def largest_component_boxes(masks) -> np.ndarray:
     return np.array(boxes, np.int32).reshape(-1, 4)
 
 
-def component_boxes(masks) -> list[list[tuple[int, int, int, int]]]:
+def component_boxes(masks: Iterable[np.ndarray]) -> list[list[tuple[int, int, int, int]]]:
     """Boxes of all 8-connected components of each mask."""
     return [
         [(x, y, x + w, y + h) for x, y, w, h, _ in cv2.connectedComponentsWithStats(mask)[2][1:].tolist()]

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Collection
+from typing import Any
 
 from benchmarks.explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 from wsol_mm.models.backbones import TokenVisionTransformer
@@ -39,7 +40,7 @@ class PlainHead(LinearClsHead):
         **kwargs: Of mmpretrain's ``LinearClsHead``.
     """
 
-    def __init__(self, conv_channels: int | None = None, **kwargs) -> None:
+    def __init__(self, conv_channels: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.conv_fc = None if conv_channels is None else nn.Linear(conv_channels, self.num_classes)
 

@@ -7,7 +7,7 @@
 #   --seed N        seed of data and training (default: 0)
 #   --force         draw, train and test again, even if it is done already
 #
-# A second run keeps what is there: environment, data, training, metrics, sheet. An interrupted training goes on
+# A second run keeps what is there: environment, data, training, metrics, sheet. An interrupted training resumes
 # from its last epoch (then augmentation differs, and with it the last digits). All of it runs on the CPU, with two
 # threads, so that a seed gives the same numbers with and without a GPU.
 set -euo pipefail

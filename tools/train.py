@@ -34,7 +34,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         const='auto',
         type=lambda text: text if text == 'auto' else checkpoint_path(text),
         metavar='CHECKPOINT',
-        help='go on from the latest checkpoint in the work directory, or from the one named',
+        help='resume from the latest checkpoint in the work directory, or from the one given',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'

@@ -91,7 +91,7 @@ class ExplicitCATR(ExplicitViT, head='CATRHead', targets={'train': 1.15}):
         num_losses: int = 4,
         depth: int = 12,
         num_heads: int = 6,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(depth=depth, num_heads=num_heads, **kwargs)
         classes = self.num_classes

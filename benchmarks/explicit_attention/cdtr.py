@@ -72,7 +72,7 @@ class ExplicitCDTR(ExplicitCATR, head='CDTRHead'):
         **kwargs: Of :class:`ExplicitCATR`.
     """
 
-    def __init__(self, sba: SBASettings | None = None, **kwargs) -> None:
+    def __init__(self, sba: SBASettings | None = None, **kwargs: Any) -> None:
         super().__init__(num_losses=5, **kwargs)
         self.dnc_att_layer = DeformableConv(self.num_classes)
         self.sba = sba

@@ -72,7 +72,7 @@ class ExplicitLCTR(ExplicitViT, head='LCTRHead', targets={'train': 1.15, 'infere
         **kwargs: Of :class:`ExplicitViT`.
     """
 
-    def __init__(self, num_kernels: int = 4, **kwargs) -> None:
+    def __init__(self, num_kernels: int = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         embed_dims = self.norm.normalized_shape[0]
         self.conv3x3 = nn.Conv2d(embed_dims, embed_dims, kernel_size=3, padding=1)

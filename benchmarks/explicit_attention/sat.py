@@ -29,7 +29,7 @@ class SpatialQueryAttention(ExplicitAttention):
         **kwargs: Of :class:`ExplicitAttention`.
     """
 
-    def __init__(self, masked: bool, **kwargs) -> None:
+    def __init__(self, masked: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.masked = masked
 
@@ -51,7 +51,7 @@ class ExplicitSAT(ExplicitViT, head='SATHead', targets={'train': 1.15, 'inferenc
         **kwargs: Of :class:`ExplicitViT`.
     """
 
-    def __init__(self, area_threshold: float = 0.25, num_masked: int = 3, **kwargs) -> None:
+    def __init__(self, area_threshold: float = 0.25, num_masked: int = 3, **kwargs: Any) -> None:
         self.num_masked = num_masked
         super().__init__(**kwargs)
         self.area_threshold = area_threshold

@@ -71,7 +71,7 @@ class ExplicitSCM(ExplicitViT, head='SCMHead', targets={'train': 1.5, 'inference
         **kwargs: Of :class:`ExplicitViT`.
     """
 
-    def __init__(self, iterations: Sequence[int] = (16, 4, 4, 4), **kwargs) -> None:
+    def __init__(self, iterations: Sequence[int] = (16, 4, 4, 4), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.head = nn.Conv2d(self.norm.normalized_shape[0], self.num_classes, kernel_size=3, padding=1)
         self.layers = nn.ModuleList(DiffusionLayer(steps) for steps in iterations)

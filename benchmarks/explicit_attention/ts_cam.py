@@ -1,5 +1,7 @@
 """TS-CAM with explicit attention (Gao et al., ICCV 2021)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ class ExplicitTSCAM(ExplicitViT, head='TSCAMHead', targets={'train': 1.15, 'infe
         **kwargs: Of :class:`ExplicitViT`.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.head = nn.Conv2d(self.norm.normalized_shape[0], self.num_classes, kernel_size=3, padding=1)
 

@@ -31,9 +31,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     'num_classes': ('num_classes', 'n_classes', 'nb_classes', 'classes'),
     'qkv_bias': ('qkv_bias', 'attention_bias'),
     'qk_scale': ('qk_scale', 'attention_scale'),
-    'channel_ratio': ('channel_ratio',),
-    'base_channel': ('base_channel', 'base_channels'),
-    'num_med_block': ('num_med_block', 'num_med_blocks'),
     'drop_rate': ('drop_rate', 'dropout'),
     'attn_drop_rate': ('attn_drop_rate', 'attention_dropout'),
     'drop_path_rate': ('drop_path_rate', 'drop_path'),
@@ -61,7 +58,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     'recipe': ('weights_recipe', 'weight_recipe', 'state_recipe', 'recipe', 'weights', 'parameters_recipe'),
     'tolerance': ('tolerance', 'tolerances', 'tol'),
     'area_target': ('area_thr', 'area_threshold', 'target_area'),
-    'csm_channels': ('csm_c_base', 'c_base', 'csm_base_channels'),
 }
 #: Parts of a description in which the arguments of a model may stand.
 _PARTS = (
@@ -156,10 +152,10 @@ class Case:
         value = self.get(key)
         if value is None:
             return default
-        numbers = [float(text) for text in re.findall(_NUMBER, str(value))]
+        numbers = {float(text) for text in re.findall(_NUMBER, str(value))}
         if isinstance(value, bool) or len(numbers) != 1:
             raise self.error(key, value, 'one number')
-        return numbers[0]
+        return numbers.pop()
 
     @cached_property
     def prose(self) -> str:

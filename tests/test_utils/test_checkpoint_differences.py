@@ -73,7 +73,7 @@ def test_all_or_something_must_fit(model, saved):
     assert read_fitting_checkpoint(saved(weights, meta=dict(epoch=3)), model)['meta'] == dict(epoch=3)
     del weights['0.weight']
     path = saved(weights, meta=dict(experiment_name='sat_deit-s_cub_20261121_171017'))
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match='does not fit the model of the config') as caught:
         read_fitting_checkpoint(path, model)
     assert str(caught.value) == (
         f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. '

@@ -35,7 +35,7 @@ def test_settings_are_changed_and_added(cfg):
 )
 def test_what_nothing_reads_is_refused(cfg, key, meant):
     before = cfg.to_dict()
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match='nothing reads this') as caught:
         merge_options(cfg, {'model.head.num_classes': 5, key: 1})
     first = key.partition('.')[0]
     assert (

@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
+from tests.conftest import REPO_DIR
 from wsol_mm.utils.import_hooks import after_import, before_import
 
 import pytest
-from tests.conftest import REPO_DIR
 
 PACKAGE = REPO_DIR / 'wsol_mm'
 SUBPACKAGES = sorted(path.parent.name for path in PACKAGE.glob('*/__init__.py'))

@@ -1,4 +1,4 @@
-"""Score of the best constant box on the test images of a config: what is right without looking.
+"""Score of the best constant box on the test images of a config: a baseline that does not look at them.
 
 The box is the same for all images, in coordinates relative to the image, and is chosen on the very images
 that it is scored on: as much as one can have from knowing where objects usually are. The score is the share
@@ -89,7 +89,7 @@ def best_constant_box(
         boxes: Ground-truth boxes (G, 4), relative.
         images: Image of each (G,), ascending from 0.
         grid: Intervals of the grid along each axis.
-        most_own: Try at most so many of the ground-truth boxes, evenly chosen.
+        most_own: Try at most this many of the ground-truth boxes, evenly spaced.
 
     Returns:
         The box (4,), relative, and its score from 0 to 1.

@@ -1,4 +1,4 @@
-"""Evaluate saved predictions again, without model and images.
+"""Re-evaluate saved predictions, without model and images.
 
 Either a file of predictions, which `tools/test.py CONFIG CHECKPOINT --out predictions.pkl` writes, under any
 protocols: the numbers are those that the test itself would report. Or exported boxes, COCO annotations,
@@ -95,7 +95,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='?',
         type=predictions_file,
         metavar='PREDICTIONS.pkl',
-        help='predictions that tools/test.py --out wrote. A pickle file can run code: open those you trust',
+        help='what tools/test.py --out wrote. A pickle file can run code: open only those you trust',
     )
     parser.add_argument(
         '--ann',
@@ -126,7 +126,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='+',
         type=map_threshold,
         metavar='TAU',
-        help='thresholds of all the protocols instead of their own; one for a protocol that searches none',
+        help='thresholds for all protocols instead of their own; only one for a protocol with a fixed one',
     )
     parser.add_argument(
         '--out', type=output_file, metavar='FILE', help='also write the metrics to this JSON file'

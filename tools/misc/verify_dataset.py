@@ -1,4 +1,4 @@
-"""Look at every image, box and label of the data sets of a config before a training does.
+"""Check every image, box and label of the data sets of a config before training.
 
 Every check that the data sets make when they start (list files, labels, missing files, boxes against image
 sizes, classes without images) is made, but nothing stops at the first problem and all of them are named.
@@ -73,7 +73,7 @@ def read_file(path: str) -> tuple[str | None, bytes | None]:
 
 
 def read_files(paths: Sequence[str], workers: int) -> list[tuple[str | None, bytes | None]]:
-    """Apply :func:`read_file` to many files, in so many processes; in this one if 0."""
+    """Apply :func:`read_file` to many files, in a number of processes; in this one if 0."""
     if workers == 0:
         return list(map(read_file, paths))
     # A forked worker starts at once; where there is no fork, each imports this file first.
@@ -251,7 +251,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=int,
         default=os.cpu_count() or 1,
         metavar='N',
-        help='processes that decode images, 0 for none but this one (default: number of cores)',
+        help='processes that decode images, 0 to decode in this one (default: number of cores)',
     )
     parser.add_argument(
         '--out', type=output_file, metavar='FILE', help='also write the findings to this JSON file'

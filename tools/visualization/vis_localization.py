@@ -51,7 +51,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--num',
         type=int,
         metavar='N',
-        help='number of images, chosen evenly (default: 24 of the test data, all images that are given)',
+        help='number of images, evenly spaced (default: 24 of the test data, all images that are given)',
     )
     add_box_options(parser)
     parser.add_argument(

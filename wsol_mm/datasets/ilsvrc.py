@@ -28,7 +28,7 @@ class _Annotation(NamedTuple):
 
 @DATASETS.register_module()
 class ILSVRC(LocalizationDataset):
-    """ILSVRC 2012, or a part of its classes.
+    r"""ILSVRC 2012, or a part of its classes.
 
     ``data_root`` holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``, or all validation images flat in
     ``val/``. The class index is the rank of the wnid in sorted order. Validation boxes come from
@@ -36,7 +36,7 @@ class ILSVRC(LocalizationDataset):
 
     - a text file like TS-CAM's ``val_folder_new.txt``: ``<wnid>/<image>.JPEG <label> <x0> <y0> <x1> <y1>
       [...]``;
-    - SAT's ``val_gt.txt``, the same with sizes: ``<wnid>\\<image>.JPEG <width> <height> <count> ; <x0> <y0>
+    - SAT's ``val_gt.txt``, the same with sizes: ``<wnid>\<image>.JPEG <width> <height> <count> ; <x0> <y0>
       <x1> <y1> [...]``;
     - a folder with wsolevaluation's ``localization.txt`` (and ``class_labels.txt``, for flat images);
     - the folder of the XML files of the development kit (``Annotations/CLS-LOC/val``).

@@ -51,7 +51,7 @@ def _statistics_method(owner: object, name: str) -> Callable:
 def _under_name(function: Callable, full_name: str) -> Callable:
     """Return ``function`` under the module and name by which pickles call it."""
 
-    def stand_in(*args):
+    def stand_in(*args: Any) -> Any:
         return function(*args)
 
     stand_in.__module__, _, stand_in.__name__ = full_name.rpartition('.')

@@ -1,5 +1,7 @@
 """Make MMEngine read all checkpoints through :mod:`wsol_mm.utils.checkpoint_io`."""
 
+from typing import Any
+
 
 def register_checkpoint_loaders() -> None:
     """Replace MMEngine's loaders of checkpoints, of local files and by http(s).
@@ -9,12 +11,14 @@ def register_checkpoint_loaders() -> None:
     from mmengine.runner.checkpoint import CheckpointLoader
 
     # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
-    def load_from_local_weights_only(filename, map_location=None):
+    def load_from_local_weights_only(filename: str, map_location: Any = None) -> dict:
         from .checkpoint_io import read_checkpoint
 
         return _for_mmengine(read_checkpoint(filename, map_location))
 
-    def load_from_http_weights_only(filename, map_location=None, model_dir=None, progress=None):
+    def load_from_http_weights_only(
+        filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
+    ) -> dict:
         from .checkpoint_io import read_remote_checkpoint
 
         return _for_mmengine(read_remote_checkpoint(filename, map_location, model_dir))

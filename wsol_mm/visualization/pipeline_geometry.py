@@ -26,9 +26,18 @@ _PHOTOMETRIC = (
     *(
         getattr(mmpretrain_transforms, name)
         for name in (
-            'AutoContrast Brightness ColorJitter ColorTransform Contrast Cutout Equalize GaussianBlur Invert '
-            'Lighting Posterize RandomErasing Sharpness Solarize SolarizeAdd'
-        ).split()
+            *(
+                'AutoContrast',
+                'Brightness',
+                'ColorJitter',
+                'ColorTransform',
+                'Contrast',
+                'Cutout',
+                'Equalize',
+            ),
+            *('GaussianBlur', 'Invert', 'Lighting', 'Posterize', 'RandomErasing', 'Sharpness', 'Solarize'),
+            *('Equalize', 'SolarizeAdd'),
+        )
     ),
     mmcv_transforms.Normalize,
     mmcv_transforms.RandomGrayscale,

@@ -46,7 +46,6 @@ def caption(sample: DataSample, classes: Sequence[str] | None, iou: float | None
         classes: Names of the classes; a class without a name is called by its number.
         iou: IoU of the predicted box, None if there is no ground truth.
     """
-
     predicted = int(sample.pred_label)
     text = f'{class_name(predicted, classes)} {float(sample.pred_score[predicted]):.2f}'
     if 'gt_label' in sample:

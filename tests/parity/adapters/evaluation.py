@@ -175,9 +175,9 @@ def check_normalisation(case: Case) -> list[Comparison]:
     """Compare enlarged and normalised class maps."""
     arrays = case.arrays
     protocol = get_protocol('maxboxacc')
-    size = protocol.frame_size, protocol.frame_size
     results = []
     for key in [name.removeprefix('in/') for name in arrays if name.startswith('in/cams_')]:
+        size = (arrays[f'out/{key}/score_row0'].shape[-1],) * 2
         scores = []
         for loc_map in arrays[f'in/{key}']:
             try:

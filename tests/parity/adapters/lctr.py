@@ -27,8 +27,11 @@ from ..comparison import Comparison, Found, close, equal, failure, stated_tolera
 from ..engine import checks, computes
 from ..evaluators import boxes_and_iou
 
-BASES = run.CONFIGS / '_base_'
-SCHEDULE = BASES / 'schedules' / 'adamw-late-cosine_80e.py'
+#: The configs of the data sets, as the reference calls them.
+CONFIGS = {
+    'cub': run.CONFIGS / 'lctr' / 'lctr_deit-s_cub.py',
+    'imnet': run.CONFIGS / 'lctr' / 'lctr_deit-s_ilsvrc.py',
+}
 #: Side of the frame that the reference enlarges every map to.
 FRAME = 224
 CROP, SHORT_SIDE = 224, 256
@@ -152,7 +155,7 @@ def compare_boxes(model: nn.Module, images: Tensor, case: Case) -> Found:
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Losses, parameters and groups of the configs' optimizer over some steps."""
     model, groups = build(case).to(dtype).train(), run.groups_of(case)
-    wrapper = run.build_optimizer(model, SCHEDULE, groups[0]['lr'])
+    wrapper = run.build_optimizer(model, CONFIGS['cub'], groups[0]['lr'])
     names = run.our_names('lctr', case.shapes)
     found: Found = {'groups': run.compare_groups(model, wrapper, groups, names)}
     losses = []
@@ -257,7 +260,7 @@ def gradients(module: nn.Module, names: Mapping[str, str], **inputs: Tensor) -> 
 @checks('lctr', lambda case: case.meta.get('mode') == 'schedule')
 def check_schedule(case: Case) -> Iterator[Comparison]:
     """The learning rates of the configs' schedules, epoch by epoch."""
-    for name, file in (('cub', SCHEDULE), ('imnet', BASES / 'schedules' / 'lctr_14e.py')):
+    for name, file in CONFIGS.items():
         expected, settings = case.arrays[f'out/{name}_lr'], case.meta['settings'][name]
         cfg = Config.fromfile(file)
         yield equal(f'{name} epochs', cfg.train_cfg.max_epochs, settings['epochs'])
@@ -297,7 +300,7 @@ def check_boxes(case: Case) -> Iterator[Comparison]:
         # The case has no names of folders; what can be said is that labels are 0-based and sorted.
         wrong = labels.min() != 0 or (np.diff(labels) < 0).any() or (np.diff(labels) > 1).any()
         yield Comparison(f'{name}_label is sorted from 0', float(wrong), 0.0)
-    cfg, expected = Config.fromfile(BASES / 'datasets' / 'cub-lctr.py'), arrays['out/CUB_image_sub']
+    cfg, expected = Config.fromfile(CONFIGS['cub']), arrays['out/CUB_image_sub']
     images = [run.network_inputs(cfg, drawn_image(*size))[0] for size in arrays['in/CUB_size_wh']]
     step = images[0].shape[-1] // expected.shape[-1]
     # 2 of 255 levels over the smallest deviation: what versions of Pillow differ by.

@@ -26,9 +26,17 @@ def is_postprocess(case: Case) -> bool:
     return 'in/label' in case.arrays and ('in/gt_boxes' in case.arrays or 'in/gt_box' in case.arrays)
 
 
-def size_of(case: Case) -> tuple[int, int]:
-    """Return the frame, which the reference fixes at 224 where a case says nothing else."""
-    return (case.frame(default=224),) * 2
+def size_of(case: Case, default: int = 224) -> tuple[int, int]:
+    """Return the frame, which the references fix at 224 where a case says nothing else.
+
+    Raises:
+        ValueError: If the boxes do not fit into it.
+    """
+    side = case.frame(default=default)
+    largest = max(case.arrays[name].max() for name in ('in/gt_boxes', 'in/gt_box') if name in case.arrays)
+    if largest > side:
+        raise case.error('frame', side, f'at least {largest}, which boxes reach')
+    return side, side
 
 
 @checks('ts_cam', is_postprocess)
@@ -246,7 +254,7 @@ def check_lctr(case: Case) -> list[Comparison]:
 def check_cdtr(case: Case) -> list[Comparison]:
     """CATR and CDTR: boxes, IoU and metrics at several fixed thresholds."""
     arrays, enlarged = case.arrays, case.arrays['out/resized_s8']
-    size = (case.frame(default=8 * enlarged.shape[-1]),) * 2
+    size = size_of(case, 8 * enlarged.shape[-1])
     cams, labels = arrays['in/cams'], arrays['in/label']
     ranked = top_classes(arrays['in/logits'])
     own = cams[np.arange(len(cams)), ranked[:, 0]]

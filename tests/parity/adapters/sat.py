@@ -28,8 +28,7 @@ from ..case import Case
 from ..comparison import Comparison, Found, close, equal, failure, stated_tolerance
 from ..engine import checks, computes
 
-SCHEDULE = run.CONFIGS / 'sat' / '_base_' / 'schedule_30e.py'
-_DATA_CONFIG = run.CONFIGS / '_base_' / 'datasets' / 'cub-ten-crop.py'
+CONFIG = run.CONFIGS / 'sat' / 'sat_deit-s_cub.py'
 
 
 def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray:
@@ -120,14 +119,15 @@ def run_eval(model: nn.Module, images: Tensor, case: Case) -> Found:
     return found
 
 
-@computes('sat', lambda case: 'state_from' in case.meta and 'optimizer' in case.meta)
+@computes('sat', lambda case: 'optimizer' in case.meta and ('state_from' in case.meta or case.has_model))
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Parameter groups, and losses and weights over some steps."""
-    start, groups = case.sibling(case.meta['state_from']), run.groups_of(case)
+    start = case.sibling(case.meta['state_from']) if 'state_from' in case.meta else case
+    groups = run.groups_of(case)
     target = case.number('area_target', start.number('area_target'))
     start.meta['area_thr'] = target
     model = build(start).to(dtype)
-    wrapper = run.build_optimizer(model, SCHEDULE, groups[0]['lr'])
+    wrapper = run.build_optimizer(model, CONFIG, groups[0]['lr'])
     names = run.our_names('sat', [name for group in groups for name in group['params']], start.shapes)
     found: Found = {'groups': run.compare_groups(model, wrapper, groups, names)}
     model.train()
@@ -272,7 +272,7 @@ def check_iou(case: Case) -> Iterator[Comparison]:
 @checks('sat', lambda case: 'resize_size' in case.meta.get('args', ()) and 'in/img0' in case.arrays)
 def check_test_pipeline(case: Case) -> Iterator[Comparison]:
     """Images and lists on disk, through data set, pipeline of the configs and data preprocessor."""
-    settings = Config.fromfile(_DATA_CONFIG)
+    settings = Config.fromfile(CONFIG)
     resize, crop = case.meta['args']['resize_size'], case.meta['args']['crop_size']
     pipeline = settings.test_dataloader.dataset.pipeline
     for transform in pipeline:

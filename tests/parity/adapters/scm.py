@@ -282,17 +282,20 @@ def check_data(case: Case) -> list[Comparison]:
     """Boxes of both data sets through files, test pipeline and evaluator; test tensors."""
     arrays, results = case.arrays, []
     sizes, counts = arrays['in/sizes_wh'], arrays['in/ilsvrc_n_boxes']
+    listed = arrays['in/ilsvrc_boxes_xyxy']
     scope = DefaultScope.overwrite_default_scope('wsol_mm')
     with tempfile.TemporaryDirectory() as folder, scope, run.quiet():
         for name in sorted(arrays):
-            boxes = re.fullmatch(r'out/(\w+)_gt_boxes_\d+', name)
+            boxes = re.fullmatch(r'out/(\w+)_gt_boxes_(\d+)', name)
             tensor = re.fullmatch(r'out/test_tensor_(\d+)_(\d+)', name)
             if boxes and boxes[1] == 'cub':
-                data = write_cub(Path(folder, 'cub'), sizes, arrays['in/cub_boxes_xywh'])
+                data = write_cub(
+                    Path(folder, *boxes.groups()), sizes, arrays['in/cub_boxes_xywh'], int(boxes[2])
+                )
                 found = np.concatenate(boxes_in_frame(data, 'scm_deit-s_cub.py', 'cub'))
                 results.append(equal(name, found, arrays[name]))
             elif boxes and boxes[1] == 'ilsvrc':
-                data = write_ilsvrc(Path(folder, 'ilsvrc'), sizes, arrays['in/ilsvrc_boxes_xyxy'], counts)
+                data = write_ilsvrc(Path(folder, *boxes.groups()), sizes, listed, counts, int(boxes[2]))
                 found = np.full(arrays[name].shape, -1.0)
                 every = boxes_in_frame(data, 'scm_deit-s_ilsvrc.py', 'ilsvrc')
                 for row, own in zip(found, every, strict=True):
@@ -306,9 +309,10 @@ def check_data(case: Case) -> list[Comparison]:
     return results
 
 
-def test_pipeline(config: str) -> list[dict]:
-    """Return the test pipeline of a config."""
-    return Config.fromfile(CONFIGS / config).test_dataloader.dataset.pipeline
+def pipeline_of(config: str, side: int) -> list[dict]:
+    """Return the test pipeline of a config for images of a side."""
+    pipeline = Config.fromfile(CONFIGS / config).test_dataloader.dataset.pipeline
+    return [{**step, 'scale': (side, side)} if 'scale' in step else step for step in pipeline]
 
 
 def boxes_in_frame(dataset: LocalizationDataset, config: str, name: str) -> list[NDArray]:
@@ -323,7 +327,7 @@ def boxes_in_frame(dataset: LocalizationDataset, config: str, name: str) -> list
     return [results[index] for index in range(len(results))]
 
 
-def write_cub(root: Path, sizes: NDArray, boxes: NDArray) -> CUB:
+def write_cub(root: Path, sizes: NDArray, boxes: NDArray, side: int) -> CUB:
     """Write blank images and lists in the layout of CUB, and return the test set over them."""
     (root / 'images').mkdir(parents=True)
     for index, size in enumerate(sizes.tolist()):
@@ -336,10 +340,10 @@ def write_cub(root: Path, sizes: NDArray, boxes: NDArray) -> CUB:
     }
     for name, line in lists.items():
         (root / name).write_text('\n'.join(map(line, range(len(sizes)))))
-    return CUB(str(root), split='test', test_mode=True, pipeline=test_pipeline('scm_deit-s_cub.py'))
+    return CUB(str(root), split='test', test_mode=True, pipeline=pipeline_of('scm_deit-s_cub.py', side))
 
 
-def write_ilsvrc(root: Path, sizes: NDArray, boxes: NDArray, counts: NDArray) -> ILSVRC:
+def write_ilsvrc(root: Path, sizes: NDArray, boxes: NDArray, counts: NDArray, side: int) -> ILSVRC:
     """Write blank images and a list of boxes in the layout of ILSVRC, and return the validation set."""
     (root / 'val' / 'n00000001').mkdir(parents=True)
     lines = []
@@ -347,7 +351,7 @@ def write_ilsvrc(root: Path, sizes: NDArray, boxes: NDArray, counts: NDArray) ->
         Image.new('RGB', size).save(root / 'val' / 'n00000001' / f'{index}.JPEG')
         lines.append(f'n00000001/{index}.JPEG 0 {numbers(boxes[index, : counts[index]].ravel())}')
     (root / 'boxes.txt').write_text('\n'.join(lines))
-    pipeline = test_pipeline('scm_deit-s_ilsvrc.py')
+    pipeline = pipeline_of('scm_deit-s_ilsvrc.py', side)
     options = dict(split='val', box_source='boxes.txt', clip_boxes=True, test_mode=True)
     return ILSVRC(str(root), pipeline=pipeline, **options)
 

@@ -20,7 +20,7 @@ from ..case import Case
 from ..comparison import Comparison, Found, close, equal, failure, stated_tolerance
 from ..engine import checks, computes
 
-SCHEDULE = run.CONFIGS / 'ts_cam' / '_base_' / 'schedule_60e.py'
+CONFIG = run.CONFIGS / 'ts_cam' / 'ts-cam_deit-s_cub.py'
 # The registered names of the reference: width, channels of the convolutional branch.
 _DEIT = {'tiny': 192, 'small': 384, 'base': 768}
 _CONFORMER = {'tiny': (384, 256), 'small': (384, 1024), 'base': (576, 1536)}
@@ -54,7 +54,7 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
     if case.meta.get('optimizer', {}).get('steps'):
         found |= run_optimizer_steps(run.load(model, 'ts-cam', case), case, images, labels)
     if groups := run.groups_of(case):
-        wrapper = run.build_optimizer(model, SCHEDULE, groups[0]['lr'])
+        wrapper = run.build_optimizer(model, CONFIG, groups[0]['lr'])
         names = run.our_names('ts-cam', [name for group in groups for name in group['params']])
         found['groups'] = run.compare_groups(model, wrapper, groups, names)
     return found
@@ -147,7 +147,7 @@ def run_optimizer_steps(model: nn.Module, case: Case, images: Tensor, labels: Te
     model.train()
     model.zero_grad()
     settings = case.meta['optimizer']
-    wrapper = run.build_optimizer(model, SCHEDULE, settings['lr'])
+    wrapper = run.build_optimizer(model, CONFIG, settings['lr'])
     for _ in range(settings['steps']):
         wrapper.update_params(model(images, run.samples_of(labels), mode='loss')['loss'])
     prefix = f'out/train/after_{settings["steps"]}_steps/'
@@ -211,7 +211,7 @@ def build_reference(name: str, values: int) -> nn.Module:
 
 def check_groups(name: str, model: nn.Module, groups: Sequence[Mapping]) -> Iterator[Comparison]:
     """Compare members and sizes of the optimizer's groups."""
-    wrapper = run.build_optimizer(model, SCHEDULE, groups[0]['lr'])
+    wrapper = run.build_optimizer(model, CONFIG, groups[0]['lr'])
     names = run.our_names('ts-cam', [name for group in groups for name in group['params']])
     yield run.compare_groups(model, wrapper, groups, names)
     for group in groups:

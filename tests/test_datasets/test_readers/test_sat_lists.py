@@ -76,7 +76,7 @@ def test_lines_that_are_no_boxes(text, message):
 
 @pytest.mark.parametrize('text', ['a.jpg', ';3', 'a.jpg;x'])
 def test_lines_that_are_no_paths(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="no ';' between path and class|invalid literal for int"):
         parse_indexed_path(text)
 
 

@@ -235,7 +235,7 @@ def test_own_checkpoint(build_localizer, tmp_path, hybrid):
 
 def test_unknown_layout_names_file_keys_and_layouts(build_localizer, tmp_path):
     torch.save({f'layer{i}.conv.weight': torch.ones(1) for i in range(7)}, tmp_path / 'resnet.pth')
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match='resnet.pth') as error:
         load_pretrained(build_localizer(), tmp_path / 'resnet.pth')
     for part in (
         'resnet.pth',

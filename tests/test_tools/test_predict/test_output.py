@@ -49,13 +49,13 @@ def test_coco_of_a_folder(predict, micro_project, checkpoint, photos, tmp_path, 
 
 def test_predicted_classes_and_scores(predict, tmp_path):
     assert predict('--out', tmp_path / 'all.csv', '--format', 'csv', '--topk', 2)[0] == 3
-    rows = list(csv.DictReader(open(tmp_path / 'all.csv', newline='')))
+    rows = list(csv.DictReader((tmp_path / 'all.csv').read_text().splitlines()))
     assert len(rows) == 72
     scores = sorted(float(row['score']) for row in rows)
     limit = (scores[40] + scores[41]) / 2
     options = ['--format', 'csv', '--topk', 2, '--score-thr', limit]
     printed = predict('--out', tmp_path / 'some.csv', *options)[1]
-    assert list(csv.DictReader(open(tmp_path / 'some.csv', newline=''))) == [
+    assert list(csv.DictReader((tmp_path / 'some.csv').read_text().splitlines())) == [
         row for row in rows if float(row['score']) >= limit
     ]
     images = len({row['path'] for row in rows if float(row['score']) >= limit})

@@ -212,7 +212,7 @@ def write_embedded_shapes(
     boxes: list[tuple[int, int, int, int]] = []
     draw = functools.partial(_draw_and_write, out_dir=str(out_dir), seed=spec.seed, size=spec.size)
 
-    def collect(results) -> None:
+    def collect(results: Iterable[tuple[int, int, int, int]]) -> None:
         for box in results:
             boxes.append(box)
             if on_progress is not None:

@@ -1,6 +1,7 @@
 """Learning rate that drops at every multiple of an epoch."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
@@ -58,12 +59,12 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args,
+        *args: Any,
         begin: int = 0,
         end: int = INF,
         by_epoch: bool = True,
         epoch_length: int | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> 'ModuloStepLR':
         """Build a scheduler that is stepped in every iteration and follows the same rule by epochs.
 

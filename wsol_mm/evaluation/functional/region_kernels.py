@@ -93,8 +93,7 @@ def _neighbour_masks(image, stride):
 
 @numba.njit(cache=True, nogil=True)
 def sort_pixels(image, stride, num_levels):
-    """Pixels with level > 0 in descending order of level, each with the mask of its neighbours that come
-    before.
+    """Sort the pixels with level > 0 by falling level, each with the mask of its neighbours that come before.
 
     Args:
         image: (rows * stride,) uint16, levels with a border of one pixel of level 0.

@@ -1,6 +1,7 @@
 """Vision transformer with a spatial token (SAT, Wu et al., ICCV 2023)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model.weight_init import trunc_normal_
@@ -38,7 +39,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
         arch: str | dict = 'deit-small',
         masked_layers: int = 3,
         layer_cfgs: dict | Sequence[dict] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         depth = self._settings_of(arch)['num_layers']
         if not 1 <= masked_layers <= depth:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -87,7 +88,7 @@ class CATRHead(LocalizationHead):
         csm: Mapping | None = DEFAULT_PART,
         ocm: Mapping | None = DEFAULT_PART,
         loss_weighting: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.num_layers = num_layers

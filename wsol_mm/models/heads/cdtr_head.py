@@ -1,6 +1,7 @@
 """Head of CDTR: CLIP-driven transformer (Chen et al., TPAMI 2025)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmpretrain.structures import DataSample
@@ -55,10 +56,10 @@ class CDTRHead(CATRHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         ski: Mapping | None = DEFAULT_PART,
         sba: Mapping | None = DEFAULT_PART,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if ski is not None and self.csm is None:
@@ -118,7 +119,8 @@ class CDTRHead(CATRHead):
         The spatial mean of the deformable convolution is linear in the CSM's maps, as those are in the
         decoder's: it is taken before the CSM's classifier, of nine numbers per channel.
         """
-        assert self.ski is not None and self.csm is not None
+        assert self.ski is not None
+        assert self.csm is not None
         offsets = self.ski.offsets(head_maps, self.attention_map(feats))
         with autocast_off(decoded):
             decoded = at_least_float32(decoded)

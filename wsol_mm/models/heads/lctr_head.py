@@ -1,5 +1,7 @@
 """Head of LCTR: local continuity transformer (Chen et al., AAAI 2022)."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ...registry import MODELS
@@ -55,7 +57,7 @@ class LCTRHead(LocalizationHead):
         in_channels: int,
         num_kernels: int = 4,
         kernel_init: str = 'reference',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.cue_conv = nn.Conv2d(in_channels, in_channels, kernel_size=3, padding=1)

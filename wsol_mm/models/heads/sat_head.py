@@ -1,6 +1,7 @@
 """Head of SAT: spatial-aware token (Wu et al., ICCV 2023)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -55,7 +56,7 @@ class SATHead(LocalizationHead):
         in_channels: int,
         area_loss: dict | None = None,
         normalization_loss: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.semantic_conv = SemanticConv(in_channels, num_classes)
@@ -66,7 +67,7 @@ class SATHead(LocalizationHead):
         """Return the logits, (B, C), in training and at test time alike."""
         return self.semantic_conv.pooled(feats.feature_map)
 
-    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
         """Return the losses of a batch.
 
         Args:

@@ -1,6 +1,7 @@
 """Head of SCM: spatial calibration of TS-CAM's maps in training (Bai et al., ECCV 2022)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -74,7 +75,7 @@ class SCMHead(TSCAMHead):
         alpha: float = 0.002,
         eps: float = 0.0,
         calibrate_test_logits: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, conv_channels, **kwargs)
         hybrid = conv_channels is not None
@@ -108,7 +109,7 @@ class SCMHead(TSCAMHead):
         maps = self.semantic_conv(feats.feature_map)
         return self.add_conv_logits(self.calibration.mean_scores(maps, self.attention_map(feats)), feats)
 
-    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
         """Return the classification loss (and accuracy) of the training logits.
 
         Args:

@@ -1,5 +1,7 @@
 """Head of TS-CAM: token semantic coupled attention map (Gao et al., ICCV 2021)."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ class TSCAMHead(LocalizationHead):
         in_channels: int,
         conv_channels: int | None = None,
         conv_init: str = 'default',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         if conv_init not in CONV_INITS:

@@ -1,6 +1,7 @@
 """Attention that the spatial token masks (SAT, Wu et al., ICCV 2023)."""
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class SpatialQueryAttention(TokenAttention):
         **kwargs: Further arguments of :class:`TokenAttention`.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, masked: bool = True, **kwargs) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, masked: bool = True, **kwargs: Any) -> None:
         super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
         self.masked = masked
 
@@ -72,7 +73,7 @@ class SpatialQueryEncoderLayer(TokenEncoderLayer):
 
     attention_class = SpatialQueryAttention
 
-    def __init__(self, *args, masked: bool = True, **kwargs) -> None:
+    def __init__(self, *args: Any, masked: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.attn.masked = masked
 

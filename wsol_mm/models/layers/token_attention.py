@@ -1,6 +1,7 @@
 """Self-attention that can show how the class token attends, at linear cost."""
 
 from collections.abc import Collection
+from typing import Any
 
 import torch.nn.functional as F
 from mmpretrain.models.utils import MultiheadAttention
@@ -31,7 +32,7 @@ class TokenAttention(MultiheadAttention):
         ValueError: If ``embed_dims`` is no multiple of ``num_heads``, or ``v_shortcut`` is asked for.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, qk_scale: float | None = None, **kwargs) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, qk_scale: float | None = None, **kwargs: Any) -> None:
         # The parent reads its own `qk_scale` only as a switch, so the scale is kept here.
         super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
         if embed_dims % num_heads:

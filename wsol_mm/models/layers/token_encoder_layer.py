@@ -1,6 +1,7 @@
 """Transformer encoder layer that hands its attention on."""
 
 from collections.abc import Collection
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
@@ -59,7 +60,7 @@ class TokenEncoderLayer(TransformerEncoderLayer):
         qkv_bias: bool = True,
         qk_scale: float | None = None,
         layer_scale_init_value: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             embed_dims,

@@ -119,7 +119,7 @@ def _join(target: str, parts: Mapping[int, Entry]) -> Entry:
 
 
 def _encoder_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """Return the rules of one transformer layer; ``theirs`` has one group that ``ours`` uses as \\1."""
+    r"""Return the rules of one transformer layer; ``theirs`` has one group that ``ours`` uses as \1."""
     return (
         (rf'{theirs}\.norm([12])\.(weight|bias)', rf'{ours}.ln\2.\3'),
         (rf'{theirs}\.attn\.(qkv|proj)\.(weight|bias)', rf'{ours}.attn.\2.\3'),

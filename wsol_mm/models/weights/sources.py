@@ -44,8 +44,7 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
 
 
 def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
-    """Return the weights inside a checkpoint: out of its container entry and without the prefixes of
-    wrappers (:func:`~wsol_mm.utils.checkpoint_io.without_prefixes`).
+    """Return the weights inside a checkpoint: out of its container entry, names without wrappers.
 
     Args:
         checkpoint (Mapping): What was read.
