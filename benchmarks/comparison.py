@@ -19,9 +19,10 @@ from typing import NamedTuple
 from benchmarks.argument_types import at_least
 from benchmarks.explicit_attention import FORMS
 from benchmarks.variants import VARIANTS, build_variants
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.config_options import add_cfg_options, load_config
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path
+from wsol_mm.utils.config_settings import load_config
 from wsol_mm.version import __version__
 
 import torch

@@ -15,8 +15,9 @@ import time
 from collections import defaultdict
 
 from benchmarks.argument_types import at_least
+from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.config_options import add_cfg_options, load_config
+from wsol_mm.utils.config_settings import load_config
 
 import torch
 from mmengine.config import ConfigDict

@@ -4,24 +4,27 @@ A run that was stopped, in whatever way, goes on when it is started again with t
 status is 0, or 3 if all is done but some images cannot be used; these are listed in <OUT>.broken.txt.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
-from wsol_mm.apis import LocalizationInferencer
-from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask, check_task, predict_folder
-from wsol_mm.apis.localization_inferencer import check_topk
-from wsol_mm.evaluation.box_protocol import add_box_options
-from wsol_mm.utils.argument_types import new_output, output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import new_output, output_folder
+from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,
     one_line_errors,
     read_config,
 )
+
+if TYPE_CHECKING:
+    from wsol_mm.apis.folder_prediction import FolderSummary, FolderTask
 
 _BROKEN_STATUS = 3
 _INTERRUPTED_STATUS = 130
@@ -130,6 +133,9 @@ def print_summary(summary: FolderSummary, task: FolderTask) -> None:
 def main() -> None:
     """Predict, write, and say what came out."""
     args = parse_arguments()
+    from wsol_mm.apis.folder_prediction import FolderTask, check_task, predict_folder
+    from wsol_mm.apis.localization_inferencer import LocalizationInferencer, check_topk
+
     task = FolderTask(
         folder=args.folder,
         out=args.out,

@@ -3,24 +3,20 @@
 import argparse
 from pathlib import Path
 
-from wsol_mm.evaluation.metrics import DumpPredictions
-from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.utils.argument_types import output_file, output_folder
-from wsol_mm.utils.checkpoint_differences import describe_misfit
-from wsol_mm.utils.checkpoint_io import CheckpointError
-from wsol_mm.utils.launch import finish_launch
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file, output_folder
+from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
+    main_process_errors,
     one_line_errors,
 )
+from wsol_mm.evaluation.protocol_choice import use_protocols
 
 import mmengine
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.runner import Runner
 
 
 def output_path(text: str) -> Path:
@@ -98,7 +94,7 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option cannot be applied to this config.
     """
-    # The runner would load it leniently, whatever is missing; load_strictly does it instead.
+    # The runner would load it leniently, whatever is missing.
     cfg.load_from = None
     cfg.resume = False
     # The averaged weights are the checkpoint's weights: the hook would average nothing here.
@@ -124,48 +120,22 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
-def load_strictly(runner: Runner, checkpoint: str) -> None:
-    """Load every weight of a model, and nothing else, from a checkpoint.
-
-    To be called on every process.
-
-    Args:
-        runner (Runner): Runner, not yet testing; it will not load again.
-        checkpoint (str): File or address.
-
-    Raises:
-        ValueError: If the checkpoint cannot be read or does not fit the model; in one line, on every
-            process.
-    """
-    misfit = None
-    try:
-        runner.load_checkpoint(checkpoint, map_location='cpu', strict=True)
-    except CheckpointError as error:
-        raise ValueError(f'cannot load the checkpoint: {error}') from error
-    except RuntimeError as error:
-        misfit = describe_misfit(checkpoint, str(error))
-        if misfit is None:
-            raise
-    # MMEngine reports differences on the first process alone.
-    shared = [misfit]
-    broadcast_object_list(shared)
-    if shared[0] is not None:
-        raise ValueError(shared[0])
-
-
 @one_line_errors()
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()
+    from wsol_mm.evaluation.metrics import DumpPredictions
+    from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+
+    from mmengine.dist import is_main_process
+    from mmengine.runner import Runner
+
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
     runner = Runner.from_cfg(cfg)
-    try:
-        load_strictly(runner, args.checkpoint)
-    except ValueError as error:
-        if is_main_process():
-            raise
-        raise SystemExit(1) from error
+    with main_process_errors():
+        read_fitting_checkpoint(args.checkpoint, runner.model)
+    runner.load_checkpoint(args.checkpoint, strict=True)
     for path in args.out:
         if path.suffix == '.pkl':
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=str(path)))

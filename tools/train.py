@@ -3,20 +3,18 @@
 import argparse
 import logging
 
-from wsol_mm.utils.launch import finish_launch
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
+    main_process_errors,
     one_line_errors,
 )
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.runner import Runner
-from mmengine.runner.checkpoint import find_latest_checkpoint
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,6 +67,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option cannot be applied to this config.
     """
+    from mmengine.runner.checkpoint import find_latest_checkpoint
+
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
@@ -101,6 +101,8 @@ def use_mixed_precision(cfg: Config) -> None:
     Raises:
         ValueError: If the config asks for another wrapper than the plain one.
     """
+    import torch
+
     amp_wrapper = 'AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper'
     found = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if found not in ('OptimWrapper', amp_wrapper):
@@ -134,9 +136,17 @@ def warn_of_another_length(cfg: Config) -> None:
 def main() -> None:
     """Train, and keep logs, config and checkpoints in the work directory."""
     args = parse_arguments()
+    from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+
+    from mmengine.runner import Runner
+
     cfg = load_runner_config(args)
     apply_train_options(cfg, args)
     runner = Runner.from_cfg(cfg)
+    if cfg.get('load_from'):
+        # MMEngine warns of what does not fit, and would train from random weights if that is everything.
+        with main_process_errors():
+            read_fitting_checkpoint(cfg.load_from, runner.model, strict=False)
     warn_of_another_length(cfg)
     try:
         runner.train()

@@ -58,8 +58,8 @@ OPTIM_WRAPPERS = _child(parents.OPTIM_WRAPPERS, 'wsol_mm.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(parents.OPTIM_WRAPPER_CONSTRUCTORS, 'wsol_mm.engine')
 PARAM_SCHEDULERS = _child(parents.PARAM_SCHEDULERS, 'wsol_mm.engine')
 
-METRICS = _child(parents.METRICS, 'wsol_mm.evaluation')
-EVALUATORS = _child(parents.EVALUATORS, 'wsol_mm.evaluation')
+METRICS = _child(parents.METRICS, 'wsol_mm.evaluation.metrics')
+EVALUATORS = _child(parents.EVALUATORS, 'wsol_mm.evaluation.metrics')
 
 VISUALIZERS = _child(parents.VISUALIZERS, 'wsol_mm.visualization')
 VISBACKENDS = _child(parents.VISBACKENDS, 'wsol_mm.visualization')

@@ -1,7 +1,7 @@
 """Splits described by wsolevaluation's text files."""
 
 from wsol_mm.datasets import DatasetError, WSOLMetadataDataset
-from wsol_mm.evaluation import PixelAveragePrecision
+from wsol_mm.evaluation.metrics import PixelAveragePrecision
 from wsol_mm.registry import DATASETS, TRANSFORMS
 
 import cv2

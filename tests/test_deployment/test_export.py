@@ -4,14 +4,9 @@ import json
 
 import wsol_mm  # noqa: F401
 from tests.methods import CONFORMER, METHODS, Size
-from wsol_mm.deployment import (
-    DeployedLocalizer,
-    export_program,
-    output_deviation,
-    worst_deviations,
-    write_onnx,
-    write_program,
-)
+from wsol_mm.deployment.checking import output_deviation, worst_deviations
+from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
+from wsol_mm.deployment.export import export_program, write_onnx, write_program
 from wsol_mm.registry import MODELS
 
 import numpy as np

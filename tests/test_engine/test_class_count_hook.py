@@ -51,7 +51,7 @@ def test_difference_is_an_error(split, in_data, in_head):
     runner = make_runner(in_head, **{split: in_data})
     message = (
         rf'{split}_dataloader.dataset has {in_data} classes, model.head.num_classes is {in_head}: '
-        rf'set --cfg-options model.head.num_classes={in_data}$'
+        rf'set model.head.num_classes={in_data}$'
     )
     with pytest.raises(ValueError, match=message):
         getattr(ClassCountHook(), f'before_{split}')(runner)

@@ -4,7 +4,7 @@ import os
 import pickle
 
 import wsol_mm  # noqa: F401
-from wsol_mm.evaluation import LocalizationMetric
+from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.registry import METRICS
 
 import numpy as np

@@ -1,4 +1,4 @@
-from wsol_mm.evaluation import PixelAveragePrecision
+from wsol_mm.evaluation.metrics import PixelAveragePrecision
 
 import numpy as np
 import pytest

@@ -5,8 +5,12 @@ import json
 import pickle
 import sys
 
-from wsol_mm.evaluation import LocalizationMetric, PixelAveragePrecision
-from wsol_mm.evaluation.metrics import DumpPredictions, localization_metric
+from wsol_mm.evaluation.metrics import (
+    DumpPredictions,
+    LocalizationMetric,
+    PixelAveragePrecision,
+    localization_metric,
+)
 from wsol_mm.registry import MODELS
 
 import mmengine

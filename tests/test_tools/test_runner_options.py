@@ -3,8 +3,8 @@
 import importlib.util
 from types import ModuleType
 
+from wsol_mm.cli.runner_options import one_line_errors
 from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
-from wsol_mm.utils.runner_options import one_line_errors
 
 import pytest
 import torch
@@ -236,7 +236,7 @@ def test_protocol_keeps_the_settings_of_the_config():
     assert choose('scm', 'sat', 'maxboxacc') == [own, 'sat', 'maxboxacc']
     # The name that both share stands for both; each is taken once.
     assert choose('ts_cam', 'low') == [low, high]
-    with pytest.raises(ValueError, match="protocol must be one of .*'maxboxacc'.*, found 'higher'"):
+    with pytest.raises(ValueError, match="protocols: expected names of .*'maxboxacc'.*, got 'higher'"):
         choose('higher')
 
 
@@ -255,11 +255,11 @@ def test_no_averaging_of_weights_in_a_test(evaluate_tool):
 
 
 def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, evaluate_tool):
-    with pytest.raises(ValueError, match="protocol must be one of .*'maxboxacc'.*, found 'cam'"):
+    with pytest.raises(ValueError, match="protocols: expected names of .*'maxboxacc'.*, got 'cam'"):
         evaluate_config('--protocol', 'cam')
     for evaluator, found in ((None, 'no metric'), (dict(type='Accuracy'), 'Accuracy')):
         with pytest.raises(
-            ValueError, match=f'needs a LocalizationMetric in test_evaluator, which has {found}'
+            ValueError, match=f'expected a LocalizationMetric in test_evaluator .*, got {found}'
         ):
             use_protocols(Config(dict(test_evaluator=evaluator)), ['scm'])
 
@@ -319,6 +319,11 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
     for error, text in (
         (ValueError('num is 0; accepted are 1 to 3'), 'num is 0; accepted are 1 to 3'),
         (KeyError('no such metric'), 'no such metric'),
+        (
+            ValueError('3 classes in the data: set model.head.num_classes=3'),
+            '3 classes in the data: set model.head.num_classes=3 (settings are changed by --cfg-options '
+            'KEY=VALUE)',
+        ),
         (None, f"[Errno 2] No such file or directory: '{tmp_path / 'no' / 'file'}'"),
     ):
         with pytest.raises(SystemExit) as caught:

@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_model_is_one_line(micro_project, trained_by_two
     assert (
         f'{trained_by_two[0]} (of micro config) does not fit the model of the config: 2 mismatched '
         '(head.semantic_conv.weight, head.semantic_conv.bias) keys. It has 3 classes, the config has 2: '
-        '--cfg-options model.head.num_classes=3'
+        'model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE)'
     ) in errors[0]
     assert 'Epoch(test)' not in result.stderr + result.stdout
 
@@ -114,13 +114,24 @@ def test_a_file_that_is_not_of_this_package_is_one_line(micro_project, content, 
     assert 'Traceback' not in result.stderr
 
 
+def test_training_does_not_start_from_weights_of_which_nothing_fits(micro_project):
+    torch.save({'state_dict': {'layer.weight': torch.ones(2)}}, micro_project.folder / 'nothing_fits.pth')
+    options = ['--work-dir', 'nothing', '--cfg-options', 'load_from=nothing_fits.pth']
+    result = micro_project.run('train.py', micro_project.config, *options)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert 'train.py: error: nothing_fits.pth does not fit the model of the config: ' in last
+    assert ', 1 unexpected (layer.weight) keys. It was trained with another method' in last
+    assert 'Traceback' not in result.stderr
+
+
 def test_other_number_of_classes_than_the_data_has(micro_project):
     options = ['--work-dir', 'classes', '--cfg-options', 'model.head.num_classes=2']
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode != 0
     assert (
         'train.py: error: train_dataloader.dataset has 3 classes, model.head.num_classes is 2: '
-        'set --cfg-options model.head.num_classes=3 (traceback in '
+        'set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE) (traceback in '
     ) in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
 

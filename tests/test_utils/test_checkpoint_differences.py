@@ -1,46 +1,113 @@
 """Tests of wsol_mm.utils.checkpoint_differences."""
 
-from wsol_mm.utils.checkpoint_differences import describe_differences, made_by
+import wsol_mm  # noqa: F401
+from wsol_mm.utils.checkpoint_differences import find_differences, made_by, read_fitting_checkpoint
 
 import pytest
 import torch
-from mmengine.runner import load_state_dict
+from mmengine.runner import load_checkpoint
 from torch import nn
 
+ADVICE = (
+    'It was trained with another method, backbone or number of classes (model.head.num_classes) than the '
+    "config's; weights in the layout of the authors' code need tools/model_converters/official_to_wsol_mm.py"
+)
+PREFIXES = ('module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.')
 
-def report(model: nn.Module, weights: dict) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        load_state_dict(model, weights, strict=True)
-    return str(caught.value)
+
+@pytest.fixture
+def model() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
 
 
-def test_differences_are_counted():
-    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+@pytest.fixture
+def saved(tmp_path):
+    """Return a function that saves weights and gives the path."""
+
+    def save(weights: dict, **more) -> str:
+        path = tmp_path / 'weights.pth'
+        torch.save(dict(state_dict=weights, **more), path)
+        return str(path)
+
+    return save
+
+
+def test_differences_are_counted(model):
     weights = model.state_dict()
-    fitting = dict(weights)
-    # Older checkpoints may lack the counter; MMEngine asks for all other buffers.
-    del fitting['1.num_batches_tracked']
-    load_state_dict(model, fitting, strict=True)
+    assert str(find_differences(weights, model)) == 'none'
     del weights['1.running_mean']
+    del weights['1.num_batches_tracked']  # which older checkpoints lack
     weights['2.weight'] = torch.zeros(5, 3)
     weights |= {f'blocks.{i}': torch.zeros(1) for i in range(4)}
-    text = describe_differences(report(model, weights))
-    assert text.startswith(
-        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), '
-        '1 mismatched (2.weight) keys. It was trained with another method, backbone or number of classes'
+    found = find_differences(weights, model)
+    assert found == (
+        ['1.running_mean'],
+        [f'blocks.{i}' for i in range(4)],
+        {'2.weight': ((5, 3), (2, 3))},
+        6,
     )
-    assert text.endswith('tools/model_converters/official_to_wsol_mm.py')
-    assert describe_differences('out of memory') is None
+    assert str(found) == (
+        '1 missing (1.running_mean), 4 unexpected (blocks.0, blocks.1, blocks.2, ...), 1 mismatched '
+        f'(2.weight) keys. {ADVICE}'
+    )
 
 
 def test_another_number_of_classes_is_told():
     model = nn.ModuleDict(dict(head=nn.Linear(4, 2), backbone=nn.Linear(3, 4)))
     weights = model.state_dict() | {'head.weight': torch.zeros(10, 4), 'head.bias': torch.zeros(10)}
-    text = describe_differences(report(model, weights))
-    assert text == (
+    assert str(find_differences(weights, model)) == (
         '2 mismatched (head.weight, head.bias) keys. It has 10 classes, the config has 2: '
-        '--cfg-options model.head.num_classes=10'
+        'model.head.num_classes=10'
     )
+    weights['head.bias'] = torch.zeros(())
+    assert str(find_differences(weights, model)).endswith(ADVICE)
+
+
+def test_a_scalar_in_place_of_a_vector_is_no_number_of_classes():
+    model = nn.ModuleDict(dict(head=nn.Linear(1, 2, bias=False)))
+    assert str(find_differences({'head.weight': torch.zeros(())}, model)).endswith(ADVICE)
+
+
+def test_all_or_something_must_fit(model, saved):
+    weights = model.state_dict()
+    assert read_fitting_checkpoint(saved(weights, meta=dict(epoch=3)), model)['meta'] == dict(epoch=3)
+    del weights['0.weight']
+    path = saved(weights, meta=dict(experiment_name='sat_deit-s_cub_20261121_171017'))
+    with pytest.raises(ValueError, match='does not fit the model of the config') as caught:
+        read_fitting_checkpoint(path, model)
+    assert str(caught.value) == (
+        f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. '
+        f'{ADVICE}'
+    )
+    content = read_fitting_checkpoint(path, model, strict=False)
+    assert content['state_dict'].keys() == weights.keys()
+    with pytest.raises(ValueError, match='does not fit the model of the config: 8 missing .*1 unexpected'):
+        read_fitting_checkpoint(saved({'other': torch.zeros(1)}), model, strict=False)
+
+
+def test_what_is_no_checkpoint_is_told_in_one_line(model, tmp_path):
+    (tmp_path / 'a.pth').write_text('none')
+    with pytest.raises(ValueError, match='^cannot load the checkpoint: .* is no checkpoint.*') as caught:
+        read_fitting_checkpoint(tmp_path / 'a.pth', model)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('prefix', PREFIXES)
+def test_prefixes_of_wrappers_do_not_matter(model, saved, prefix):
+    weights = {f'{prefix}{name}': value + 1 for name, value in model.state_dict().items()}
+    path = saved(weights)
+    content = read_fitting_checkpoint(path, model)
+    assert content['state_dict'].keys() == model.state_dict().keys()
+    load_checkpoint(model, path, strict=True)  # MMEngine's, as of `load_from`
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, weights[prefix + name], rtol=0, atol=0)
+
+
+def test_weights_of_a_compiled_model_fit(model, saved):
+    compiled = torch.compile(model)
+    assert '_orig_mod.0.weight' in compiled.state_dict()
+    content = read_fitting_checkpoint(saved(compiled.state_dict()), model)
+    assert {*content['state_dict']} == {*model.state_dict()}
 
 
 def test_experiment_that_wrote_a_checkpoint(tmp_path):

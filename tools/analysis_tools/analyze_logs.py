@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 
 import numpy as np
-from matplotlib.figure import Figure
 
 SUFFIXES = ('.png', '.pdf')
 #: Iterations left out of the mean time by default: the first ones fill caches.
@@ -130,6 +129,8 @@ def plot_curves(runs: Sequence[Run], keys: Sequence[str], path: Path) -> None:
     Raises:
         ValueError: If a run has no such key.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5 * len(keys), 3.6), layout='constrained')
     axes = figure.subplots(1, len(keys), squeeze=False)
     for axis, key in zip(axes[0], keys, strict=True):

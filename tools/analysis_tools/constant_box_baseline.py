@@ -10,13 +10,11 @@ import json
 from collections.abc import Sequence
 from itertools import combinations
 
-from wsol_mm.registry import DATASETS
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.config_options import add_cfg_options
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import numpy as np
-from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 IOU_LEVEL = 0.5
@@ -148,6 +146,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Search and print."""
     args = parse_arguments()
+    from wsol_mm.registry import DATASETS
+
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     boxes, images = relative_boxes(DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []}))

@@ -5,25 +5,26 @@ protocols: the numbers are those that the test itself would report. Or exported 
 against the ground truth of the test data of a config.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_are_given
+from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, get_protocol
-from wsol_mm.registry import DATASETS, METRICS
-from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.config_options import add_cfg_options
-from wsol_mm.utils.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 
 import mmengine
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.registry import init_default_scope
+
+if TYPE_CHECKING:
+    from mmengine.evaluator import BaseMetric
 
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
@@ -191,6 +192,10 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
     Raises:
         ValueError: If a protocol is unknown, or does not take the thresholds.
     """
+    from wsol_mm.registry import METRICS
+
+    from mmengine.registry import init_default_scope
+
     if args.config is None:
         cfg = Config(
             dict(test_evaluator=[dict(type='LocalizationMetric', protocols=[], tuned_on=args.tuned_on)])
@@ -249,6 +254,11 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     Raises:
         ValueError: If the file is no JSON, or cannot be used with these data.
     """
+    from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_are_given
+    from wsol_mm.registry import DATASETS
+
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     try:
@@ -280,6 +290,8 @@ def main() -> None:
     if args.ann is not None:
         metrics = evaluate_annotations(args)
     else:
+        from mmengine.evaluator import Evaluator
+
         samples = read_predictions(args.predictions)
         evaluator = Evaluator(build_metrics(args, samples))
         metrics = evaluator.offline_evaluate(samples)

@@ -6,27 +6,26 @@ transformers call a FLOP: DeiT-S has 4.6 G of them at 224x224. Not counted are s
 activation, pooling and other elementwise operations.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsol_mm.apis.model_loading import build_localizer
-from wsol_mm.models.heads import LocalizationHead
-from wsol_mm.models.localizers import ImageLocalizer
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,
     read_config,
 )
 
-import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+if TYPE_CHECKING:
+    from wsol_mm.models.localizers import ImageLocalizer
+
+    from torch import nn
 
 
 def count_macs(function: Callable[[], Any]) -> int:
@@ -41,6 +40,10 @@ def count_macs(function: Callable[[], Any]) -> int:
     Returns:
         int: The number.
     """
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() // 2
@@ -63,6 +66,8 @@ def measure(model: ImageLocalizer, shape: tuple[int, int], topk: int) -> dict[st
         dict[str, dict[str, int]]: For ``backbone``, ``head`` and ``total``: ``parameters``,
         ``macs_classification`` (the logits alone) and ``macs_with_maps`` (logits and maps).
     """
+    import torch
+
     head, image = model.head, torch.zeros(1, 3, *shape)
     labels = torch.arange(topk)[None]
 
@@ -127,6 +132,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Count and print."""
     args = parse_arguments()
+    from wsol_mm.apis.model_loading import build_localizer
+    from wsol_mm.models.heads import LocalizationHead
+
     cfg = read_config(args)
     model = build_localizer(cfg)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):

@@ -5,24 +5,24 @@ top-1 localizations fail. A run is a file that `tools/test.py CONFIG CHECKPOINT 
 (.pkl), or, for errors alone, metrics (.json).
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wsol_mm.evaluation.functional import OUTCOMES
+from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, LocalizationProtocol, get_protocol
-from wsol_mm.utils.argument_types import map_threshold, output_file
-from wsol_mm.utils.runner_options import RunnerArgumentParser, one_line_errors
-from wsol_mm.visualization.result_plots import (
-    plot_error_breakdown,
-    plot_size_accuracy,
-    plot_threshold_curves,
-)
-from wsol_mm.visualization.run_statistics import RunHits, outcome_shares, run_hits
 
 import mmengine
 from eval_predictions import read_predictions
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from wsol_mm.visualization.run_statistics import RunHits
+
+    from matplotlib.figure import Figure
 
 _SUFFIXES = ('.png', '.pdf', '.svg')
 #: The protocol of each plot unless one is given.
@@ -118,6 +118,8 @@ def hits_of_run(path: Path, protocol: LocalizationProtocol, args: argparse.Names
     Raises:
         ValueError: If the file holds something else.
     """
+    from wsol_mm.visualization.run_statistics import run_hits
+
     hits = run_hits(read_predictions(path), protocol, args.iou)
     return hits if args.threshold is None else hits._replace(fixed_threshold=args.threshold)
 
@@ -136,6 +138,9 @@ def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float
     Raises:
         ValueError: If the metrics have no such breakdown.
     """
+    from wsol_mm.evaluation.functional import OUTCOMES
+    from wsol_mm.visualization.run_statistics import outcome_shares
+
     if path.suffix == '.pkl':
         return outcome_shares(read_predictions(path), protocol, threshold)
     if threshold is not None:
@@ -159,6 +164,12 @@ def make_plot(args: argparse.Namespace) -> Figure:
     Raises:
         ValueError: If a file does not hold what the plot needs.
     """
+    from wsol_mm.visualization.result_plots import (
+        plot_error_breakdown,
+        plot_size_accuracy,
+        plot_threshold_curves,
+    )
+
     protocol = get_protocol(args.protocol or _DEFAULT_PROTOCOLS[args.plot], args.tuned_on)
     if args.plot == 'errors':
         return plot_error_breakdown(

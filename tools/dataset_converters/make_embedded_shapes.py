@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+from wsol_mm.cli.argument_types import integer_within
+from wsol_mm.cli.runner_options import RunnerArgumentParser
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -16,17 +17,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         arguments (list[str], optional): Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options, with ``spec`` made of them.
+        argparse.Namespace: The options; defaults and ranges are those of ``EmbeddedShapesSpec``.
     """
-    defaults = EmbeddedShapesSpec()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the set')
-    parser.add_argument('--seed', type=int, default=defaults.seed, help='seed of all pictures')
-    parser.add_argument('--train-per-class', type=int, default=defaults.train_per_class, metavar='N')
-    parser.add_argument('--test-per-class', type=int, default=defaults.test_per_class, metavar='N')
-    parser.add_argument('--size', type=int, default=defaults.size, help='shorter side in pixels')
+    parser.add_argument('--seed', type=integer_within(0, 2**32 - 1), default=0, help='seed of all pictures')
+    parser.add_argument(
+        '--train-per-class', type=integer_within(1, 9999), default=150, metavar='N', help='training pictures'
+    )
+    parser.add_argument(
+        '--test-per-class', type=integer_within(1, 9999), default=40, metavar='N', help='test pictures'
+    )
+    parser.add_argument('--size', type=integer_within(48, 1024), default=112, help='shorter side in pixels')
     parser.add_argument('--force', action='store_true', help='replace another embedded data set there')
     parser.add_argument(
         '--workers', type=int, default=min(os.cpu_count() or 1, 8), metavar='N', help='processes that draw'
@@ -34,10 +36,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.workers < 1:
         parser.error(f'argument --workers: must be 1 or more, found {args.workers}')
-    try:
-        args.spec = EmbeddedShapesSpec(args.seed, args.train_per_class, args.test_per_class, args.size)
-    except ValueError as error:
-        parser.error(str(error))
     return args
 
 
@@ -53,10 +51,13 @@ def show_progress(done: int, total: int) -> None:
 def main() -> None:
     """Write the set, or say that it is there."""
     args = parse_arguments()
+    from wsol_mm.datasets.shapes.embedded_shapes import EmbeddedShapesSpec, write_embedded_shapes
+
+    spec = EmbeddedShapesSpec(args.seed, args.train_per_class, args.test_per_class, args.size)
     start = time.perf_counter()
     try:
         written = write_embedded_shapes(
-            args.out, args.spec, force=args.force, workers=args.workers, on_progress=show_progress
+            args.out, spec, force=args.force, workers=args.workers, on_progress=show_progress
         )
     except FileExistsError as error:
         raise SystemExit(f'{Path(__file__).name}: error: {error} (--force replaces it)') from error

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from wsol_mm.deployment import export_program, require_packages, write_onnx
-from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
-from wsol_mm.utils.runner_options import one_line_errors
+from wsol_mm.cli.export_command import check_and_report, parse_export_arguments, prepare_export
+from wsol_mm.cli.runner_options import one_line_errors
 
 from numpy.typing import NDArray
 
@@ -13,6 +12,8 @@ from numpy.typing import NDArray
 def main() -> None:
     """Export, and check where asked to."""
     args = parse_export_arguments(__doc__, '.onnx')
+    from wsol_mm.deployment.export import export_program, require_packages, write_onnx
+
     require_packages('onnx', 'onnxscript', *(['onnxruntime'] if args.verify else []))
     job = prepare_export(args)
     write_onnx(export_program(job.model, job.shape), job.model, args.out, job.facts)

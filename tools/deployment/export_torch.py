@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from wsol_mm.deployment import export_program, write_program
-from wsol_mm.deployment.export_command import check_and_report, parse_export_arguments, prepare_export
-from wsol_mm.utils.runner_options import one_line_errors
+from wsol_mm.cli.export_command import check_and_report, parse_export_arguments, prepare_export
+from wsol_mm.cli.runner_options import one_line_errors
 
-import torch
 from numpy.typing import NDArray
 
 
@@ -14,6 +12,10 @@ from numpy.typing import NDArray
 def main() -> None:
     """Export, and check where asked to."""
     args = parse_export_arguments(__doc__, '.pt2')
+    from wsol_mm.deployment.export import export_program, write_program
+
+    import torch
+
     job = prepare_export(args)
     write_program(export_program(job.model, job.shape), args.out, job.facts)
     size = args.out.stat().st_size / 1e6

@@ -2,8 +2,8 @@
 
 import argparse
 
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,

@@ -17,13 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsol_mm.datasets.checks.entries import empty_classes
-from wsol_mm.datasets.checks.image_files import decode_failure
-from wsol_mm.datasets.dataset_problems import DatasetError
-from wsol_mm.datasets.localization_dataset import LocalizationDataset
-from wsol_mm.registry import DATASETS
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,
@@ -31,7 +26,6 @@ from wsol_mm.utils.runner_options import (
 )
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 SPLITS = ('train', 'val', 'test')
 # Kinds of findings that the data sets do not have.
@@ -72,6 +66,8 @@ def read_file(path: str) -> tuple[str | None, bytes | None]:
         tuple[str | None, bytes | None]: Why it does not decode, or None; and the SHA-256 of the file, None
         if it does not.
     """
+    from wsol_mm.datasets.checks.image_files import decode_failure
+
     failure = decode_failure(path)
     return failure, None if failure else sha256(Path(path).read_bytes()).digest()
 
@@ -98,6 +94,9 @@ def plain_settings(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         ValueError: If one is no data set of this library.
     """
+    from wsol_mm.datasets.localization_dataset import LocalizationDataset
+    from wsol_mm.registry import DATASETS
+
     inner = settings.get('datasets') or [settings[key] for key in ('dataset',) if key in settings]
     if inner:
         return [plain for one in inner for plain in plain_settings(one)]
@@ -117,6 +116,10 @@ def verify_data_set(settings: Mapping[str, Any], workers: int) -> SplitReport:
     Returns:
         SplitReport: What was found.
     """
+    from wsol_mm.datasets.checks.entries import empty_classes
+    from wsol_mm.datasets.dataset_problems import DatasetError
+    from wsol_mm.registry import DATASETS
+
     changes = dict(on_error='skip', check_files=True, read_headers=True, verify_images=False, lazy_init=False)
     # Of few-shot data all is looked at: another seed draws other images.
     changes |= dict(shots_per_class=None, indices=None)
@@ -263,6 +266,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Verify, and print what was found."""
     args = parse_arguments()
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     reports = verify(cfg, args.split, args.num_workers)

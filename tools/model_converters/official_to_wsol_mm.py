@@ -11,19 +11,15 @@ import sys
 from pathlib import Path
 
 from wsol_mm import __version__
-from wsol_mm.models.weights import convert_state_dict, official_methods
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.checkpoint_io import read_checkpoint
-
-import torch  # isort: skip
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.method_names import official_method_names
+from wsol_mm.cli.runner_options import RunnerArgumentParser
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Return the command line's arguments."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('method', choices=sorted(official_methods()), help='method of the checkpoint')
+    parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('method', choices=official_method_names(), help='method of the checkpoint')
     parser.add_argument('input', type=Path, metavar='IN', help='published checkpoint (.pth, .safetensors)')
     parser.add_argument('output', type=output_file, metavar='OUT', help='file to write (.pth)')
     return parser.parse_args(arguments)
@@ -32,6 +28,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Convert one file; errors in it end the program with a message."""
     args = parse_args(arguments)
+    from wsol_mm.models.weights import convert_state_dict
+    from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+    import torch
+
     if args.output.suffix != '.pth':
         sys.exit(f'OUT must end in .pth, got {args.output}')
     if not args.output.absolute().parent.is_dir():

@@ -4,34 +4,30 @@ Each row is one image: as it is on disk, then several passes through the pipelin
 transforms put them; where that cannot be found out, no box is drawn and the transform is named.
 """
 
+from __future__ import annotations
+
 import argparse
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsol_mm.apis.image_selection import spread_indices
-from wsol_mm.datasets.fine_grained import FineGrainedDataset
-from wsol_mm.registry import DATASETS
-from wsol_mm.structures import CENTER_CROP
-from wsol_mm.utils.argument_types import output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_folder
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     one_line_errors,
     read_config,
 )
-from wsol_mm.visualization import read_image
-from wsol_mm.visualization.figure_layout import TileRow, figure_of_rows
-from wsol_mm.visualization.localization_visualizer import GT_COLOR
-from wsol_mm.visualization.pipeline_geometry import PipelineGeometry
-from wsol_mm.visualization.tiles import draw_boxes, draw_quadrilaterals, fit_tile
 
-import numpy as np
-import torch
-from mmengine.registry import init_default_scope
-from numpy.typing import NDArray
-from PIL import Image
+if TYPE_CHECKING:
+    from wsol_mm.visualization.figure_layout import TileRow
+    from wsol_mm.visualization.pipeline_geometry import PipelineGeometry
+
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
 
 _COLUMNS = 6
 _LINES_PER_PICTURE = 6
@@ -79,6 +75,10 @@ def input_picture(inputs: torch.Tensor) -> NDArray[np.uint8]:
 
     Of ten crops, the centre crop is shown.
     """
+    from wsol_mm.structures import CENTER_CROP
+
+    import numpy as np
+
     chosen = inputs[CENTER_CROP] if inputs.dim() == 4 else inputs
     return np.ascontiguousarray(chosen.numpy().transpose(1, 2, 0)[..., ::-1])
 
@@ -96,6 +96,13 @@ def image_row(dataset: Any, geometry: PipelineGeometry, index: int, variants: in
     Returns:
         TileRow: The file with its boxes, then the variants with theirs.
     """
+    from wsol_mm.visualization.figure_layout import TileRow
+    from wsol_mm.visualization.image_reading import read_image
+    from wsol_mm.visualization.localization_visualizer import GT_COLOR
+    from wsol_mm.visualization.tiles import draw_boxes, draw_quadrilaterals, fit_tile
+
+    import numpy as np
+
     tiles: list[Image.Image] = []
     labels: list[str] = []
     for number in range(1, variants + 1):
@@ -127,6 +134,17 @@ def image_row(dataset: Any, geometry: PipelineGeometry, index: int, variants: in
 def main() -> None:
     """Draw, write, and print the paths."""
     args = parse_arguments()
+    from wsol_mm.apis.image_selection import spread_indices
+    from wsol_mm.datasets.fine_grained import FineGrainedDataset
+    from wsol_mm.registry import DATASETS
+    from wsol_mm.visualization.figure_layout import figure_of_rows
+    from wsol_mm.visualization.localization_visualizer import GT_COLOR
+    from wsol_mm.visualization.pipeline_geometry import PipelineGeometry
+
+    import numpy as np
+    import torch
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     random.seed(args.seed)

@@ -5,32 +5,30 @@ it has one, and the localization map of the image's label, both laid over the im
 predicted boxes.
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wsol_mm.apis.image_selection import ImageSelection
-from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
-from wsol_mm.evaluation.protocols import LocalizationProtocol
-from wsol_mm.utils.argument_types import output_file
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,
     one_line_errors,
     read_config,
 )
-from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
-from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
-from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
-from wsol_mm.visualization.tiles import INK
+from wsol_mm.evaluation.box_protocol import box_protocol
 
-import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmpretrain.structures import DataSample
-from PIL import Image
+if TYPE_CHECKING:
+    from wsol_mm.evaluation.protocols import LocalizationProtocol
+
+    from mmengine.config import Config
+    from mmpretrain.structures import DataSample
+    from PIL import Image
 
 _BATCH_SIZE = 16
 
@@ -51,6 +49,11 @@ def predict_samples(
     Raises:
         ValueError: The checkpoint cannot be read or does not fit the model.
     """
+    from wsol_mm.apis.image_selection import ImageSelection
+    from wsol_mm.apis.model_loading import load_localizer
+
+    import torch
+
     images = ImageSelection(cfg, count=count)
     model, _ = load_localizer(cfg, checkpoint)
     with torch.no_grad():
@@ -77,6 +80,11 @@ def make_sheet(
     Returns:
         Image.Image: The sheet.
     """
+    from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
+    from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
+    from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
+    from wsol_mm.visualization.tiles import INK
+
     blocks = []
     for sample in samples:
         pictures = PredictionPictures(sample, protocol)
@@ -121,6 +129,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)

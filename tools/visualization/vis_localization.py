@@ -9,24 +9,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsol_mm.apis.image_selection import ImageSelection
-from wsol_mm.apis.model_loading import load_localizer
-from wsol_mm.evaluation.box_protocol import add_box_options, box_protocol
-from wsol_mm.utils.argument_types import output_folder
-from wsol_mm.utils.runner_options import (
+from wsol_mm.cli.argument_types import output_folder
+from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_config_options,
     checkpoint_path,
     one_line_errors,
     read_config,
 )
-from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
-from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
-from wsol_mm.visualization.map_collection import predict_with_maps
-from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
-from wsol_mm.visualization.tiles import INK
-
-from mmengine.registry import init_default_scope
+from wsol_mm.evaluation.box_protocol import box_protocol
 
 _BATCH_SIZE = 8
 _IMAGES_PER_SHEET = 48
@@ -96,6 +88,16 @@ def picture_name(img_id: str, taken: set[str]) -> str:
 def main() -> None:
     """Predict, draw, write, and print the paths of the sheets and the folder of the pictures."""
     args = parse_arguments()
+    from wsol_mm.apis.image_selection import ImageSelection
+    from wsol_mm.apis.model_loading import load_localizer
+    from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
+    from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
+    from wsol_mm.visualization.map_collection import predict_with_maps
+    from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
+    from wsol_mm.visualization.tiles import INK
+
+    from mmengine.registry import init_default_scope
+
     cfg = read_config(args)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)

@@ -7,7 +7,7 @@ from pathlib import Path
 from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
-from wsol_mm.utils.config_options import merge_options
+from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np

@@ -5,16 +5,15 @@ from pathlib import Path
 
 import wsol_mm
 from wsol_mm.registry import MODELS
-from wsol_mm.utils.checkpoint_differences import describe_misfit
-from wsol_mm.utils.checkpoint_io import CheckpointError
-from wsol_mm.utils.config_options import CONFIG_SUFFIXES
+from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+from wsol_mm.utils.config_settings import CONFIG_SUFFIXES
 
 import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
-from mmengine.runner import load_checkpoint
+from mmengine.runner import load_state_dict
 
 
 def list_model_names() -> list[str]:
@@ -91,15 +90,8 @@ def load_localizer(
     """
     device = usable_device(device)
     model = build_localizer(cfg)
-    try:
-        content = load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    except CheckpointError as error:
-        raise ValueError(f'cannot load the checkpoint: {error}') from error
-    except RuntimeError as error:
-        misfit = describe_misfit(checkpoint, str(error))
-        if misfit is None:
-            raise
-        raise ValueError(misfit) from error
+    content = read_fitting_checkpoint(checkpoint, model)
+    load_state_dict(model, content['state_dict'], strict=True)
     count = model.head.num_classes
     if classes is None:
         saved = (content.get('meta') or {}).get('dataset_meta') or {}

@@ -89,8 +89,8 @@ class DatasetProblems:
             listing = '\n  '.join(self._lines())
             raise DatasetError(
                 f'{self.source}: {len(self)} problem(s) found.\n  {listing}\n'
-                "Correct the files, or set on_error='skip' to go on without what is affected (--cfg-options "
-                'train_dataloader.dataset.on_error=skip, or that of another loader).'
+                'Correct the files, or go on without what is affected: '
+                "train_dataloader.dataset.on_error='skip', or that of another loader"
             )
 
     def log_summary(self) -> None:

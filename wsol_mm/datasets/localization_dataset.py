@@ -292,8 +292,7 @@ class LocalizationDataset(BaseDataset):
                     return self._stand_in(info, error)
                 if self.on_error == 'raise':
                     raise DatasetError(
-                        f"{message}; set on_error='skip' to go on without it (--cfg-options "
-                        'train_dataloader.dataset.on_error=skip)'
+                        f"{message}; to go on without it: train_dataloader.dataset.on_error='skip'"
                     ) from error
                 print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
         raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')

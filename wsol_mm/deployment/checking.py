@@ -6,12 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .choices import BATCH_SIZES
 from .deployed_localizer import DeployedLocalizer
-
-#: Largest deviation of an exported model that is accepted.
-TOLERANCE = 1e-4
-#: Batch sizes that are compared: the smallest, and another than that of the export.
-BATCH_SIZES = (1, 3)
 
 #: From inputs, as arrays in the order of ``DeployedLocalizer.input_names``, to outputs.
 RunFunction = Callable[[Sequence[NDArray]], Sequence[NDArray]]

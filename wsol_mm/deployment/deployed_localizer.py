@@ -4,9 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..models.localizers import ImageLocalizer
-
-#: Which maps a deployed model gives.
-MAP_CHOICES = ('topk', 'labels')
+from .choices import MAP_CHOICES
 
 
 class DeployedLocalizer(nn.Module):

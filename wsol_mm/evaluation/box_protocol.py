@@ -1,35 +1,13 @@
 """The one protocol, with one threshold, by which boxes are made for pictures and annotations."""
 
-import argparse
 from dataclasses import replace
 
 from mmengine.config import Config
 
-from ..utils.argument_types import map_threshold
-from .protocols import PRESETS, LocalizationProtocol, get_protocol
+from .protocols import LocalizationProtocol, get_protocol
 
 #: What ``LocalizationVisualizationHook`` draws with unless its config names another.
 DEFAULT_PROTOCOL = 'ts_cam'
-
-
-def add_box_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a tool that makes boxes: the last arguments of :func:`box_protocol`.
-
-    Args:
-        parser: Parser to extend.
-    """
-    parser.add_argument(
-        '--protocol',
-        choices=tuple(PRESETS),
-        metavar='NAME',
-        help=f'how maps become boxes (default: as the config draws, else {DEFAULT_PROTOCOL})',
-    )
-    parser.add_argument(
-        '--threshold',
-        type=map_threshold,
-        metavar='T',
-        help="threshold in [0, 1) on the map (default: the protocol's; one that searches it needs one)",
-    )
 
 
 def box_protocol(
@@ -76,8 +54,5 @@ def with_one_threshold(protocol: str | dict, threshold: float | None = None) -> 
             raise ValueError(f'threshold must lie in [0, 1), found {threshold}')
         return replace(chosen, thresholds=(threshold,))
     if len(chosen.thresholds) != 1:
-        raise ValueError(
-            f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1), to a tool as '
-            '--threshold'
-        )
+        raise ValueError(f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1)')
     return chosen

@@ -1,4 +1,4 @@
-"""Choosing the protocols of a config by their names, on a command line."""
+"""Choosing the protocols of a config by their names."""
 
 from mmengine.config import Config
 
@@ -21,7 +21,9 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
     localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
     if not localization:
         found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
-        raise ValueError(f'--protocol needs a LocalizationMetric in test_evaluator, which has {found}')
+        raise ValueError(
+            f'protocols: expected a LocalizationMetric in test_evaluator to evaluate them, got {found}'
+        )
     for metric in localization:
         chosen = []
         for name in protocols:
@@ -53,5 +55,5 @@ def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
             return [entry for entry, own in zip(entries, names, strict=True) if own == name]
     if name not in PRESETS:
         own = [setting['alias'] for setting in settings if 'alias' in setting]
-        raise ValueError(f'--protocol must be one of {(*own, *PRESETS)}, found {name!r}')
+        raise ValueError(f'protocols: expected names of {(*own, *PRESETS)}, got {name!r}')
     return [name]

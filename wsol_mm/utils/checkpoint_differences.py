@@ -1,57 +1,90 @@
-"""Says in one line how a checkpoint differs from a model, and what may help."""
+"""Tells how a checkpoint differs from a model, by comparing names and shapes."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from .checkpoint_io import CheckpointError, read_checkpoint
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
 
-_MISMATCH = re.compile(
-    r'size mismatch for (.+?): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, '
-    r'the shape in current model is torch\.Size\(\[([\d, ]*)\]\)'
-)
+from .checkpoint_io import CheckpointError, read_checkpoint, without_prefixes
+
+_SHOWN = 3  # names of a kind
 
 
-def describe_misfit(checkpoint: str | Path, message: str) -> str | None:
-    """Say that a checkpoint does not fit a model, how it differs, and what may help.
+class Differences(NamedTuple):
+    """How weights differ from those of a model.
+
+    Attributes:
+        missing (list[str]): Names that only the model has.
+        unexpected (list[str]): Names that only the weights have.
+        mismatched (dict[str, tuple]): Shapes found and wanted, of names that both have.
+        fitting (int): Number of names that both have, with the same shape.
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    fitting: int
+
+    def __str__(self) -> str:
+        kinds = ('missing', 'unexpected', 'mismatched')
+        counts = [_count(kind, names) for kind in kinds if (names := list(getattr(self, kind)))]
+        return f'{", ".join(counts)} keys. {_advice(self)}' if counts else 'none'
+
+
+def find_differences(weights: Mapping[str, Tensor], model: nn.Module) -> Differences:
+    """Compare weights with a model.
+
+    Older checkpoints may lack the counters of batch normalisation: they are not missed.
+
+    Args:
+        weights (Mapping[str, Tensor]): Names to tensors.
+        model (nn.Module): The model.
+
+    Returns:
+        Differences: All of them.
+    """
+    found = {name: tuple(getattr(value, 'shape', ())) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    return Differences(
+        missing=[name for name in wanted if name not in found and 'num_batches_tracked' not in name],
+        unexpected=[name for name in found if name not in wanted],
+        mismatched={
+            name: (shape, wanted[name])
+            for name, shape in found.items()
+            if name in wanted and wanted[name] != shape
+        },
+        fitting=sum(wanted.get(name) == shape for name, shape in found.items()),
+    )
+
+
+def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bool = True) -> dict:
+    """Read a checkpoint, if it fits a model.
 
     Args:
         checkpoint (str | Path): File or address.
-        message (str): Text of the RuntimeError of a strict load.
+        model (nn.Module): The model, also one that is wrapped for distributed training; it is left as it is.
+        strict (bool): Whether all has to fit; otherwise something has to.
 
     Returns:
-        str | None: One line; None if the text is no report of differences.
+        dict: The checkpoint, with the weights as ``state_dict``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read or does not fit; in one line.
     """
-    differences = describe_differences(message)
-    if differences is None:
-        return None
-    return f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {differences}'
-
-
-def describe_differences(message: str, shown: int = 3) -> str | None:
-    """Put MMEngine's report on a strict load into one line.
-
-    Args:
-        message (str): Text of its RuntimeError.
-        shown (int): How many keys of a kind to name.
-
-    Returns:
-        str | None: Numbers of missing, unexpected and mismatched keys, with the first ones, and what may
-        help; None if the text is no such report.
-    """
-    mismatched = [match.groups() for match in _MISMATCH.finditer(message)]
-    keys = {
-        'missing': _listed(r'missing keys in source state_dict: (.+)', message),
-        'unexpected': _listed(r'unexpected key in source state_dict: (.+)', message),
-        'mismatched': [name for name, _, _ in mismatched],
-    }
-    parts = []
-    for kind, names in keys.items():
-        if names:
-            more = ', ...' if len(names) > shown else ''
-            parts.append(f'{len(names)} {kind} ({", ".join(names[:shown])}{more})')
-    if not parts:
-        return None
-    return f'{", ".join(parts)} keys. {_advice(keys, mismatched)}'
+    try:
+        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
+    except CheckpointError as error:
+        raise ValueError(f'cannot load the checkpoint: {error}') from error
+    weights = without_prefixes(content.get('state_dict', content))
+    found = find_differences(weights, model.module if is_model_wrapper(model) else model)
+    if not found.fitting or (strict and (found.missing or found.unexpected or found.mismatched)):
+        raise ValueError(f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {found}')
+    return {**(content if 'state_dict' in content else {}), 'state_dict': weights}
 
 
 def made_by(checkpoint: str | Path) -> str:
@@ -64,19 +97,19 @@ def made_by(checkpoint: str | Path) -> str:
     return f' (of {re.sub(r"_[0-9]{8}_[0-9]{6}$", "", name)})' if isinstance(name, str) else ''
 
 
-def _listed(pattern: str, message: str) -> list[str]:
-    return [key for found in re.findall(pattern, message) for key in found.split(', ')]
+def _count(kind: str, names: list[str]) -> str:
+    more = ', ...' if len(names) > _SHOWN else ''
+    return f'{len(names)} {kind} ({", ".join(names[:_SHOWN])}{more})'
 
 
-def _advice(keys: dict[str, list[str]], mismatched: list[tuple[str, str, str]]) -> str:
+def _advice(differences: Differences) -> str:
     """Return what the differences look like: another number of classes, or another model."""
-    sizes = {(found.partition(',')[0], wanted.partition(',')[0]) for _, found, wanted in mismatched}
-    in_head = all(name.startswith('head.') for name in keys['mismatched'])
-    if mismatched and in_head and len(sizes) == 1 and not keys['missing'] and not keys['unexpected']:
+    sizes = {(found[:1], wanted[:1]) for found, wanted in differences.mismatched.values()}
+    in_head = all(name.startswith('head.') for name in differences.mismatched)
+    if in_head and len(sizes) == 1 and not differences.missing and not differences.unexpected:
         ((found, wanted),) = sizes
-        if found != wanted:
-            option = f'--cfg-options model.head.num_classes={found}'
-            return f'It has {found} classes, the config has {wanted}: {option}'
+        if found and wanted and found != wanted:
+            return f'It has {found[0]} classes, the config has {wanted[0]}: model.head.num_classes={found[0]}'
     return (
         'It was trained with another method, backbone or number of classes (model.head.num_classes) than the '
         "config's; weights in the layout of the authors' code need "

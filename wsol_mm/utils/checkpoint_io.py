@@ -11,7 +11,8 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlparse
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 from mmengine.dist import get_dist_info
 from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from .per_node import one_per_node_first
 
@@ -28,6 +28,8 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
+# Before every name of a wrapped model's weights.
+_WRAPPER_PREFIX = re.compile(r'(?:(?:module|_orig_mod)\.)+')
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
@@ -138,6 +140,27 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
         ) from error
 
 
+def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take off what wrappers put before all names of a model's weights.
+
+    Args:
+        weights (Mapping): Names to weights.
+
+    Returns:
+        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``,
+        in any order, if all names have such a prefix.
+    """
+    if not all(_WRAPPER_PREFIX.match(str(name)) for name in weights):
+        return weights
+    bare = OrderedDict((_WRAPPER_PREFIX.sub('', name), value) for name, value in weights.items())
+    if hasattr(weights, '_metadata'):  # versions of layers, by their names
+        bare._metadata = OrderedDict(
+            (_WRAPPER_PREFIX.sub('', f'{name}.').rstrip('.'), value)
+            for name, value in weights._metadata.items()
+        )
+    return bare
+
+
 def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: str | None = None) -> dict:
     """Download a checkpoint once, into PyTorch's cache, and read it as :func:`read_checkpoint` does.
 
@@ -158,22 +181,3 @@ def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: 
             target.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(target), progress=get_dist_info()[0] == 0)
     return read_checkpoint(target, map_location)
-
-
-def register_checkpoint_loaders() -> None:
-    """Make MMEngine read all checkpoints, local and by http(s), through this module.
-
-    It applies to ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)`` alike.
-    """
-
-    # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
-    def load_from_local_weights_only(filename: str, map_location: MapLocation = None) -> dict:
-        return read_checkpoint(filename, map_location)
-
-    def load_from_http_weights_only(
-        filename: str, map_location: MapLocation = None, model_dir: str | None = None, progress: bool = False
-    ) -> dict:
-        return read_remote_checkpoint(filename, map_location, model_dir)
-
-    CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
-    CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)

@@ -3,13 +3,17 @@
 Such a torchvision cannot load its compiled operators, and its Python code then fails at import
 (``operator torchvision::nms does not exist``) because it attaches shape functions to them.
 Declaring the operator schemas is enough for the import; the operators themselves stay missing.
+
+Torch is imported only when it is declared to, which is just before torchvision is: see :mod:`wsol_mm`.
 """
 
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 # The schemas of the two operators whose absence stops ``import torchvision``.
 _SCHEMAS = {
@@ -17,7 +21,7 @@ _SCHEMAS = {
     'qnms': '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
 }
 # A library keeps its declarations only as long as it is referenced.
-_libraries: list[torch.library.Library] = []
+_libraries: list['torch.library.Library'] = []
 
 
 def compiled_operators_load() -> bool:
@@ -33,6 +37,8 @@ def compiled_operators_load() -> bool:
     libraries = sorted([*folder.glob('_C*.so'), *folder.glob('_C*.pyd')])
     if not libraries:
         return False
+    import torch
+
     try:
         torch.ops.load_library(str(libraries[0]))
     except OSError:
@@ -50,6 +56,8 @@ def declare_torchvision_operators() -> bool:
     """
     if 'torchvision' in sys.modules or _libraries or compiled_operators_load():
         return False
+    import torch
+
     library = torch.library.Library('torchvision', 'FRAGMENT')
     for name, schema in _SCHEMAS.items():
         library.define(f'{name}{schema}')

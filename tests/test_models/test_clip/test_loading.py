@@ -124,7 +124,7 @@ def test_without_network_the_error_says_what_is_missing(error, monkeypatch):
     assert 'no route' in message
     assert open_clip.get_pretrained_url('ViT-B-32-quickgelu', 'openai') in message
     assert 'https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/' in message
-    assert '--cfg-options model.head.sba.clip.pretrained=PATH' in message
+    assert 'give the file: model.head.sba.clip.pretrained=PATH' in message
 
 
 def test_every_process_of_a_machine_comes_to_the_download(monkeypatch, network, tmp_path):

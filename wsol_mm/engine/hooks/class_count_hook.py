@@ -56,7 +56,7 @@ class ClassCountHook(Hook):
             return
         raise ValueError(
             f'{split}_dataloader.dataset has {in_data} classes, model.head.num_classes is {in_head}: '
-            f'set --cfg-options model.head.num_classes={in_data}'
+            f'set model.head.num_classes={in_data}'
         )
 
 

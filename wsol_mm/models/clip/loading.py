@@ -154,7 +154,7 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
         accepted = f'one of the tags {tags} of {model}' if tags else 'a tag (there are none for this model)'
         raise FileNotFoundError(
             f'{CLIP_KEY}.pretrained is {pretrained!r}, which is neither a file nor {accepted}. Give a local '
-            f'file with --cfg-options {CLIP_KEY}.pretrained=PATH'
+            f'file: {CLIP_KEY}.pretrained=PATH'
         )
     if not tag:
         return _Weights(path, {})
@@ -165,7 +165,7 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
         raise FileNotFoundError(
             f'the weights {pretrained!r} of the CLIP model {model!r} are not in the cache of open_clip and '
             f'could not be downloaded ({error}). Where there is a network, download '
-            f'{" or ".join(_addresses(tag))}, and give the file with --cfg-options {CLIP_KEY}.pretrained=PATH'
+            f'{" or ".join(_addresses(tag))}, and give the file: {CLIP_KEY}.pretrained=PATH'
         ) from error
 
 

@@ -171,7 +171,7 @@ class SemanticBoostAdapter(nn.Module):
             raise ValueError(
                 f"prompt_index='batch' takes class i for image i of a batch, but the batch has {len(labels)} "
                 f'images and there are {len(features)} classes; use a batch of at most {len(features)} '
-                "images per process, or --cfg-options model.head.sba.prompt_index='label'"
+                "images per process, or model.head.sba.prompt_index='label'"
             )
         return features[: len(labels)]
 

@@ -7,13 +7,12 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from ...utils.checkpoint_io import CheckpointError, read_checkpoint
+from ...utils.checkpoint_io import CheckpointError, read_checkpoint, without_prefixes
 from .layouts import describe_names
 
 TIMM_SCHEME = 'timm://'
-# Entries under which training scripts keep the weights, and the prefix of DataParallel.
+# Entries under which training scripts keep the weights.
 _CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'state_dict_ema', 'model_ema')
-_PREFIX = 'module.'
 
 
 def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
@@ -24,7 +23,7 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
             that MMEngine's ``CheckpointLoader`` knows (``https://...``), or ``timm://<model name>``.
 
     Returns:
-        dict[str, Tensor]: Names without ``module.`` to weights.
+        dict[str, Tensor]: Names, without the prefixes of wrappers, to weights.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -45,7 +44,7 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
 
 
 def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
-    """Return the weights inside a checkpoint: out of its container entry and without ``module.``.
+    """Return the weights inside a checkpoint: out of its container entry, names without wrappers.
 
     Args:
         checkpoint (Mapping): What was read.
@@ -65,9 +64,7 @@ def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
             f'{source} holds no weights: its entries are {describe_names(map(str, checkpoint))}; '
             f'expected names of parameters, or one of the entries {", ".join(_CONTAINERS)}'
         )
-    if all(name.startswith(_PREFIX) for name in weights):
-        weights = {name[len(_PREFIX) :]: value for name, value in weights.items()}
-    return weights
+    return dict(without_prefixes(weights))
 
 
 def _fetch_from_timm(name: str) -> dict[str, Tensor]:

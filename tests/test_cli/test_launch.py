@@ -6,8 +6,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from wsol_mm.utils import launch
-from wsol_mm.utils.launch import init_gloo, prepare_launch
+from wsol_mm.cli import launch
+from wsol_mm.cli.launch import init_gloo, prepare_launch
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ RESULTS = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 def groups(monkeypatch, tmp_path) -> list[dict]:
     """Record process groups instead of making them; no GPU, no launcher, and a stand-in for scontrol."""
     made = []
-    monkeypatch.setattr(launch.distributed, 'init_process_group', lambda **options: made.append(options))
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda **options: made.append(options))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     for name in RESULTS:
         # setenv before delenv: what the code under test sets is then undone.
@@ -92,7 +92,7 @@ def test_with_a_gpu_the_runner_makes_the_group(groups, monkeypatch):
 
 
 def test_an_existing_group_is_left_alone(groups, monkeypatch):
-    monkeypatch.setattr(launch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     init_gloo('pytorch')
     assert groups == []
 
@@ -121,10 +121,12 @@ def test_refuses_an_unknown_launcher():
         prepare_launch(Config(dict()), 'ssh')
 
 
-# A model in a reference cycle with its wrapper, as the runner's parts are.
+# A model in a reference cycle with its wrapper, as the runner's parts are. The runner's module is there
+# first, as in every run: else DistributedDataParallel would import torch._dynamo, which then holds the group.
 FINISHED_RUN = """
 from pathlib import Path
-from wsol_mm.utils.launch import finish_launch, init_gloo
+from wsol_mm.cli.launch import finish_launch, init_gloo
+import mmengine.runner
 import torch
 
 def gloo_threads():

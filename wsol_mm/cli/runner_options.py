@@ -3,19 +3,23 @@
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
+from ..utils.config_settings import CONFIG_SUFFIXES, load_config
 from .argument_types import output_folder
-from .config_options import CONFIG_SUFFIXES, add_cfg_options, load_config
+from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
+
+# What an error says of a setting of the config, as in `model.head.num_classes=3`.
+_SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -32,7 +36,8 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
 
     For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
     be read or written (OSError), arguments, configs and contents that are not as needed (ValueError), and
-    settings that what they are for does not have. The traceback goes into the log file, if there is one.
+    settings that what they are for does not have. Where the error names a setting of the config with a value,
+    how it is set is added. The traceback goes into the log file, if there is one.
 
     Args:
         *more (type[Exception]): Further exceptions.
@@ -50,9 +55,29 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         message = error.args[0] if isinstance(error, KeyError) else str(error).strip()
         if message.startswith('Caught '):
             message = message.splitlines()[-1]
+        if _SETTING.search(message):
+            message += ' (settings are changed by --cfg-options KEY=VALUE)'
         log_file = _log_traceback(error)
         where = f' (traceback in {log_file})' if log_file else ''
         raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}{where}') from error
+
+
+@contextmanager
+def main_process_errors() -> Iterator[None]:
+    """Let only the first process report an error that every process meets; the others exit with status 1.
+
+    Raises:
+        ValueError: What the body raises, in the first process.
+        SystemExit: In the other processes in its place.
+    """
+    from mmengine.dist import is_main_process
+
+    try:
+        yield
+    except ValueError as error:
+        if is_main_process():
+            raise
+        raise SystemExit(1) from error
 
 
 def _log_traceback(error: Exception) -> str | None:
@@ -176,6 +201,8 @@ def fit_dataloader(loader: ConfigDict) -> None:
     Args:
         loader (ConfigDict): Config of a dataloader; changed in place.
     """
+    import torch
+
     if not torch.cuda.is_available():
         loader.pin_memory = False
     if loader.get('num_workers', 0) == 0:

@@ -1,6 +1,6 @@
-"""Tests of wsol_mm.utils.config_options."""
+"""Tests of wsol_mm.utils.config_settings."""
 
-from wsol_mm.utils.config_options import merge_options
+from wsol_mm.utils.config_settings import merge_options
 
 import pytest
 from mmengine.config import Config
@@ -35,10 +35,10 @@ def test_settings_are_changed_and_added(cfg):
 )
 def test_what_nothing_reads_is_refused(cfg, key, meant):
     before = cfg.to_dict()
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match='nothing reads this') as caught:
         merge_options(cfg, {'model.head.num_classes': 5, key: 1})
     first = key.partition('.')[0]
     assert (
-        str(caught.value) == f"--cfg-options {key}: nothing reads this, a run has no setting '{first}'{meant}"
+        str(caught.value) == f"cfg_options {key}: nothing reads this, a run has no setting '{first}'{meant}"
     )
     assert cfg.to_dict() == before

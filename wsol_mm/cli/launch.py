@@ -10,9 +10,7 @@ import os
 import subprocess
 from datetime import timedelta
 
-import torch
 from mmengine.config import Config
-from torch import distributed
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 # Where each launcher says the rank, the number of processes and the rank within the node.
@@ -38,6 +36,8 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
         ValueError: If the launcher is unknown.
         RuntimeError: If the launcher did not set an environment variable that it should have.
     """
+    import torch
+
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, found '{launcher}'")
     cfg.launcher = launcher
@@ -74,6 +74,8 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     Raises:
         RuntimeError: If the launcher did not set an environment variable that it should have.
     """
+    from torch import distributed
+
     if distributed.is_initialized():
         return
     for name, source in zip(_RANK_VARIABLES['pytorch'], _RANK_VARIABLES[launcher], strict=True):
@@ -93,6 +95,8 @@ def finish_launch() -> None:
     A runner refers to itself and to the process group, whose threads end only when the group is freed. A gloo
     thread that is left when the interpreter stops can abort the process, so the garbage is collected here.
     """
+    from torch import distributed
+
     if distributed.is_initialized():
         distributed.barrier()
         distributed.destroy_process_group()

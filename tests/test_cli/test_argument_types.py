@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from wsol_mm.utils.argument_types import map_threshold, new_output, output_file, output_folder
+from wsol_mm.cli.argument_types import map_threshold, new_output, output_file, output_folder
 
 import pytest
 

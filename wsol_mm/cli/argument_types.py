@@ -5,7 +5,7 @@ What cannot be used is refused before any work is done; argparse puts the argume
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,29 @@ def new_output(text: str) -> Path:
     with _unwritable(path):
         _check_place(path)
     return path
+
+
+def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
+    """Make the type of an integer that lies in a range.
+
+    Args:
+        lowest (int): The smallest that is accepted.
+        highest (int): The largest.
+
+    Returns:
+        Callable: Reads an argument; raises argparse.ArgumentTypeError if it is no such integer.
+    """
+
+    def integer(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(f"expected an integer from {lowest} to {highest}, got '{text}'")
+        return value
+
+    return integer
 
 
 def map_threshold(text: str) -> float:

@@ -1,0 +1,36 @@
+"""Make MMEngine read all checkpoints through :mod:`wsol_mm.utils.checkpoint_io`."""
+
+from typing import Any
+
+
+def register_checkpoint_loaders() -> None:
+    """Replace MMEngine's loaders of checkpoints, of local files and by http(s).
+
+    It applies to ``load_from``, ``resume`` and ``init_cfg=dict(type='Pretrained', ...)`` alike.
+    """
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
+    def load_from_local_weights_only(filename: str, map_location: Any = None) -> dict:
+        from .checkpoint_io import read_checkpoint
+
+        return _for_mmengine(read_checkpoint(filename, map_location))
+
+    def load_from_http_weights_only(
+        filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
+    ) -> dict:
+        from .checkpoint_io import read_remote_checkpoint
+
+        return _for_mmengine(read_remote_checkpoint(filename, map_location, model_dir))
+
+    CheckpointLoader.register_scheme('', loader=load_from_local_weights_only, force=True)
+    CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)
+
+
+def _for_mmengine(checkpoint: dict) -> dict:
+    """Take off the prefixes of the weights' names; MMEngine itself knows ``module.`` alone."""
+    from .checkpoint_io import without_prefixes
+
+    if 'state_dict' in checkpoint:
+        return {**checkpoint, 'state_dict': without_prefixes(checkpoint['state_dict'])}
+    return without_prefixes(checkpoint)

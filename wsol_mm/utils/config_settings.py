@@ -1,0 +1,72 @@
+"""Read a config, and change settings of it by dotted keys."""
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from mmengine.config import Config
+
+#: Types of config files.
+CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
+
+
+def load_config(path: str, options: Mapping[str, Any] | None) -> Config:
+    """Read a config file and change settings of it; see :func:`merge_options`."""
+    cfg = Config.fromfile(path)
+    merge_options(cfg, options)
+    return cfg
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Change settings of a config.
+
+    Args:
+        cfg (Config): Runner config; changed in place.
+        options (Mapping, optional): Dotted keys to values, as in ``{'model.head.num_classes': 5}``.
+
+    Raises:
+        ValueError: If a key does not begin with a setting of a run, so that nothing would read it.
+    """
+    for key in options or ():
+        first = key.partition('.')[0]
+        if first not in _runner_settings():
+            raise ValueError(
+                f'cfg_options {key}: nothing reads this, a run has no setting {first!r}{_meant(cfg, key)}'
+            )
+    cfg.merge_from_dict(dict(options or {}))
+
+
+@cache
+def _runner_settings() -> frozenset[str]:
+    """Return what a runner reads of a config: its own arguments, and what it looks up besides."""
+    from mmengine.runner import Runner
+
+    return frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+        'activation_checkpointing',
+        'compile',
+        'cudnn_benchmark',
+        'efficient_conv_bn_eval',
+        'find_unused_parameters',
+        'model_wrapper_cfg',
+        'sync_bn',
+    }
+
+
+def _meant(cfg: Config, key: str) -> str:
+    """Return which settings may have been meant: of the same name further down, or of a name like it."""
+    first, _, rest = key.partition('.')
+    similar = difflib.get_close_matches(first, [name for name in _runner_settings() if name in cfg])
+    names = [f'{name}.{rest}' if rest else name for name in similar]
+    last = key.rpartition('.')[2]
+    names += [name for name in _dotted_names(cfg.to_dict()) if name.rpartition('.')[2] == last]
+    names = list(dict.fromkeys(name for name in names if name.partition('.')[0] in _runner_settings()))
+    return f'; did you mean {", ".join(names[:5])}?' if names else ''
+
+
+def _dotted_names(settings: Mapping, prefix: str = '') -> Iterator[str]:
+    for name, value in settings.items():
+        yield f'{prefix}{name}'
+        if isinstance(value, Mapping):
+            yield from _dotted_names(value, f'{prefix}{name}.')
