@@ -21,10 +21,10 @@ def read_requirements(name: str) -> list[str]:
     """Read the requirement specifiers of a file.
 
     Args:
-        name (str): File name within ``requirements/``, without ``.txt``.
+        name: File name within ``requirements/``, without ``.txt``.
 
     Returns:
-        list[str]: One specifier per line, comments removed.
+        One specifier per line, comments removed.
     """
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8').splitlines()
     specifiers = (line.partition('#')[0].strip() for line in lines)
@@ -35,8 +35,8 @@ def link_or_copy(source: Path, target: Path) -> None:
     """Make ``target`` a relative link to ``source``, or a copy where links are not permitted.
 
     Args:
-        source (Path): File or folder of the source tree.
-        target (Path): Path to create; what stands there is replaced.
+        source: File or folder of the source tree.
+        target: Path to create; what stands there is replaced.
     """
     remove(target)
     try:
@@ -50,8 +50,8 @@ def copy(source: Path, target: Path) -> None:
     """Copy a file, or a folder without byte code.
 
     Args:
-        source (Path): File or folder of the source tree.
-        target (Path): Path to create; what stands there is replaced.
+        source: File or folder of the source tree.
+        target: Path to create; what stands there is replaced.
     """
     remove(target)
     if source.is_dir():

@@ -48,9 +48,9 @@ class Contender(NamedTuple):
     """One variant, ready to run.
 
     Attributes:
-        model (nn.Module): On its device.
-        step (Callable): Runs one step.
-        resident_bytes (Callable): Returns the bytes that stay between steps.
+        model: On its device.
+        step: Runs one step.
+        resident_bytes: Returns the bytes that stay between steps.
     """
 
     model: nn.Module
@@ -183,8 +183,7 @@ def take_turns(
     meet all alike.
 
     Returns:
-        tuple[dict[str, list[float]], dict[str, int]]: Of each, the seconds per step in every round, and the
-        bytes at the peak of a step.
+        Of each, the seconds per step in every round, and the bytes at the peak of a step.
     """
     names = list(contenders)
     for contender in contenders.values():
@@ -206,9 +205,8 @@ def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:
     """Compare the variants; a ratio of times is the median of the ratios within the rounds.
 
     Returns:
-        dict: ``variants``, by name ``seconds_per_step`` and ``images_per_second`` (medians),
-        ``rounds`` (seconds per step of each) and ``peak_bytes``; ``time_to`` and ``memory_to``, ours over
-        each other variant.
+        ``variants``, by name ``seconds_per_step`` and ``images_per_second`` (medians), ``rounds`` (seconds
+        per step of each) and ``peak_bytes``; ``time_to`` and ``memory_to``, ours over each other variant.
     """
     rounds, peaks = take_turns(contenders, args)
     seconds = {name: statistics.median(values) for name, values in rounds.items()}
@@ -297,13 +295,13 @@ def measure_configs(
     """Measure every config, print the table, write ``--out``.
 
     Args:
-        args (argparse.Namespace): Of :func:`parse_arguments`.
-        table (tuple[str, Sequence[str]]): Format of a line of the table, and its columns.
-        make_contenders (Callable): Returns what is measured of a config, by name.
-        evaluate (Callable): Measures that; returns the results of the config and its lines, without its name.
+        args: Of :func:`parse_arguments`.
+        table: Format of a line of the table, and its columns.
+        make_contenders: Returns what is measured of a config, by name.
+        evaluate: Measures that; returns the results of the config and its lines, without its name.
 
     Returns:
-        list[dict]: The results of every config.
+        The results of every config.
 
     Raises:
         SystemExit: If a config cannot be measured.
@@ -335,12 +333,12 @@ def run(args: argparse.Namespace, mode: str, make_step: MakeStep) -> int:
     """Compare the model of every config with its variants.
 
     Args:
-        args (argparse.Namespace): Of :func:`parse_arguments`.
-        mode (str): ``train`` or ``inference``, whose targets count.
-        make_step (Callable): From a model, a batch, its config and the arguments to its step.
+        args: Of :func:`parse_arguments`.
+        mode: ``train`` or ``inference``, whose targets count.
+        make_step: From a model, a batch, its config and the arguments to its step.
 
     Returns:
-        int: 1 if a target is missed and ``--check`` is given.
+        1 if a target is missed and ``--check`` is given.
     """
 
     def make_contenders(config: Config) -> dict[str, Contender]:

@@ -51,13 +51,13 @@ def images_per_second(
     """Time passes over a data loader.
 
     Args:
-        loader_config (ConfigDict): The data loader's config; its data set is replaced.
-        dataset (BaseDataset): The data set.
-        num_workers (int): Worker processes; 0 loads in this process.
-        repeats (int): Number of passes.
+        loader_config: The data loader's config; its data set is replaced.
+        dataset: The data set.
+        num_workers: Worker processes; 0 loads in this process.
+        repeats: Number of passes.
 
     Returns:
-        float: Images per second in the fastest pass.
+        Images per second in the fastest pass.
     """
     config = copy.deepcopy(loader_config)
     config.update(dataset=dataset, num_workers=num_workers, persistent_workers=num_workers > 0)
@@ -79,11 +79,11 @@ def milliseconds_per_step(dataset: BaseDataset, repeats: int) -> dict[str, float
     """Time every transform of the pipeline in this process.
 
     Args:
-        dataset (BaseDataset): The data set.
-        repeats (int): Number of passes.
+        dataset: The data set.
+        repeats: Number of passes.
 
     Returns:
-        dict[str, float]: Milliseconds per image by step, in the fastest pass of each.
+        Milliseconds per image by step, in the fastest pass of each.
     """
     passes = []
     for _ in range(repeats):

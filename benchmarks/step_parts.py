@@ -52,8 +52,8 @@ def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> list[
     """Time the stages, and take their memory.
 
     Returns:
-        list[dict]: For every stage ``part``, what it adds, ``seconds`` and ``bytes``, and its
-        ``share`` of the time of the last stage; and at the end the same of the whole step.
+        For every stage ``part``, what it adds, ``seconds`` and ``bytes``, and its ``share`` of the time of
+        the last stage; and at the end the same of the whole step.
     """
     names = list(contenders)
     rounds, peaks = comparison.take_turns(contenders, args)
@@ -71,11 +71,11 @@ def run(args: argparse.Namespace, make_step: comparison.MakeStep) -> int:
     """Measure the parts of every config.
 
     Args:
-        args (argparse.Namespace): Of :func:`comparison.parse_arguments`.
-        make_step (Callable): From a model, a batch, its config and the arguments to its step.
+        args: Of :func:`comparison.parse_arguments`.
+        make_step: From a model, a batch, its config and the arguments to its step.
 
     Returns:
-        int: 0.
+        0.
     """
 
     def make_contenders(config: Config) -> dict[str, Contender]:

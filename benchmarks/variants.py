@@ -35,8 +35,8 @@ class PlainHead(LinearClsHead):
     Where the backbone has no class token, it is on the mean of the feature map.
 
     Args:
-        conv_channels (int, optional): Of a hybrid backbone's convolutional features, which then have a linear
-            classifier of their own, whose logits are added.
+        conv_channels: Of a hybrid backbone's convolutional features, which then have a linear classifier of
+            their own, whose logits are added.
         **kwargs: Of mmpretrain's ``LinearClsHead``.
     """
 
@@ -60,9 +60,9 @@ class ExplicitModel(BaseModel):
     """The explicit form behind MMEngine's interface.
 
     Args:
-        form (ExplicitViT): The form.
-        data_preprocessor (nn.Module): Of the model that it is compared with.
-        class_agnostic (bool): Whether one map serves all classes.
+        form: The form.
+        data_preprocessor: Of the model that it is compared with.
+        class_agnostic: Whether one map serves all classes.
     """
 
     def __init__(self, form: ExplicitViT, data_preprocessor: nn.Module, class_agnostic: bool) -> None:
@@ -94,8 +94,8 @@ def build_localizer(config: Config, img_size: int | None) -> ImageLocalizer:
     """Build the model of a config, with PyTorch's random weights.
 
     Args:
-        config (Config): Of a training.
-        img_size (int, optional): Side of the images, instead of the backbone's.
+        config: Of a training.
+        img_size: Side of the images, instead of the backbone's.
 
     Raises:
         ValueError: If the config has no model of wsol_mm or no optimizer.
@@ -121,8 +121,8 @@ def plain_classifier(localizer: ImageLocalizer, config: Config) -> ImageClassifi
     A transformer with further tokens or masks (SAT) becomes a plain one of the same size.
 
     Args:
-        localizer (ImageLocalizer): The model that it is compared with.
-        config (Config): Where that came from.
+        localizer: The model that it is compared with.
+        config: Where that came from.
     """
     backbone = dict(config.model.backbone)
     if isinstance(localizer.backbone, TokenVisionTransformer):
@@ -149,9 +149,9 @@ def build_variants(
     The model and its explicit form have the same weights. Where there is no such form, a line says so.
 
     Args:
-        config (Config): Of a training.
-        names (Collection[str]): Wanted variants, ``ours`` among them.
-        img_size (int, optional): Side of the images, instead of the backbone's.
+        config: Of a training.
+        names: Wanted variants, ``ours`` among them.
+        img_size: Side of the images, instead of the backbone's.
 
     Raises:
         ValueError: If the config cannot be measured.

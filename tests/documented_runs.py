@@ -110,7 +110,7 @@ class Workplace:
     """Folders of readers, what their data are, and the models that they have trained.
 
     Args:
-        root (Path): Folder for all of it.
+        root: Folder for all of it.
     """
 
     def __init__(self, root: Path) -> None:

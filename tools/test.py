@@ -23,10 +23,10 @@ def output_path(text: str) -> Path:
     """Check that an output file is of a type that can be written.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If the suffix is neither ``.json`` nor ``.pkl``, or the file cannot be
@@ -41,10 +41,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line.
 
     Args:
-        arguments (list[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_runner_options(parser)
@@ -88,8 +88,8 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options of this script into the config.
 
     Args:
-        cfg (Config): Runner config; changed in place.
-        args (argparse.Namespace): The options.
+        cfg: Runner config; changed in place.
+        args: The options.
 
     Raises:
         ValueError: If an option cannot be applied to this config.

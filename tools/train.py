@@ -21,10 +21,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line.
 
     Args:
-        arguments (list[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_runner_options(parser)
@@ -61,8 +61,8 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options of this script into the config.
 
     Args:
-        cfg (Config): Runner config; changed in place.
-        args (argparse.Namespace): The options.
+        cfg: Runner config; changed in place.
+        args: The options.
 
     Raises:
         ValueError: If an option cannot be applied to this config.
@@ -74,9 +74,9 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     # The runner would load the pretrained weights, only for those of the checkpoint to replace them; their
     # file may be gone by now.
-    if cfg.get('resume') and cfg.model.get('pretrained'):
-        if cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir):
-            cfg.model.pretrained = None
+    goes_on = cfg.get('resume') and (cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir))
+    if goes_on and cfg.model.get('pretrained'):
+        cfg.model.pretrained = None
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -96,7 +96,7 @@ def use_mixed_precision(cfg: Config) -> None:
     """Replace the plain optimizer wrapper by the one for mixed precision on this machine.
 
     Args:
-        cfg (Config): Runner config; changed in place.
+        cfg: Runner config; changed in place.
 
     Raises:
         ValueError: If the config asks for another wrapper than the plain one.
@@ -114,7 +114,7 @@ def warn_of_another_length(cfg: Config) -> None:
     """Say so where the learning rate is to fall over another number of epochs than are trained.
 
     Args:
-        cfg (Config): Runner config.
+        cfg: Runner config.
     """
     epochs = cfg.train_cfg.get('max_epochs')
     for index, scheduler in enumerate(cfg.get('param_scheduler') or []):

@@ -10,10 +10,10 @@ def explicit_form(localizer: ImageLocalizer) -> ExplicitViT:
     """Build the explicit form of a model, with weights of its own.
 
     Args:
-        localizer (ImageLocalizer): A built model; its sizes and settings are read.
+        localizer: A built model; its sizes and settings are read.
 
     Returns:
-        ExplicitViT: The form.
+        The form.
 
     Raises:
         NoExplicitForm: If there is none of the head's method, of the backbone or of their settings.

@@ -15,8 +15,8 @@ class DoubleConv(nn.Module):
     """Two 3x3 convolutions, each with batch normalisation and LeakyReLU.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of both outputs.
+        in_channels: Channels of the input.
+        out_channels: Channels of both outputs.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -37,9 +37,9 @@ class CategoryMaps(nn.Module):
     """CSM: U-Net of one level.
 
     Args:
-        in_channels (int): Number of attention maps.
-        num_classes (int): Number of classes C.
-        width (int): Channels of the encoder.
+        in_channels: Number of attention maps.
+        num_classes: Number of classes C.
+        width: Channels of the encoder.
     """
 
     def __init__(self, in_channels: int, num_classes: int, width: int) -> None:
@@ -57,7 +57,7 @@ class LearnedWeights(nn.Module):
     """Weighted sum of losses, with a learned number for each.
 
     Args:
-        num_losses (int): Number of losses.
+        num_losses: Number of losses.
     """
 
     def __init__(self, num_losses: int) -> None:
@@ -76,10 +76,10 @@ class ExplicitCATR(ExplicitViT, head='CATRHead', targets={'train': 1.15}):
     """Class maps, maps of the CSM, a branch per layer in the OCM, and the map loss over all pairs.
 
     Args:
-        csm_width (int): Channels of the CSM's encoder.
-        ocm_layers (int): Layers that the OCM looks at.
-        area_ratio (float): Of the area loss.
-        num_losses (int): Number of losses with learned weights.
+        csm_width: Channels of the CSM's encoder.
+        ocm_layers: Layers that the OCM looks at.
+        area_ratio: Of the area loss.
+        num_losses: Number of losses with learned weights.
         **kwargs: Of :class:`ExplicitViT`.
     """
 
@@ -128,8 +128,7 @@ class ExplicitCATR(ExplicitViT, head='CATRHead', targets={'train': 1.15}):
         """Return everything by name.
 
         Returns:
-            dict[str, Tensor]: ``rows`` (B, L, H, h, w), ``attention`` (B, h, w), ``head_maps`` and
-            ``csm_maps`` (B, C, h, w).
+            ``rows`` (B, L, H, h, w), ``attention`` (B, h, w), ``head_maps`` and ``csm_maps`` (B, C, h, w).
         """
         patch_map, attentions = self.encode(images)
         attention = torch.stack(attentions, dim=1)  # (B, L, H, N, N)

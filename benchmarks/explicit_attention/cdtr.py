@@ -18,7 +18,7 @@ class DeformableConv(nn.Module):
     """SKI: 3x3 convolution whose taps are moved at every position.
 
     Args:
-        num_classes (int): Channels of the maps that it reads and makes.
+        num_classes: Channels of the maps that it reads and makes.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -68,7 +68,7 @@ class ExplicitCDTR(ExplicitCATR, head='CDTRHead'):
     """CATR with the maps of the SKI, and the SBA as two passes of CLIP, prompts encoded in each.
 
     Args:
-        sba (SBASettings, optional): Of the SBA; None for none.
+        sba: Of the SBA; None for none.
         **kwargs: Of :class:`ExplicitCATR`.
     """
 

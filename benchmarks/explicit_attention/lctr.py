@@ -21,8 +21,8 @@ class Routing(nn.Module):
     """Weights of the kernels from the pooled features.
 
     Args:
-        in_channels (int): Width D of the features.
-        num_kernels (int): Number of kernels E.
+        in_channels: Width D of the features.
+        num_kernels: Number of kernels E.
     """
 
     def __init__(self, in_channels: int, num_kernels: int) -> None:
@@ -41,9 +41,9 @@ class CueDigging(nn.Module):
     """CDM: one convolution per sample, with its own mixture of the kernels.
 
     Args:
-        in_channels (int): Width D of the features.
-        num_classes (int): Number of classes C.
-        num_kernels (int): Number of kernels E.
+        in_channels: Width D of the features.
+        num_classes: Number of classes C.
+        num_kernels: Number of kernels E.
     """
 
     def __init__(self, in_channels: int, num_classes: int, num_kernels: int) -> None:
@@ -68,7 +68,7 @@ class ExplicitLCTR(ExplicitViT, head='LCTRHead', targets={'train': 1.15, 'infere
     """Damped features choose the kernels of the class maps; RPAM's maps are their test-time factor.
 
     Args:
-        num_kernels (int): Number of kernels E of the CDM.
+        num_kernels: Number of kernels E of the CDM.
         **kwargs: Of :class:`ExplicitViT`.
     """
 

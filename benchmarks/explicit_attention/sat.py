@@ -25,7 +25,7 @@ class SpatialQueryAttention(ExplicitAttention):
     """Attention whose last token says how much every key is foreground.
 
     Args:
-        masked (bool): Whether the soft-max is multiplied by that mask.
+        masked: Whether the soft-max is multiplied by that mask.
         **kwargs: Of :class:`ExplicitAttention`.
     """
 
@@ -46,8 +46,8 @@ class ExplicitSAT(ExplicitViT, head='SATHead', targets={'train': 1.15, 'inferenc
     """A spatial token whose mask multiplies the attention of the last blocks and is the map.
 
     Args:
-        area_threshold (float): Area that the batch's mean map is drawn to.
-        num_masked (int): The mask acts in this many last blocks.
+        area_threshold: Area that the batch's mean map is drawn to.
+        num_masked: The mask acts in this many last blocks.
         **kwargs: Of :class:`ExplicitViT`.
     """
 

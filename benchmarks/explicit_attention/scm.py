@@ -34,8 +34,8 @@ class DiffusionLayer(nn.Module):
     """Activation diffusion by truncated Newton-Schulz on dense matrices.
 
     Args:
-        iterations (int): Newton-Schulz steps.
-        alpha (float): Scale of the start matrix.
+        iterations: Newton-Schulz steps.
+        alpha: Scale of the start matrix.
     """
 
     def __init__(self, iterations: int, alpha: float = 0.002) -> None:
@@ -67,7 +67,7 @@ class ExplicitSCM(ExplicitViT, head='SCMHead', targets={'train': 1.5, 'inference
     """TS-CAM's maps, calibrated by diffusion layers in training.
 
     Args:
-        iterations (Sequence[int]): Newton-Schulz steps of every layer.
+        iterations: Newton-Schulz steps of every layer.
         **kwargs: Of :class:`ExplicitViT`.
     """
 

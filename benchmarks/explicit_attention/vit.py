@@ -22,10 +22,10 @@ class ExplicitAttention(nn.Module):
     """Multi-head self-attention by the formula.
 
     Args:
-        embed_dims (int): Width D of the tokens.
-        num_heads (int): Number of heads H.
-        scale (float): Factor on q k^T.
-        qkv_bias (bool): Whether q, k and v have a bias.
+        embed_dims: Width D of the tokens.
+        num_heads: Number of heads H.
+        scale: Factor on q k^T.
+        qkv_bias: Whether q, k and v have a bias.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, scale: float, qkv_bias: bool) -> None:
@@ -53,11 +53,11 @@ class ExplicitBlock(nn.Module):
     """Pre-norm transformer block.
 
     Args:
-        attention (ExplicitAttention): Its attention.
-        embed_dims (int): Width D of the tokens.
-        hidden_dims (int): Width of the MLP.
-        norm_eps (float): Of both layer norms.
-        drop_path_rate (float): Of both residual branches.
+        attention: Its attention.
+        embed_dims: Width D of the tokens.
+        hidden_dims: Width of the MLP.
+        norm_eps: Of both layer norms.
+        drop_path_rate: Of both residual branches.
     """
 
     def __init__(
@@ -101,21 +101,21 @@ class ExplicitViT(nn.Module):
         class ExplicitMine(ExplicitViT, head='MyHead', targets={'inference': 1.1}): ...
 
     Attributes:
-        targets (Mapping[str, float]): Highest time of the method's own model over that of a plain classifier,
-            of a step of 'train' and of 'inference', where there is a target.
+        targets: Highest time of the method's own model over that of a plain classifier, of a step of 'train'
+            and of 'inference', where there is a target.
 
     Args:
-        num_classes (int): Number of classes C.
-        img_size (tuple[int, int]): Height and width of the images; no other size is accepted.
-        patch_size (int): Side of a patch.
-        embed_dims (int): Width D of the tokens.
-        depth (int): Number of blocks L.
-        num_heads (int): Number of heads H.
-        hidden_dims (int): Width of the MLPs.
-        norm_eps (float): Of the layer norms.
-        qk_scale (float, optional): Factor on q k^T; head width ** -0.5 if None.
-        qkv_bias (bool): Whether q, k and v have a bias.
-        drop_path_rate (float): Of the last block; it grows linearly from 0.
+        num_classes: Number of classes C.
+        img_size: Height and width of the images; no other size is accepted.
+        patch_size: Side of a patch.
+        embed_dims: Width D of the tokens.
+        depth: Number of blocks L.
+        num_heads: Number of heads H.
+        hidden_dims: Width of the MLPs.
+        norm_eps: Of the layer norms.
+        qk_scale: Factor on q k^T; head width ** -0.5 if None.
+        qkv_bias: Whether q, k and v have a bias.
+        drop_path_rate: Of the last block; it grows linearly from 0.
     """
 
     targets: ClassVar[Mapping[str, float]] = {}
@@ -189,7 +189,7 @@ class ExplicitViT(nn.Module):
         """Run the transformer.
 
         Args:
-            images (Tensor): Normalised images, (B, 3, H, W).
+            images: Normalised images, (B, 3, H, W).
 
         Returns:
             tuple[Tensor, Sequence]: Normalised patch tokens (B, D, h, w), and what every block keeps:

@@ -21,10 +21,10 @@ def repository_path(page: str) -> str:
     """Return the path in the repository of a page of the site.
 
     Args:
-        page (str): Path of the page's source, relative to the site.
+        page: Path of the page's source, relative to the site.
 
     Returns:
-        str: Path relative to the repository.
+        Path relative to the repository.
     """
     return page if page.startswith('configs/') else f'{_DOCS}/{page}'
 
@@ -38,11 +38,11 @@ def linked_files(root: Path, document: str) -> set[str]:
     """Return the files outside docs/ that a document links to.
 
     Args:
-        root (Path): The repository.
-        document (str): Path of the document in the repository.
+        root: The repository.
+        document: Path of the document in the repository.
 
     Returns:
-        set[str]: Paths in the repository.
+        Paths in the repository.
     """
     text = (root / document).read_text(encoding='utf-8')
     targets = {target for _, target in _LINK.findall(text) if '://' not in target}
@@ -54,11 +54,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the READMEs of the methods and what the pages link to.
 
     Args:
-        files (Files): Files of docs/.
-        config (MkDocsConfig): Configuration of the site.
+        files: Files of docs/.
+        config: Configuration of the site.
 
     Returns:
-        Files: The same, with the added ones.
+        The same, with the added ones.
     """
     root = Path(config.config_file_path).parent
     readmes = [path.relative_to(root).as_posix() for path in root.glob('configs/*/README.md')]
@@ -75,12 +75,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
     Links to nothing are left alone, for MkDocs to complain about.
 
     Args:
-        markdown (str): Source of the page.
-        page (Page): The page.
-        config (MkDocsConfig): Configuration of the site.
+        markdown: Source of the page.
+        page: The page.
+        config: Configuration of the site.
 
     Returns:
-        str: The source with links that hold on the site.
+        The source with links that hold on the site.
     """
     root = Path(config.config_file_path).parent
     here = page.file.src_uri

@@ -60,12 +60,12 @@ def build(kind: str, tree: Path, out: Path) -> Path:
     """Build a distribution as pip does: with the build backend, in the source tree.
 
     Args:
-        kind (str): 'wheel', 'sdist' or 'editable'.
-        tree (Path): Source tree.
-        out (Path): Folder for the result.
+        kind: 'wheel', 'sdist' or 'editable'.
+        tree: Source tree.
+        out: Folder for the result.
 
     Returns:
-        Path: The distribution.
+        The distribution.
     """
     script = f'from setuptools import build_meta; print(build_meta.build_{kind}({str(out)!r}))'
     command = [sys.executable, '-W', 'ignore', '-c', script]

@@ -82,10 +82,10 @@ class MicroProject(NamedTuple):
     """A folder whose name has a space, with a config over a tiny data set in it.
 
     Attributes:
-        folder (Path): The folder, in which the tools are started.
-        config (Path): Runner config: one epoch of three iterations.
-        killable_config (Path): The same; the process dies at the epoch in the variable KILL_AT_EPOCH.
-        repo (Path): Root of the source tree.
+        folder: The folder, in which the tools are started.
+        config: Runner config: one epoch of three iterations.
+        killable_config: The same; the process dies at the epoch in the variable KILL_AT_EPOCH.
+        repo: Root of the source tree.
     """
 
     folder: Path
@@ -97,11 +97,11 @@ class MicroProject(NamedTuple):
         """Run a command in the folder, with one thread and this Python.
 
         Args:
-            *command (object): Program and arguments. A program that ends in .py or .sh is one of tools/.
-            **environment (str): Further environment variables.
+            *command: Program and arguments. A program that ends in .py or .sh is one of tools/.
+            **environment: Further environment variables.
 
         Returns:
-            subprocess.CompletedProcess: With stdout and stderr as text.
+            With stdout and stderr as text.
         """
         name, *arguments = map(str, command)
         interpreter = {'.py': sys.executable, '.sh': 'bash'}[Path(name).suffix]
@@ -133,7 +133,7 @@ def write_micro_cub(root: Path) -> None:
     """Write a data set in the layout of CUB-200-2011: a coloured square on noise, three classes.
 
     Args:
-        root (Path): Folder to write.
+        root: Folder to write.
     """
     rng = np.random.default_rng(0)
     lines: dict[str, list[str]] = {

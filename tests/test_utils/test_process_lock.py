@@ -18,9 +18,9 @@ def test_another_process_is_refused_and_a_killed_one_locks_nobody_out(tmp_path):
     other = context.Process(target=hold, args=(tmp_path / 'lock', held))
     other.start()
     assert held.wait(30)
-    with pytest.raises(BlockingIOError, match='another process is at work: it holds .*lock'):
-        with process_lock(tmp_path / 'lock'):
-            pass
+    message = 'another process is at work: it holds .*lock'
+    with pytest.raises(BlockingIOError, match=message), process_lock(tmp_path / 'lock'):
+        pass
     assert (tmp_path / 'lock').exists(), 'it is not of the one that was refused'
     other.kill()
     other.join()
@@ -30,7 +30,6 @@ def test_another_process_is_refused_and_a_killed_one_locks_nobody_out(tmp_path):
 
 
 def test_error_in_the_body_releases(tmp_path):
-    with pytest.raises(KeyError):
-        with process_lock(tmp_path / 'lock'):
-            raise KeyError
+    with pytest.raises(KeyError), process_lock(tmp_path / 'lock'):
+        raise KeyError
     assert not (tmp_path / 'lock').exists()

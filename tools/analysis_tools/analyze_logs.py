@@ -24,9 +24,9 @@ class Run(NamedTuple):
     """What a run has logged.
 
     Attributes:
-        name (str): For the legend.
-        train (list[dict]): Records of training iterations, in order: ``epoch``, ``iter``, ``loss``, ...
-        val (list[dict]): Records of validations: ``step`` and the metrics.
+        name: For the legend.
+        train: Records of training iterations, in order: ``epoch``, ``iter``, ``loss``, ...
+        val: Records of validations: ``step`` and the metrics.
     """
 
     name: str
@@ -38,10 +38,10 @@ def find_logs(path: Path) -> list[Path]:
     """Find the files of scalars of a run.
 
     Args:
-        path (Path): The file itself, or the work directory with one or more starts of the run.
+        path: The file itself, or the work directory with one or more starts of the run.
 
     Returns:
-        list[Path]: Files by the time of their start, which is the name of their folder.
+        Files by the time of their start, which is the name of their folder.
 
     Raises:
         ValueError: If there is none.
@@ -60,11 +60,11 @@ def read_run(path: Path, name: str | None = None) -> Run:
     """Read a run.
 
     Args:
-        path (Path): See :func:`find_logs`.
-        name (str, optional): Its name; that of the work directory if None.
+        path: See :func:`find_logs`.
+        name: Its name; that of the work directory if None.
 
     Returns:
-        Run: The records.
+        The records.
 
     Raises:
         ValueError: If there is no log, or a line of one is no JSON object.
@@ -90,12 +90,12 @@ def curve(run: Run, key: str) -> tuple[str, list[int], list[float]]:
     """Return one key of a run over its training.
 
     Args:
-        run (Run): The run.
-        key (str): As in the records.
+        run: The run.
+        key: As in the records.
 
     Returns:
-        tuple[str, list[int], list[float]]: What the steps are, ``'iteration'`` or ``'epoch'`` (of a
-        validation after epochs), the steps, and the values.
+        What the steps are, ``'iteration'`` or ``'epoch'`` (of a validation after epochs), the steps, and the
+        values.
 
     Raises:
         ValueError: If the run has no such key.
@@ -122,9 +122,9 @@ def plot_curves(runs: Sequence[Run], keys: Sequence[str], path: Path) -> None:
     """Draw one panel per key, with a line per run.
 
     Args:
-        runs (Sequence[Run]): The runs.
-        keys (Sequence[str]): Keys that every run has.
-        path (Path): PNG or PDF file; its folder is made.
+        runs: The runs.
+        keys: Keys that every run has.
+        path: PNG or PDF file; its folder is made.
 
     Raises:
         ValueError: If a run has no such key.
@@ -149,12 +149,12 @@ def mean_times(run: Run, warmup: int) -> dict[str, float]:
     """Return the mean time of an iteration.
 
     Args:
-        run (Run): The run.
-        warmup (int): Iterations at the start that do not count.
+        run: The run.
+        warmup: Iterations at the start that do not count.
 
     Returns:
-        dict[str, float]: ``time`` and ``data_time`` in seconds, and ``std``, the standard deviation of the
-        logged times, each of which is already a mean of some iterations. Empty if nothing was logged.
+        ``time`` and ``data_time`` in seconds, and ``std``, the standard deviation of the logged times, each
+        of which is already a mean of some iterations. Empty if nothing was logged.
     """
     records = [record for record in run.train if record['iter'] > warmup and 'time' in record]
     if not records:
@@ -168,10 +168,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     parser.add_argument(

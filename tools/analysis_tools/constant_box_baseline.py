@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.config_options import add_cfg_options
@@ -17,11 +18,14 @@ from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_li
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from wsol_mm.datasets import LocalizationDataset
+
 IOU_LEVEL = 0.5
 _CHUNK = 2_000_000  # IoUs at a time: bounds the memory at about 100 MB
 
 
-def relative_boxes(dataset) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def relative_boxes(dataset: 'LocalizationDataset') -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Ground-truth boxes relative to their images.
 
     Args:
@@ -128,10 +132,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     parser.add_argument('config', type=config_path, help='config file; its test_dataloader.dataset is read')

@@ -44,10 +44,10 @@ def predictions_file(text: str) -> Path:
     """Check that an argument names a file of predictions.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If there is no such file.
@@ -59,10 +59,10 @@ def annotations_file(text: str) -> Path:
     """Check that an argument names a file of annotations.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If there is no such file.
@@ -84,10 +84,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -150,10 +150,10 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     """Read and check a file of predictions.
 
     Args:
-        path (Path): File that ``tools/test.py --out`` wrote.
+        path: File that ``tools/test.py --out`` wrote.
 
     Returns:
-        list[dict[str, Any]]: One dict per image, see ``LocalizationMetric.process``.
+        One dict per image, see ``LocalizationMetric.process``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -183,11 +183,11 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
     Without a config these are the protocols, and PxAP where the predictions have masks.
 
     Args:
-        args (argparse.Namespace): The options.
-        samples (Sequence[dict[str, Any]]): The predictions.
+        args: The options.
+        samples: The predictions.
 
     Returns:
-        list[BaseMetric]: The metrics.
+        The metrics.
 
     Raises:
         ValueError: If a protocol is unknown, or does not take the thresholds.
@@ -224,11 +224,11 @@ def with_thresholds(protocol: str | dict[str, Any], thresholds: list[float]) -> 
     """Give a protocol of a metric other thresholds.
 
     Args:
-        protocol (str | dict): Name, or :func:`get_protocol` arguments.
-        thresholds (list[float]): The thresholds.
+        protocol: Name, or :func:`get_protocol` arguments.
+        thresholds: The thresholds.
 
     Returns:
-        dict[str, Any]: :func:`get_protocol` arguments.
+        :func:`get_protocol` arguments.
 
     Raises:
         ValueError: If the protocol does not take them.
@@ -246,10 +246,10 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     """Count annotations against the test data of the config; see :func:`annotation_accuracy`.
 
     Args:
-        args (argparse.Namespace): The options.
+        args: The options.
 
     Returns:
-        dict[str, float]: The metrics.
+        The metrics.
 
     Raises:
         ValueError: If the file is no JSON, or cannot be used with these data.

@@ -35,10 +35,10 @@ def count_macs(function: Callable[[], Any]) -> int:
     of GPUs alone, and would leave out those of a CPU without a word.
 
     Args:
-        function (Callable): What is called.
+        function: What is called.
 
     Returns:
-        int: The number.
+        The number.
     """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -58,13 +58,13 @@ def measure(model: ImageLocalizer, shape: tuple[int, int], topk: int) -> dict[st
     """Count parameters and multiply-adds of one image, by part.
 
     Args:
-        model (ImageLocalizer): The model, in evaluation mode.
-        shape (tuple[int, int]): Height and width of the image.
-        topk (int): Maps of so many classes.
+        model: The model, in evaluation mode.
+        shape: Height and width of the image.
+        topk: Maps of so many classes.
 
     Returns:
-        dict[str, dict[str, int]]: For ``backbone``, ``head`` and ``total``: ``parameters``,
-        ``macs_classification`` (the logits alone) and ``macs_with_maps`` (logits and maps).
+        For ``backbone``, ``head`` and ``total``: ``parameters``, ``macs_classification`` (the logits alone)
+        and ``macs_with_maps`` (logits and maps).
     """
     import torch
 
@@ -99,10 +99,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)

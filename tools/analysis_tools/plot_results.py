@@ -33,10 +33,10 @@ def labelled_file(text: str) -> tuple[str, Path]:
     """Split ``LABEL=FILE``; the label of a plain file is its name.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        tuple[str, Path]: Label and file.
+        Label and file.
 
     Raises:
         argparse.ArgumentTypeError: If there is no such file, or it is of another type.
@@ -54,10 +54,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('plot', choices=tuple(_DEFAULT_PROTOCOLS), help='what to plot')
@@ -108,12 +108,12 @@ def hits_of_run(path: Path, protocol: LocalizationProtocol, args: argparse.Names
     """Evaluate the predictions of a run.
 
     Args:
-        path (Path): File of predictions.
-        protocol (LocalizationProtocol): How maps become boxes.
-        args (argparse.Namespace): The options.
+        path: File of predictions.
+        protocol: How maps become boxes.
+        args: The options.
 
     Returns:
-        RunHits: The hits, with the threshold of the options if there is one.
+        The hits, with the threshold of the options if there is one.
 
     Raises:
         ValueError: If the file holds something else.
@@ -128,12 +128,12 @@ def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float
     """Read the error breakdown of a run from its metrics, or count it in its predictions.
 
     Args:
-        path (Path): Metrics (.json) or predictions (.pkl).
-        protocol (LocalizationProtocol): Whose breakdown.
-        threshold (float, optional): Another threshold than the protocol's; of predictions alone.
+        path: Metrics (.json) or predictions (.pkl).
+        protocol: Whose breakdown.
+        threshold: Another threshold than the protocol's; of predictions alone.
 
     Returns:
-        dict[str, float]: Share of each outcome in percent.
+        Share of each outcome in percent.
 
     Raises:
         ValueError: If the metrics have no such breakdown.
@@ -156,10 +156,10 @@ def make_plot(args: argparse.Namespace) -> Figure:
     """Make the figure that the options ask for.
 
     Args:
-        args (argparse.Namespace): The options.
+        args: The options.
 
     Returns:
-        Figure: The figure.
+        The figure.
 
     Raises:
         ValueError: If a file does not hold what the plot needs.

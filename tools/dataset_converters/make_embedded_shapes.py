@@ -14,10 +14,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line.
 
     Args:
-        arguments (list[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options; defaults and ranges are those of ``EmbeddedShapesSpec``.
+        The options; defaults and ranges are those of ``EmbeddedShapesSpec``.
     """
     parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('out', type=Path, metavar='OUT', help='folder of the set')

@@ -42,11 +42,11 @@ class SplitReport(NamedTuple):
     """What was found in one split.
 
     Attributes:
-        images (int): Images that were decoded.
-        findings (Findings): What is wrong.
-        notes (list[str]): What is worth knowing and not wrong.
-        digests (dict[bytes, str]): A path for the content of every image.
-        classes (tuple[str, ...] | None): Class names; None if the data set could not be read.
+        images: Images that were decoded.
+        findings: What is wrong.
+        notes: What is worth knowing and not wrong.
+        digests: A path for the content of every image.
+        classes: Class names; None if the data set could not be read.
     """
 
     images: int
@@ -60,11 +60,10 @@ def read_file(path: str) -> tuple[str | None, bytes | None]:
     """Decode an image, and hash its file.
 
     Args:
-        path (str): The file.
+        path: The file.
 
     Returns:
-        tuple[str | None, bytes | None]: Why it does not decode, or None; and the SHA-256 of the file, None
-        if it does not.
+        Why it does not decode, or None; and the SHA-256 of the file, None if it does not.
     """
     from wsol_mm.datasets.checks.image_files import decode_failure
 
@@ -86,10 +85,10 @@ def plain_settings(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Find the data sets in the settings of one, which may be a wrapper.
 
     Args:
-        settings (Mapping[str, Any]): ``dataset`` of a dataloader.
+        settings: ``dataset`` of a dataloader.
 
     Returns:
-        list[dict[str, Any]]: Settings of data sets that are no wrappers, without their pipelines.
+        Settings of data sets that are no wrappers, without their pipelines.
 
     Raises:
         ValueError: If one is no data set of this library.
@@ -110,11 +109,11 @@ def verify_data_set(settings: Mapping[str, Any], workers: int) -> SplitReport:
     """Make the start-up checks of a data set, and read all its images and masks.
 
     Args:
-        settings (Mapping[str, Any]): Settings of a :class:`LocalizationDataset`.
-        workers (int): Processes that read.
+        settings: Settings of a :class:`LocalizationDataset`.
+        workers: Processes that read.
 
     Returns:
-        SplitReport: What was found.
+        What was found.
     """
     from wsol_mm.datasets.checks.entries import empty_classes
     from wsol_mm.datasets.dataset_problems import DatasetError
@@ -173,12 +172,12 @@ def verify(cfg: Config, splits: Sequence[str], workers: int) -> dict[str, SplitR
     """Verify the data sets of a config, each once, and compare them.
 
     Args:
-        cfg (Config): Runner config.
-        splits (Sequence[str]): Of :data:`SPLITS`; those that the config has.
-        workers (int): Processes that read images.
+        cfg: Runner config.
+        splits: Of :data:`SPLITS`; those that the config has.
+        workers: Processes that read images.
 
     Returns:
-        dict[str, SplitReport]: Reports by split, or splits ('val, test') where several have the same data.
+        Reports by split, or splits ('val, test') where several have the same data.
 
     Raises:
         ValueError: If the config has none of the splits, or a data set of another library.
@@ -206,8 +205,8 @@ def compare_splits(reports: Mapping[str, SplitReport], num_classes: int | None) 
     """Add to the findings what shows only between splits, or between data and model.
 
     Args:
-        reports (Mapping[str, SplitReport]): Reports by split; changed in place.
-        num_classes (int | None): Classes of the model's head, if known.
+        reports: Reports by split; changed in place.
+        num_classes: Classes of the model's head, if known.
     """
     train = next((report for name, report in reports.items() if 'train' in name.split(', ')), None)
     for report in reports.values():
@@ -236,10 +235,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)

@@ -37,10 +37,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
@@ -87,14 +87,14 @@ def image_row(dataset: Any, geometry: PipelineGeometry, index: int, variants: in
     """Draw one image of a data set, from disk and through the pipeline.
 
     Args:
-        dataset (Any): A :class:`LocalizationDataset` whose pipeline ``geometry`` follows.
-        geometry (PipelineGeometry): Tells where the boxes are.
-        index (int): Of the image.
-        variants (int): Number of passes.
-        side (int): Side of a tile in pixels.
+        dataset: A :class:`LocalizationDataset` whose pipeline ``geometry`` follows.
+        geometry: Tells where the boxes are.
+        index: Of the image.
+        variants: Number of passes.
+        side: Side of a tile in pixels.
 
     Returns:
-        TileRow: The file with its boxes, then the variants with theirs.
+        The file with its boxes, then the variants with theirs.
     """
     from wsol_mm.visualization.figure_layout import TileRow
     from wsol_mm.visualization.image_reading import read_image

@@ -39,12 +39,12 @@ def predict_samples(
     """Run the model of a config on test images chosen evenly.
 
     Args:
-        cfg (Config): Runner config.
-        checkpoint (str): File or address of the weights.
-        count (int): Number of images; all if the test set has fewer.
+        cfg: Runner config.
+        checkpoint: File or address of the weights.
+        count: Number of images; all if the test set has fewer.
 
     Returns:
-        tuple[list[DataSample], Sequence[str] | None]: Predictions on the CPU, and the names of the classes.
+        Predictions on the CPU, and the names of the classes.
 
     Raises:
         ValueError: The checkpoint cannot be read or does not fit the model.
@@ -71,14 +71,14 @@ def make_sheet(
     """Lay out the tiles of all predictions under a title, a legend and column heads.
 
     Args:
-        samples (Sequence[DataSample]): Predictions.
-        classes (Sequence[str], optional): Names of the classes.
-        protocol (LocalizationProtocol): How maps become boxes.
-        title (str): First line of the sheet.
-        side (int): Side of a tile in pixels.
+        samples: Predictions.
+        classes: Names of the classes.
+        protocol: How maps become boxes.
+        title: First line of the sheet.
+        side: Side of a tile in pixels.
 
     Returns:
-        Image.Image: The sheet.
+        The sheet.
     """
     from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
     from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
@@ -98,10 +98,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)

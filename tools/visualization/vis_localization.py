@@ -29,10 +29,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line.
 
     Args:
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
@@ -69,11 +69,11 @@ def picture_name(img_id: str, taken: set[str]) -> str:
     """Name a picture after its image: ``dog_1.jpg.png`` is that of ``dog/1.jpg``.
 
     Args:
-        img_id (str): Path of the image relative to its data set, or its file name.
-        taken (set[str]): Names in use; the new one is added.
+        img_id: Path of the image relative to its data set, or its file name.
+        taken: Names in use; the new one is added.
 
     Returns:
-        str: The name, with a number where images of different folders share theirs.
+        The name, with a number where images of different folders share theirs.
     """
     stem = name = img_id.replace('/', '_')
     number = 1

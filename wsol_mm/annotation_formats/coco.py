@@ -18,8 +18,8 @@ def write_coco(annotations: Annotations, out: Path) -> None:
     the ``description`` and, if it is known, where the ``labels`` come from.
 
     Args:
-        annotations (Annotations): What to write.
-        out (Path): File to write.
+        annotations: What to write.
+        out: File to write.
     """
     info = {'description': annotations.description}
     if annotations.labels is not None:

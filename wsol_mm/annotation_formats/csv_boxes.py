@@ -16,8 +16,8 @@ def write_csv(annotations: Annotations, out: Path) -> None:
     line.
 
     Args:
-        annotations (Annotations): What to write.
-        out (Path): File to write.
+        annotations: What to write.
+        out: File to write.
     """
     # The names of files are bytes, which need not be UTF-8: they are written as they are.
     with open(out, 'w', encoding='utf-8', errors='surrogateescape', newline='') as file:

@@ -18,8 +18,8 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
     The file refers to its image by a path relative to itself, so that labelme opens it in place.
 
     Args:
-        annotations (Annotations): What to write.
-        out (Path): Folder to write; the paths to the images hold for folders in the same place.
+        annotations: What to write.
+        out: Folder to write; the paths to the images hold for folders in the same place.
     """
     images, target = annotations.image_folder.resolve(), out.resolve()
     for image in annotations.read():

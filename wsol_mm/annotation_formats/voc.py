@@ -15,8 +15,8 @@ def write_voc(annotations: Annotations, out: Path) -> None:
     rounded to x0, x1 (exclusive) has ``xmin`` x0 + 1 and ``xmax`` x1, at least one pixel.
 
     Args:
-        annotations (Annotations): What to write.
-        out (Path): Folder to write.
+        annotations: What to write.
+        out: Folder to write.
     """
     for image in annotations.read():
         root = _annotation(image, annotations.classes)

@@ -12,8 +12,8 @@ def write_yolo(annotations: Annotations, out: Path) -> None:
     image. The file of an image without boxes is empty.
 
     Args:
-        annotations (Annotations): What to write.
-        out (Path): Folder to write.
+        annotations: What to write.
+        out: Folder to write.
     """
     write_text(out / 'classes.txt', ''.join(f'{printable(name)}\n' for name in annotations.classes))
     for image in annotations.read():

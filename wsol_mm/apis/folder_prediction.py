@@ -97,7 +97,7 @@ def check_task(task: FolderTask) -> None:
     """Find what stops a task and can be found without its model, in no time.
 
     Args:
-        task (FolderTask): What is to be done.
+        task: What is to be done.
 
     Raises:
         FileExistsError: If the output exists, of no unfinished work.
@@ -125,14 +125,14 @@ def predict_folder(
     removed.
 
     Args:
-        inferencer (LocalizationInferencer): The model.
-        task (FolderTask): What to do.
-        batch_size (int): Images at a time.
-        num_workers (int): Processes that load images; 0 to load in this one.
-        progress (bool): Show a progress bar.
+        inferencer: The model.
+        task: What to do.
+        batch_size: Images at a time.
+        num_workers: Processes that load images; 0 to load in this one.
+        progress: Show a progress bar.
 
     Returns:
-        FolderSummary: Counts.
+        Counts.
 
     Raises:
         BlockingIOError: If another process writes the same output.

@@ -38,13 +38,12 @@ class ImageBatches(IterableDataset):
     batches come in the order of the list.
 
     Args:
-        list_file (Path): List of a :class:`PredictionJournal`.
-        start (int): How many images to leave out.
-        folder (Path): Folder of the images.
-        pipeline (InferencePipeline): What loads them.
-        batch_size (int): Images in a batch.
-        folder_labels (Mapping[str, int], optional): Class of the images in a folder, by the first part of
-            their paths; None to predict it.
+        list_file: List of a :class:`PredictionJournal`.
+        start: How many images to leave out.
+        folder: Folder of the images.
+        pipeline: What loads them.
+        batch_size: Images in a batch.
+        folder_labels: Class of the images in a folder, by the first part of their paths; None to predict it.
     """
 
     def __init__(
@@ -89,11 +88,11 @@ def load_batches(batches: ImageBatches, num_workers: int) -> Iterator[ImageBatch
     """Load batches in worker processes.
 
     Args:
-        batches (ImageBatches): The batches.
-        num_workers (int): Number of processes; 0 to load in this one.
+        batches: The batches.
+        num_workers: Number of processes; 0 to load in this one.
 
     Returns:
-        Iterator[ImageBatch]: The batches, in order.
+        The batches, in order.
     """
     return iter(
         DataLoader(

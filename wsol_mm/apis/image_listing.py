@@ -28,11 +28,10 @@ def images_at(path: str | Path) -> list[tuple[str, str]]:
     """Find the images that a path means.
 
     Args:
-        path (str | Path): A file, which is taken as it is, or a folder; see :func:`walk_images`.
+        path: A file, which is taken as it is, or a folder; see :func:`walk_images`.
 
     Returns:
-        list[tuple[str, str]]: Path of every image, and what it is called: its file name, or its path relative
-        to the folder.
+        Path of every image, and what it is called: its file name, or its path relative to the folder.
 
     Raises:
         FileNotFoundError: If the path does not exist.
@@ -54,7 +53,7 @@ def check_has_image(path: str | Path) -> None:
     """Look for the first image that a path means; see :func:`walk_images`.
 
     Args:
-        path (str | Path): A folder, or an image file.
+        path: A folder, or an image file.
 
     Raises:
         NotADirectoryError: If the path does not exist.
@@ -96,11 +95,11 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
     followed, except to one above them; links to nothing count as images.
 
     Args:
-        folder (str | Path): The folder; or an image file, which is taken as it is, relative to its folder.
-        skipped (Counter[str], optional): The other files are counted here, by their suffix in lower case.
+        folder: The folder; or an image file, which is taken as it is, relative to its folder.
+        skipped: The other files are counted here, by their suffix in lower case.
 
     Yields:
-        ListedImage: The images, in the order of their sorted paths.
+        The images, in the order of their sorted paths.
 
     Raises:
         NotADirectoryError: If there is no such folder or file.

@@ -25,9 +25,9 @@ class ImageSelection:
     Files have no labels, no boxes and no masks.
 
     Args:
-        cfg (Config): Runner config.
-        paths (Sequence[str | Path]): Image files, and folders of them, instead of the test data.
-        count (int, optional): How many to choose, evenly spaced; all if None.
+        cfg: Runner config.
+        paths: Image files, and folders of them, instead of the test data.
+        count: How many to choose, evenly spaced; all if None.
 
     Raises:
         FileNotFoundError: If a path does not exist.

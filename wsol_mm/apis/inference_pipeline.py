@@ -36,10 +36,10 @@ def whole_image_transforms(transforms: Sequence[dict]) -> list[dict]:
     detectors do; data sets with published boxes ignore it.
 
     Args:
-        transforms (Sequence[dict]): Configs of transforms.
+        transforms: Configs of transforms.
 
     Returns:
-        list[dict]: The changed configs.
+        The changed configs.
 
     Raises:
         ValueError: If there is a crop, but not exactly one resize before it.
@@ -72,7 +72,7 @@ class InferencePipeline:
     """Turns a path or an array into the model's input.
 
     Args:
-        transforms (Sequence[dict]): Configs of the test transforms, the loader among them.
+        transforms: Configs of the test transforms, the loader among them.
 
     Raises:
         ValueError: If no transform loads an image.
@@ -88,11 +88,11 @@ class InferencePipeline:
         """Prepare one image.
 
         Args:
-            image (str | np.ndarray): Path, or BGR image (H, W, 3), uint8.
-            label (int, optional): Class whose box is wanted.
+            image: Path, or BGR image (H, W, 3), uint8.
+            label: Class whose box is wanted.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``, as from a data set.
+            ``inputs`` and ``data_samples``, as from a data set.
 
         Raises:
             UnreadableImage: If the file is missing or does not decode.

@@ -32,21 +32,18 @@ class LocalizationInferencer(BaseInferencer):
     """Localizes objects in image files, arrays and folders.
 
     Args:
-        model (str | Path | Config): Config file, config, or a name of the model index.
-        checkpoint (str | Path, optional): File or address of the weights; None for the published ones that
-            the model index names.
-        device (str | torch.device, optional): None for the first GPU, or the CPU where there is none.
-        classes (str | Path | Sequence[str], optional): Names of the classes, or a text file with one name a
-            line. None for those that training wrote into the checkpoint.
-        protocol (str | dict, optional): How maps become boxes: a preset, or a dict of
-            :func:`wsol_mm.evaluation.get_protocol` arguments. None for the one that the config draws with.
-        threshold (float, optional): Threshold in [0, 1) instead of the protocol's; needed for a protocol that
-            searches it.
-        whole_image (bool): Show the network the whole image, squashed to the size of its input, as a viewer
-            shows it (with EXIF orientation), so that a box may lie anywhere. False for the test pipeline of
-            the config as it is: many crop the centre, and boxes then end at the border of the crop.
-        cfg_options (dict, optional): Settings of the config to change, as in
-            ``{'model.head.num_classes': 5}``.
+        model: Config file, config, or a name of the model index.
+        checkpoint: File or address of the weights; None for the published ones that the model index names.
+        device: None for the first GPU, or the CPU where there is none.
+        classes: Names of the classes, or a text file with one name a line. None for those that training wrote
+            into the checkpoint.
+        protocol: How maps become boxes: a preset, or a dict of :func:`wsol_mm.evaluation.get_protocol`
+            arguments. None for the one that the config draws with.
+        threshold: Threshold in [0, 1) instead of the protocol's; needed for a protocol that searches it.
+        whole_image: Show the network the whole image, squashed to the size of its input, as a viewer shows it
+            (with EXIF orientation), so that a box may lie anywhere. False for the test pipeline of the config
+            as it is: many crop the centre, and boxes then end at the border of the crop.
+        cfg_options: Settings of the config to change, as in ``{'model.head.num_classes': 5}``.
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.
@@ -281,9 +278,9 @@ def check_topk(topk: int, num_classes: int, name: str = 'topk') -> None:
     """Check how many of the best classes are to be localized.
 
     Args:
-        topk (int): The number.
-        num_classes (int): Classes of the model.
-        name (str): What the argument is called.
+        topk: The number.
+        num_classes: Classes of the model.
+        name: What the argument is called.
 
     Raises:
         ValueError: If there are not so many: a prediction keeps the ``PRED_TOPK`` best.

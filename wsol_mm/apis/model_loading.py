@@ -25,11 +25,11 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
     """Find a config and, where the model index names them, published weights.
 
     Args:
-        model (str | Path | Config): Config file (.py, .json, .yaml), config, or a name of the model index
-            such as ``'sat_deit-s_cub'``.
+        model: Config file (.py, .json, .yaml), config, or a name of the model index such as
+            ``'sat_deit-s_cub'``.
 
     Returns:
-        tuple[Config, str | None]: A config of one's own, and file or address of the weights.
+        A config of one's own, and file or address of the weights.
 
     Raises:
         FileNotFoundError: If there is no such config file.
@@ -55,10 +55,10 @@ def build_localizer(cfg: Config) -> BaseModel:
     """Build the model of a config in evaluation mode, without the weights that training starts from.
 
     Args:
-        cfg (Config): Runner config.
+        cfg: Runner config.
 
     Returns:
-        BaseModel: The model with random weights, on the CPU.
+        The model with random weights, on the CPU.
     """
     settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
@@ -74,14 +74,14 @@ def load_localizer(
     """Build the model of a config and load all its weights.
 
     Args:
-        cfg (Config): Runner config.
-        checkpoint (str | Path): File or address.
-        classes (Sequence[str], optional): Names of the classes. By default those that training has written
-            into the checkpoint, or ``class 0``, ``class 1``, ... if there are none.
-        device (str | torch.device, optional): See :func:`usable_device`.
+        cfg: Runner config.
+        checkpoint: File or address.
+        classes: Names of the classes. By default those that training has written into the checkpoint, or
+            ``class 0``, ``class 1``, ... if there are none.
+        device: See :func:`usable_device`.
 
     Returns:
-        tuple[BaseModel, tuple[str, ...]]: The model in evaluation mode, and the class names.
+        The model in evaluation mode, and the class names.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -107,10 +107,10 @@ def usable_device(device: str | torch.device | None = None) -> torch.device:
     """Check that a device can be used here.
 
     Args:
-        device (str | torch.device, optional): None for the first GPU, or the CPU where there is none.
+        device: None for the first GPU, or the CPU where there is none.
 
     Returns:
-        torch.device: The device.
+        The device.
 
     Raises:
         ValueError: If there is no such device.

@@ -28,8 +28,8 @@ class PredictionJournal:
     batch in hand is predicted again, of the same images.
 
     Args:
-        folder (Path): Where to keep it.
-        settings (dict): Everything that the results depend on, as JSON; the journal is of no use to others.
+        folder: Where to keep it.
+        settings: Everything that the results depend on, as JSON; the journal is of no use to others.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class PredictionJournal:
         """Write the list of images and the settings; what an earlier attempt at this has left is replaced.
 
         Args:
-            images (Iterable[ListedImage]): The images.
+            images: The images.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._batches_file.write_bytes(b'')
@@ -99,7 +99,7 @@ class PredictionJournal:
         """Add a batch.
 
         Args:
-            results (Sequence[dict]): What to keep of every image, in order, as JSON.
+            results: What to keep of every image, in order, as JSON.
         """
         with open(self._batches_file, 'ab') as file:
             file.write(json.dumps(results, separators=(',', ':')).encode() + b'\n')
@@ -132,11 +132,11 @@ def read_images(file: Path, start: int = 0) -> Iterator[ListedImage]:
     """Read a journal's list of images.
 
     Args:
-        file (Path): The list.
-        start (int): How many to leave out.
+        file: The list.
+        start: How many to leave out.
 
     Yields:
-        ListedImage: The images.
+        The images.
     """
     with open(file, encoding='utf-8') as lines:
         for line in islice(lines, start, None):

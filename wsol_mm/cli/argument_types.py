@@ -14,10 +14,10 @@ def output_file(text: str) -> Path:
     """Check that a file can be written, over one that is there or anew; the disk is left as it is.
 
     Args:
-        text (str): The argument. Folders above the file may be missing.
+        text: The argument. Folders above the file may be missing.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If it cannot be written, with the reason.
@@ -37,10 +37,10 @@ def output_folder(text: str) -> Path:
     """Check that files can be written into a folder, which may be missing; the disk is left as it is.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If they cannot be written, with the reason.
@@ -57,10 +57,10 @@ def new_output(text: str) -> Path:
     """Check that a new file or folder can be made; the disk is left as it is.
 
     Args:
-        text (str): The argument. Folders above may be missing. If the path exists, this says nothing of it.
+        text: The argument. Folders above may be missing. If the path exists, this says nothing of it.
 
     Returns:
-        Path: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If it cannot be made, with the reason.
@@ -75,8 +75,8 @@ def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
     """Make the type of an integer that lies in a range.
 
     Args:
-        lowest (int): The smallest that is accepted.
-        highest (int): The largest.
+        lowest: The smallest that is accepted.
+        highest: The largest.
 
     Returns:
         Callable: Reads an argument; raises argparse.ArgumentTypeError if it is no such integer.
@@ -98,10 +98,10 @@ def map_threshold(text: str) -> float:
     """Read a threshold on a localization map.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        float: The threshold.
+        The threshold.
 
     Raises:
         argparse.ArgumentTypeError: If it is no number in [0, 1).

@@ -11,7 +11,7 @@ def add_box_options(parser: argparse.ArgumentParser) -> None:
     """Add the last arguments of :func:`~wsol_mm.evaluation.box_protocol.box_protocol`.
 
     Args:
-        parser (argparse.ArgumentParser): Parser to extend.
+        parser: Parser to extend.
     """
     parser.add_argument(
         '--protocol',

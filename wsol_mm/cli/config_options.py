@@ -26,7 +26,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add the option that changes settings of a config.
 
     Args:
-        parser (argparse.ArgumentParser): Parser to extend.
+        parser: Parser to extend.
     """
     parser.add_argument(
         '--cfg-options',

@@ -24,9 +24,9 @@ class ExportJob(NamedTuple):
     """What is exported.
 
     Attributes:
-        model (DeployedLocalizer): The model.
-        shape (tuple[int, int]): Height and width of its images.
-        facts (dict[str, Any]): What travels with the file, see :func:`deployment_facts`.
+        model: The model.
+        shape: Height and width of its images.
+        facts: What travels with the file, see :func:`deployment_facts`.
     """
 
     model: DeployedLocalizer
@@ -40,12 +40,12 @@ def parse_export_arguments(
     """Parse the command line of an export.
 
     Args:
-        description (str): Text of the help.
-        suffix (str): What the file must end in.
-        arguments (Sequence[str], optional): Arguments; those of the process if None.
+        description: Text of the help.
+        suffix: What the file must end in.
+        arguments: Arguments; those of the process if None.
 
     Returns:
-        argparse.Namespace: The options.
+        The options.
     """
     parser = RunnerArgumentParser(description=description)
     add_config_options(parser)
@@ -96,10 +96,10 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
     """Build what the options ask for.
 
     Args:
-        args (argparse.Namespace): Of :func:`parse_export_arguments`.
+        args: Of :func:`parse_export_arguments`.
 
     Returns:
-        ExportJob: Model, size of the images and facts.
+        Model, size of the images and facts.
 
     Raises:
         ValueError: If the size of the images is no multiple of the patches, the checkpoint does not fit the
@@ -134,14 +134,14 @@ def deployment_facts(
     """Collect what one must know to use an exported model.
 
     Args:
-        cfg (Config): Config of the model.
-        model (DeployedLocalizer): The model.
-        shape (tuple[int, int]): Height and width of its images.
-        classes (Sequence[str], optional): Names of the classes.
+        cfg: Config of the model.
+        model: The model.
+        shape: Height and width of its images.
+        classes: Names of the classes.
 
     Returns:
-        dict[str, Any]: ``head``, ``input`` (in words), ``shape``, ``maps``, ``class_agnostic``, ``classes``
-        (or None), ``test_pipeline`` (how an image gets to this size; None if the config has no test data) and
+        ``head``, ``input`` (in words), ``shape``, ``maps``, ``class_agnostic``, ``classes`` (or None),
+        ``test_pipeline`` (how an image gets to this size; None if the config has no test data) and
         ``protocols`` (how the config turns maps into boxes; None if it does not say).
     """
     cfg = cfg.to_dict()
@@ -164,11 +164,11 @@ def check_and_report(job: ExportJob, run: RunFunction) -> bool:
     """Compare an exported model with PyTorch, and print the deviations.
 
     Args:
-        job (ExportJob): What was exported.
-        run (RunFunction): Runs the exported model.
+        job: What was exported.
+        run: Runs the exported model.
 
     Returns:
-        bool: Whether all are within the tolerance.
+        Whether all are within the tolerance.
     """
     from ..deployment.checking import worst_deviations
 

@@ -29,8 +29,8 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     ``env_cfg.dist_cfg``.
 
     Args:
-        cfg (Config): Runner config; changed in place.
-        launcher (str): One of ``LAUNCHERS``.
+        cfg: Runner config; changed in place.
+        launcher: One of ``LAUNCHERS``.
 
     Raises:
         ValueError: If the launcher is unknown.
@@ -67,9 +67,8 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     for PyTorch, as MMEngine's launchers do.
 
     Args:
-        launcher (str): 'pytorch', 'slurm' or 'mpi'.
-        timeout (float, optional): Seconds after which a collective operation fails. PyTorch's default
-            if None.
+        launcher: 'pytorch', 'slurm' or 'mpi'.
+        timeout: Seconds after which a collective operation fails. PyTorch's default if None.
 
     Raises:
         RuntimeError: If the launcher did not set an environment variable that it should have.

@@ -40,14 +40,15 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     how it is set is added. The traceback goes into the log file, if there is one.
 
     Args:
-        *more (type[Exception]): Further exceptions.
+        *more: Further exceptions.
 
     Raises:
         SystemExit: In place of these exceptions.
     """
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, *more)
     try:
         yield
-    except (OSError, ValueError, TypeError, *more) as error:
+    except expected as error:
         if isinstance(error, TypeError) and 'unexpected keyword argument' not in str(error):
             raise
         # The text of a KeyError is its argument in quotes; that of an error in a worker of a dataloader is a
@@ -97,10 +98,10 @@ def config_path(text: str) -> str:
     """Check that an argument names a config file.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        str: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If there is no such file, or it is of another type.
@@ -116,10 +117,10 @@ def checkpoint_path(text: str) -> str:
     """Check that an argument names a checkpoint: a local file, or an address with a scheme.
 
     Args:
-        text (str): The argument.
+        text: The argument.
 
     Returns:
-        str: The same path.
+        The same path.
 
     Raises:
         argparse.ArgumentTypeError: If there is no such file.
@@ -133,7 +134,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add the config and the option that changes it.
 
     Args:
-        parser (argparse.ArgumentParser): Parser to extend.
+        parser: Parser to extend.
     """
     parser.add_argument('config', type=config_path, help='config file')
     add_cfg_options(parser)
@@ -143,7 +144,7 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     """Add the config and the options on where and how to run it.
 
     Args:
-        parser (argparse.ArgumentParser): Parser to extend.
+        parser: Parser to extend.
     """
     add_config_options(parser)
     parser.add_argument(
@@ -160,10 +161,10 @@ def read_config(args: argparse.Namespace) -> Config:
     """Read the config and apply ``--cfg-options``.
 
     Args:
-        args (argparse.Namespace): Parsed options of ``add_config_options``.
+        args: Parsed options of ``add_config_options``.
 
     Returns:
-        Config: The config.
+        The config.
     """
     return load_config(args.config, args.cfg_options)
 
@@ -174,10 +175,10 @@ def load_runner_config(args: argparse.Namespace) -> Config:
     Makes the process group where ``prepare_launch`` does.
 
     Args:
-        args (argparse.Namespace): Parsed options.
+        args: Parsed options.
 
     Returns:
-        Config: The config, with ``work_dir`` and ``launcher`` set.
+        The config, with ``work_dir`` and ``launcher`` set.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args)
@@ -199,7 +200,7 @@ def fit_dataloader(loader: ConfigDict) -> None:
     other.
 
     Args:
-        loader (ConfigDict): Config of a dataloader; changed in place.
+        loader: Config of a dataloader; changed in place.
     """
     import torch
 

@@ -16,8 +16,8 @@ class UnreadableImage(DatasetError):
     """An image file that is missing or does not decode, or does not fit what is known of it.
 
     Args:
-        path (str): The image.
-        reason (str): What is wrong with it.
+        path: The image.
+        reason: What is wrong with it.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -37,11 +37,11 @@ class DatasetProblems:
     first few, unless the user asked to skip them; then :meth:`log_summary` writes one line.
 
     Attributes:
-        messages (dict[str, list[str]]): Everything that was added, by kind.
+        messages: Everything that was added, by kind.
 
     Args:
-        source (str): The data set and its place, for messages (``'CUB (data/CUB_200_2011)'``).
-        on_error (str): ``'raise'`` or ``'skip'``.
+        source: The data set and its place, for messages (``'CUB (data/CUB_200_2011)'``).
+        on_error: ``'raise'`` or ``'skip'``.
 
     Raises:
         ValueError: If ``on_error`` is something else.
@@ -58,8 +58,8 @@ class DatasetProblems:
         """Count one problem.
 
         Args:
-            kind (str): What is wrong, as a noun phrase ('missing image'); problems are counted by it.
-            message (str): File, line, value found and what is accepted.
+            kind: What is wrong, as a noun phrase ('missing image'); problems are counted by it.
+            message: File, line, value found and what is accepted.
         """
         self.messages.setdefault(kind, []).append(message)
 

@@ -37,8 +37,8 @@ class FGVCAircraft(FineGrainedDataset):
     in the published files counts pixels from 1, and cut at the image border.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'trainval'``, on which SAT and others train, ``'train'`` or ``'val'``, its halves, or
+        data_root: Root folder.
+        split: ``'trainval'``, on which SAT and others train, ``'train'`` or ``'val'``, its halves, or
             ``'test'``.
         **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 

@@ -13,14 +13,12 @@ class FineGrainedDataset(LocalizationDataset):
     """A data set in its published layout, or with the list files of SAT.
 
     Args:
-        data_root (str): Root folder.
-        split (str): One of :attr:`SPLITS`.
-        with_boxes (bool, optional): Read the boxes. None for only where they are evaluated: in the test split
-            or in test mode.
-        list_dir (str, optional): Folder of SAT's lists, relative to ``data_root`` unless absolute. None for
-            the root if one of :attr:`LIST_MARKERS` is there, or else the published layout.
-        data_prefix (str | dict, optional): Image folder relative to ``data_root``. None for that of the
-            layout.
+        data_root: Root folder.
+        split: One of :attr:`SPLITS`.
+        with_boxes: Read the boxes. None for only where they are evaluated: in the test split or in test mode.
+        list_dir: Folder of SAT's lists, relative to ``data_root`` unless absolute. None for the root if one
+            of :attr:`LIST_MARKERS` is there, or else the published layout.
+        data_prefix: Image folder relative to ``data_root``. None for that of the layout.
         **kwargs: See :class:`LocalizationDataset`.
 
     Raises:
@@ -61,8 +59,8 @@ class FineGrainedDataset(LocalizationDataset):
         """Name the image folder of the layout; :attr:`list_dir` and :attr:`split` are known.
 
         Args:
-            root (Path): Root folder.
+            root: Root folder.
 
         Returns:
-            str: The folder, relative to ``root``.
+            The folder, relative to ``root``.
         """

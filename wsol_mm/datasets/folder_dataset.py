@@ -40,17 +40,17 @@ class FolderDataset(LocalizationDataset):
     image needs a box if there is a ``box_source``, unless ``require_boxes`` is False.
 
     Args:
-        data_root (str): Root folder.
-        data_prefix (str | dict): Image folder relative to ``data_root``.
-        box_source (str, optional): See above; relative to ``data_root`` unless absolute. None for no boxes.
-        class_folder (str, optional): Folder whose subfolders are the classes, relative to ``data_root``. Give
-            the training folder to a test split, so that a class missing there does not shift the labels. None
-            for the image folder itself.
-        voc_one_based (bool): XML coordinates count pixels from 1 and name the last pixel inside, as Pascal
-            VOC does: x0 = xmin - 1, x1 = xmax. False takes them as they are.
-        box_format (str): The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y,
-            width, height).
-        extensions (Sequence[str]): Suffixes of image files, upper or lower case.
+        data_root: Root folder.
+        data_prefix: Image folder relative to ``data_root``.
+        box_source: See above; relative to ``data_root`` unless absolute. None for no boxes.
+        class_folder: Folder whose subfolders are the classes, relative to ``data_root``. Give the training
+            folder to a test split, so that a class missing there does not shift the labels. None for the
+            image folder itself.
+        voc_one_based: XML coordinates count pixels from 1 and name the last pixel inside, as Pascal VOC does:
+            x0 = xmin - 1, x1 = xmax. False takes them as they are.
+        box_format: The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width,
+            height).
+        extensions: Suffixes of image files, upper or lower case.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:

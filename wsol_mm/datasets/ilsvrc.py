@@ -51,11 +51,11 @@ class ILSVRC(LocalizationDataset):
     1.28 million training images are listed, not opened: 7 s, and 97 MB that the workers share.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'train'`` or ``'val'``.
-        box_source (str, optional): See above; relative to ``data_root`` unless absolute. None for no boxes.
-        class_file (str, optional): Text file with a wnid at the start of every line, and maybe its
-            description (``synset_words.txt``), in any order; relative to ``data_root`` unless absolute.
+        data_root: Root folder.
+        split: ``'train'`` or ``'val'``.
+        box_source: See above; relative to ``data_root`` unless absolute. None for no boxes.
+        class_file: Text file with a wnid at the start of every line, and maybe its description
+            (``synset_words.txt``), in any order; relative to ``data_root`` unless absolute.
         **kwargs: See :class:`LocalizationDataset`.
 
     Raises:

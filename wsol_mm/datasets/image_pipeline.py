@@ -31,12 +31,12 @@ def run_transforms(transforms: Transforms, item: dict) -> Any:
     """Send an item through transforms, and tell images that cannot be used from errors of the transforms.
 
     Args:
-        transforms (Sequence[Callable]): The transforms.
-        item (dict): With ``img_path``; or with an image of its own (:func:`image_fields`), which passes by
-            the loaders.
+        transforms: The transforms.
+        item: With ``img_path``; or with an image of its own (:func:`image_fields`), which passes by the
+            loaders.
 
     Returns:
-        Any: What the last transform returns; None as soon as one returns None.
+        What the last transform returns; None as soon as one returns None.
 
     Raises:
         UnreadableImage: If the file is missing or does not decode, or a transform finds that it does not fit.

@@ -54,26 +54,25 @@ class LocalizationDataset(BaseDataset):
     ``on_error='skip'``, is replaced by the next good one.
 
     Args:
-        data_root (str): Root folder of the data set.
-        data_prefix (str | dict): Image folder relative to ``data_root``, or a dict with ``img_path`` (and
-            ``mask_path``).
-        classes (str | Sequence[str], optional): Use only these classes, labelled 0, 1, ... in this order:
-            their names, or the path of a text file with one name a line. None for all.
-        shots_per_class (int, optional): Use only so many images of each class, drawn without replacement. The
-            draw of a class depends on ``shots_seed``, the class name and the image ids alone, not on the
-            order of files nor on the other classes; the images of fewer shots are among those of more.
-        shots_seed (int): Seed of that draw.
-        on_error (str): ``'raise'`` stops at start-up with all problems counted and the first few named;
-            ``'skip'`` leaves out what is affected, counts it in :attr:`skipped` and logs one line.
-        check_files (bool): Look whether the image files exist.
-        clip_boxes (bool, optional): Cut boxes at the image border instead of reporting those that overrun by
-            more than a pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
-        read_headers (bool): Read the headers of images, as said above.
-        verify_images (bool): Decode all images (and masks) at start-up.
-        require_boxes (bool): In test mode, an image without boxes is a problem where others have some. False
-            keeps such images, without ``gt_bboxes``: they count for classification only.
-        apply_exif (bool, optional): Sizes and boxes are those of the image after its EXIF orientation is
-            applied. Must agree with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
+        data_root: Root folder of the data set.
+        data_prefix: Image folder relative to ``data_root``, or a dict with ``img_path`` (and ``mask_path``).
+        classes: Use only these classes, labelled 0, 1, ... in this order: their names, or the path of a text
+            file with one name a line. None for all.
+        shots_per_class: Use only so many images of each class, drawn without replacement. The draw of a class
+            depends on ``shots_seed``, the class name and the image ids alone, not on the order of files nor
+            on the other classes; the images of fewer shots are among those of more.
+        shots_seed: Seed of that draw.
+        on_error: ``'raise'`` stops at start-up with all problems counted and the first few named; ``'skip'``
+            leaves out what is affected, counts it in :attr:`skipped` and logs one line.
+        check_files: Look whether the image files exist.
+        clip_boxes: Cut boxes at the image border instead of reporting those that overrun by more than a
+            pixel. None for the data set's own rule (:attr:`CLIP_BOXES`).
+        read_headers: Read the headers of images, as said above.
+        verify_images: Decode all images (and masks) at start-up.
+        require_boxes: In test mode, an image without boxes is a problem where others have some. False keeps
+            such images, without ``gt_bboxes``: they count for classification only.
+        apply_exif: Sizes and boxes are those of the image after its EXIF orientation is applied. Must agree
+            with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
             ``'color_ignore_orientation'`` does not. None for the data set's own rule (:attr:`APPLY_EXIF`).
         **kwargs: Other arguments of mmpretrain's ``BaseDataset`` (``pipeline``, ``test_mode``, ``lazy_init``,
             ``indices``, ``metainfo``, ...).
@@ -141,13 +140,13 @@ class LocalizationDataset(BaseDataset):
         """Read the data set's lists.
 
         Args:
-            problems (DatasetProblems): Where everything wrong with one line or image is reported. An entry
-                with a problem is left out.
+            problems: Where everything wrong with one line or image is reported. An entry with a problem is
+                left out.
 
         Returns:
-            tuple[list[dict], list[str]]: One dict per image with ``img_id``, ``gt_label`` and optionally
-            ``gt_bboxes``, ``mask_paths`` and ``ignore_path`` (relative to the mask folder), ``width`` and
-            ``height``; and the class names by index.
+            One dict per image with ``img_id``, ``gt_label`` and optionally ``gt_bboxes``, ``mask_paths`` and
+            ``ignore_path`` (relative to the mask folder), ``width`` and ``height``; and the class names by
+            index.
         """
 
     # ------------------------------------------------------------------ start-up
@@ -166,7 +165,7 @@ class LocalizationDataset(BaseDataset):
         """Read, check and select; see the class description.
 
         Returns:
-            list[dict]: One dict per image.
+            One dict per image.
 
         Raises:
             DatasetError: If something is wrong (``on_error='raise'``), or no image is left.
@@ -248,10 +247,10 @@ class LocalizationDataset(BaseDataset):
         """Get an item as it enters the pipeline; see the class description.
 
         Args:
-            idx (int): Index of the item.
+            idx: Index of the item.
 
         Returns:
-            dict: The item.
+            The item.
         """
         info = super().get_data_info(idx)
         # joined here, not stored: with a million images the prefix would be most of the memory
@@ -267,11 +266,11 @@ class LocalizationDataset(BaseDataset):
         """Get an item through the pipeline.
 
         Args:
-            idx (int): Index of the item.
+            idx: Index of the item.
 
         Returns:
-            Any: What the pipeline returns. If the image does not decode, that of a black one (test mode) or,
-                with ``on_error='skip'``, of the next good image.
+            What the pipeline returns. If the image does not decode, that of a black one (test mode) or, with
+            ``on_error='skip'``, of the next good image.
 
         Raises:
             DatasetError: In training, if the image does not decode and ``on_error`` is ``'raise'``, or if all
@@ -319,7 +318,7 @@ class LocalizationDataset(BaseDataset):
         """Count the images of each class.
 
         Returns:
-            Counter: Number of images by label.
+            Number of images by label.
         """
         return Counter(self.get_gt_labels().tolist())
 

@@ -27,13 +27,12 @@ class OpenImages(WSOLMetadataDataset):
     ``LoadLocalizationMask`` need them.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'train'``, ``'val'`` or ``'test'``.
-        list_dir (str, optional): Folder of SAT's lists, relative to ``data_root`` unless absolute.
-        metadata_dir (str): Folder of wsolevaluation's text files, with one folder per split; relative to
+        data_root: Root folder.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        list_dir: Folder of SAT's lists, relative to ``data_root`` unless absolute.
+        metadata_dir: Folder of wsolevaluation's text files, with one folder per split; relative to
             ``data_root`` unless absolute.
-        num_classes (int, optional): Number of classes; None for the number of names, or the largest
-            label + 1.
+        num_classes: Number of classes; None for the number of names, or the largest label + 1.
         **kwargs: See :class:`WSOLMetadataDataset`.
 
     Raises:

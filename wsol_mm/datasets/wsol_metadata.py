@@ -23,17 +23,15 @@ class WSOLMetadataDataset(LocalizationDataset):
     written.
 
     Args:
-        data_root (str): Folder to which the ids are relative.
-        metadata_dir (str): The folder with the text files, relative to ``data_root`` unless absolute.
-        num_classes (int, optional): Number of classes, for splits that do not hold all. None for the number
-            of names in ``class_file``, or else the largest label + 1.
-        class_file (str, optional): Text file with a class name per line, by index; relative to ``data_root``
-            unless absolute. Without it a class is named by its image folder, if it has one of its own, or
-            else by its index.
-        with_localization (bool, optional): Read ``localization.txt``. None for where it exists and holds
-            something.
-        data_prefix (str | dict): Image folder relative to ``data_root``; a dict may also name ``mask_path``,
-            the folder of the masks (None: the image folder).
+        data_root: Folder to which the ids are relative.
+        metadata_dir: The folder with the text files, relative to ``data_root`` unless absolute.
+        num_classes: Number of classes, for splits that do not hold all. None for the number of names in
+            ``class_file``, or else the largest label + 1.
+        class_file: Text file with a class name per line, by index; relative to ``data_root`` unless absolute.
+            Without it a class is named by its image folder, if it has one of its own, or else by its index.
+        with_localization: Read ``localization.txt``. None for where it exists and holds something.
+        data_prefix: Image folder relative to ``data_root``; a dict may also name ``mask_path``, the folder of
+            the masks (None: the image folder).
         **kwargs: See :class:`LocalizationDataset`.
     """
 

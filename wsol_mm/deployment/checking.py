@@ -17,14 +17,14 @@ def output_deviation(name: str, expected: NDArray, found: NDArray) -> float:
     """Return how far an output is from what it should be.
 
     Args:
-        name (str): ``'scores'``, ``'maps'`` or ``'map_labels'``.
-        expected (NDArray): Of PyTorch.
-        found (NDArray): Of the exported model.
+        name: ``'scores'``, ``'maps'`` or ``'map_labels'``.
+        expected: Of PyTorch.
+        found: Of the exported model.
 
     Returns:
-        float: The largest difference of scores; that of maps, whose range is the method's own, over the
-        largest absolute value of the image's maps; of labels 0 if they are equal. Infinite if shapes or
-        labels differ, or a value is not finite.
+        The largest difference of scores; that of maps, whose range is the method's own, over the largest
+        absolute value of the image's maps; of labels 0 if they are equal. Infinite if shapes or labels
+        differ, or a value is not finite.
     """
     if expected.shape != found.shape or not np.isfinite(found).all():
         return float('inf')
@@ -46,13 +46,13 @@ def worst_deviations(
     """Run an exported model and the one it was made from on the same images.
 
     Args:
-        model (DeployedLocalizer): The model, on the CPU.
-        run (RunFunction): Runs the exported one.
-        shape (tuple[int, int]): Height and width of the images.
-        batch_sizes (Sequence[int]): Batches that are run.
+        model: The model, on the CPU.
+        run: Runs the exported one.
+        shape: Height and width of the images.
+        batch_sizes: Batches that are run.
 
     Returns:
-        dict[str, float]: The worst :func:`output_deviation` of every output.
+        The worst :func:`output_deviation` of every output.
     """
     worst = dict.fromkeys(model.output_names, 0.0)
     for batch in batch_sizes:

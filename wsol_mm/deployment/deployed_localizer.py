@@ -15,10 +15,10 @@ class DeployedLocalizer(nn.Module):
     was trained with, are part of the function.
 
     Args:
-        model (ImageLocalizer): The trained model; it is used as it is, in evaluation mode.
-        maps (str): Whose maps are given: ``'topk'`` of the best classes, with their indices; ``'labels'`` of
+        model: The trained model; it is used as it is, in evaluation mode.
+        maps: Whose maps are given: ``'topk'`` of the best classes, with their indices; ``'labels'`` of
             classes that are a second input, any number of them.
-        topk (int): How many classes ``'topk'`` means; at most the number of classes.
+        topk: How many classes ``'topk'`` means; at most the number of classes.
 
     Raises:
         ValueError: If ``maps`` or ``topk`` is not acceptable, the head's map serves all classes and ``maps``
@@ -64,9 +64,9 @@ class DeployedLocalizer(nn.Module):
         """Return images of noise, smooth at the scale of objects, and labels where they are an input.
 
         Args:
-            shape (tuple[int, int]): Height and width.
-            batch (int): Number of images.
-            seed (int): Of the random numbers.
+            shape: Height and width.
+            batch: Number of images.
+            seed: Of the random numbers.
         """
         generator = torch.Generator().manual_seed(seed)
         coarse = torch.rand(batch, 3, 7, 7, generator=generator)
@@ -80,13 +80,12 @@ class DeployedLocalizer(nn.Module):
         """Classify and localize.
 
         Args:
-            images (Tensor): RGB, 0 to 255, float32, (B, 3, H, W).
-            labels (Tensor, optional): Classes whose maps are wanted, int64 (B, K); with ``maps='labels'``.
+            images: RGB, 0 to 255, float32, (B, 3, H, W).
+            labels: Classes whose maps are wanted, int64 (B, K); with ``maps='labels'``.
 
         Returns:
-            tuple[Tensor, ...]: Soft-max scores (B, C); maps on the patch grid (B, K, h, w), un-normalised,
-            float32; with ``maps='topk'`` their classes (B, K), int64, best first; -1 for a map that serves
-            all.
+            Soft-max scores (B, C); maps on the patch grid (B, K, h, w), un-normalised, float32; with
+            ``maps='topk'`` their classes (B, K), int64, best first; -1 for a map that serves all.
         """
         if self.swap_channels:
             images = images.flip(1)

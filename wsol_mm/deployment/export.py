@@ -28,7 +28,7 @@ def require_packages(*names: str) -> None:
     """Check that packages which wsol_mm itself does not need are installed.
 
     Args:
-        *names (str): The packages.
+        *names: The packages.
 
     Raises:
         ImportError: If some are missing, with the command that installs all of ONNX's.
@@ -45,11 +45,11 @@ def export_program(model: DeployedLocalizer, shape: tuple[int, int]) -> Exported
     """Record the computation of a model for images of one size and batches of any.
 
     Args:
-        model (DeployedLocalizer): On the CPU.
-        shape (tuple[int, int]): Height and width of the images.
+        model: On the CPU.
+        shape: Height and width of the images.
 
     Returns:
-        ExportedProgram: The program.
+        The program.
     """
     inputs = list(model.example_inputs(shape, _EXAMPLE_BATCH))
     batch = Dim('batch', min=1)
@@ -67,9 +67,9 @@ def write_program(program: ExportedProgram, path: Path, facts: Mapping[str, Any]
     """Write a program for ``torch.export.load``.
 
     Args:
-        program (ExportedProgram): Of :func:`export_program`.
-        path (Path): File ending in ``.pt2``; its folder is made.
-        facts (Mapping): What is written beside it, as JSON, as the extra file ``wsol_mm``.
+        program: Of :func:`export_program`.
+        path: File ending in ``.pt2``; its folder is made.
+        facts: What is written beside it, as JSON, as the extra file ``wsol_mm``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.export.save(program, path, extra_files={FACTS_KEY: json.dumps(facts)})
@@ -81,10 +81,10 @@ def write_onnx(
     """Write a program as one ONNX file.
 
     Args:
-        program (ExportedProgram): Of :func:`export_program`.
-        model (DeployedLocalizer): Names the inputs and outputs.
-        path (Path): File ending in ``.onnx``; its folder is made.
-        facts (Mapping): What is written into the metadata, as JSON, under ``wsol_mm``.
+        program: Of :func:`export_program`.
+        model: Names the inputs and outputs.
+        path: File ending in ``.onnx``; its folder is made.
+        facts: What is written into the metadata, as JSON, under ``wsol_mm``.
 
     Raises:
         ImportError: If ``onnx`` or ``onnxscript`` is missing.

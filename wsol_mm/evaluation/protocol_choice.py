@@ -9,9 +9,9 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
     """Choose the protocols of the localization metrics of the test.
 
     Args:
-        cfg (Config): Runner config; changed in place.
-        protocols (list[str]): Names, each of entries of the metric's own ``protocols``, which are kept with
-            their settings, or else of a preset.
+        cfg: Runner config; changed in place.
+        protocols: Names, each of entries of the metric's own ``protocols``, which are kept with their
+            settings, or else of a preset.
 
     Raises:
         ValueError: If a protocol is unknown, or the config tests with no localization metric.
@@ -36,12 +36,12 @@ def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:
     """Find what a name stands for.
 
     Args:
-        entries (list[str | dict]): ``protocols`` of a metric.
-        name (str): An alias in the entries, the name of entries (which several may share, under different
-            aliases), or the name of a preset.
+        entries: ``protocols`` of a metric.
+        name: An alias in the entries, the name of entries (which several may share, under different aliases),
+            or the name of a preset.
 
     Returns:
-        list[str | dict]: One or more entries, as they are; otherwise the name of the preset.
+        One or more entries, as they are; otherwise the name of the preset.
 
     Raises:
         ValueError: If there is neither.

@@ -18,19 +18,19 @@ class Features(NamedTuple):
     it can give: the fields below, and the entries of ``extras``.
 
     Attributes:
-        feature_map (Tensor): Last feature map, (B, D, h, w), row-major; of a transformer, the patch tokens
-            after the final normalisation.
-        cls_token (Tensor | None): Class token after the final normalisation, (B, D).
-        class_attention (Tensor | None): Soft-max row of the class token over all N tokens, (B, L, H, N) for
-            L layers and H heads; the patches' part is not normalised again. Never in half precision.
-        stages (tuple[Tensor, ...]): Earlier feature maps, (B, D_i, h_i, w_i), the first stage first.
-        extras (Mapping[str, Tensor]): What one method's own backbone adds. ``'full_attention'``
-            (B, L, H, N, N), never in half precision; ``'conv_map'`` (B, C, h', w'), last map of a hybrid
-            backbone's convolutional branch; ``'spatial_mask'`` (B, M, N), foreground probability of every
-            token in the M layers that spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the
-            class token's row passed once more through the attention of its layer (LCTR); ``'images'``
-            (B, 3, H, W), the network's input, which the localizer adds.
-        patch_start (int): Index of the first patch among the N tokens: behind the class token and registers.
+        feature_map: Last feature map, (B, D, h, w), row-major; of a transformer, the patch tokens after the
+            final normalisation.
+        cls_token: Class token after the final normalisation, (B, D).
+        class_attention: Soft-max row of the class token over all N tokens, (B, L, H, N) for L layers and H
+            heads; the patches' part is not normalised again. Never in half precision.
+        stages: Earlier feature maps, (B, D_i, h_i, w_i), the first stage first.
+        extras: What one method's own backbone adds. ``'full_attention'`` (B, L, H, N, N), never in half
+            precision; ``'conv_map'`` (B, C, h', w'), last map of a hybrid backbone's convolutional branch;
+            ``'spatial_mask'`` (B, M, N), foreground probability of every token in the M layers that
+            spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the class token's row passed once
+            more through the attention of its layer (LCTR); ``'images'`` (B, 3, H, W), the network's input,
+            which the localizer adds.
+        patch_start: Index of the first patch among the N tokens: behind the class token and registers.
     """
 
     feature_map: Tensor
@@ -51,15 +51,15 @@ class Features(NamedTuple):
         """Arrange the tokens of a transformer.
 
         Args:
-            tokens (Tensor): Normalised tokens, (B, N, D), the class token first, then the patches, then
-                what a method adds.
-            grid (tuple[int, int]): Height and width of the patch grid.
-            layer_maps (Sequence[Mapping[str, Tensor]]): What each layer shows of its attention. Layers may
-                differ: a name has an entry for each layer that shows it.
-            **extras (Tensor): Further entries of ``extras``.
+            tokens: Normalised tokens, (B, N, D), the class token first, then the patches, then what a method
+                adds.
+            grid: Height and width of the patch grid.
+            layer_maps: What each layer shows of its attention. Layers may differ: a name has an entry for
+                each layer that shows it.
+            **extras: Further entries of ``extras``.
 
         Returns:
-            Features: The features.
+            The features.
         """
         height, width = grid
         patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
@@ -106,10 +106,10 @@ def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, a
     """Check that a backbone can give what it is asked for.
 
     Args:
-        needs (Collection[str]): Names of what is asked for.
-        gives (Collection[str]): Names of what the backbone can give.
-        backbone (str): Name of the backbone's class.
-        asker (str): Who asks.
+        needs: Names of what is asked for.
+        gives: Names of what the backbone can give.
+        backbone: Name of the backbone's class.
+        asker: Who asks.
 
     Raises:
         TypeError: If ``needs`` is one string, which would be taken for names of one letter.

@@ -18,10 +18,10 @@ class Differences(NamedTuple):
     """How weights differ from those of a model.
 
     Attributes:
-        missing (list[str]): Names that only the model has.
-        unexpected (list[str]): Names that only the weights have.
-        mismatched (dict[str, tuple]): Shapes found and wanted, of names that both have.
-        fitting (int): Number of names that both have, with the same shape.
+        missing: Names that only the model has.
+        unexpected: Names that only the weights have.
+        mismatched: Shapes found and wanted, of names that both have.
+        fitting: Number of names that both have, with the same shape.
     """
 
     missing: list[str]
@@ -41,11 +41,11 @@ def find_differences(weights: Mapping[str, Tensor], model: nn.Module) -> Differe
     Older checkpoints may lack the counters of batch normalisation: they are not missed.
 
     Args:
-        weights (Mapping[str, Tensor]): Names to tensors.
-        model (nn.Module): The model.
+        weights: Names to tensors.
+        model: The model.
 
     Returns:
-        Differences: All of them.
+        All of them.
     """
     found = {name: tuple(getattr(value, 'shape', ())) for name, value in weights.items()}
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -65,12 +65,12 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     """Read a checkpoint, if it fits a model.
 
     Args:
-        checkpoint (str | Path): File or address.
-        model (nn.Module): The model, also one that is wrapped for distributed training; it is left as it is.
-        strict (bool): Whether all has to fit; otherwise something has to.
+        checkpoint: File or address.
+        model: The model, also one that is wrapped for distributed training; it is left as it is.
+        strict: Whether all has to fit; otherwise something has to.
 
     Returns:
-        dict: The checkpoint, with the weights as ``state_dict``.
+        The checkpoint, with the weights as ``state_dict``.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -84,12 +84,11 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     """Read a local checkpoint, ``.safetensors`` or what ``torch.save`` wrote.
 
     Args:
-        path (str | Path): The file; ``~`` is expanded. A name that ends in ``.safetensors`` is read as
-            such.
+        path: The file; ``~`` is expanded. A name that ends in ``.safetensors`` is read as such.
         map_location: As for ``torch.load``; a callable or a dict does not apply to ``.safetensors``.
 
     Returns:
-        dict: What was saved: a checkpoint (``state_dict``, ``meta``, ...) or a state dict alone.
+        What was saved: a checkpoint (``state_dict``, ``meta``, ...) or a state dict alone.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -144,7 +143,7 @@ def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
     """Take off what wrappers put before all names of a model's weights.
 
     Args:
-        weights (Mapping): Names to weights.
+        weights: Names to weights.
 
     Returns:
         Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``,
@@ -154,7 +153,7 @@ def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
         return weights
     bare = OrderedDict((_WRAPPER_PREFIX.sub('', name), value) for name, value in weights.items())
     if hasattr(weights, '_metadata'):  # versions of layers, by their names
-        bare._metadata = OrderedDict(
+        bare._metadata = OrderedDict(  # type: ignore[attr-defined]
             (_WRAPPER_PREFIX.sub('', f'{name}.').rstrip('.'), value)
             for name, value in weights._metadata.items()
         )
@@ -167,12 +166,12 @@ def read_remote_checkpoint(url: str, map_location: MapLocation = 'cpu', folder: 
     Only the first process of every machine downloads; the others wait for it.
 
     Args:
-        url (str): ``http://`` or ``https://`` address.
+        url: ``http://`` or ``https://`` address.
         map_location: As for ``torch.load``.
-        folder (str, optional): Where to keep the file; PyTorch's hub cache if None.
+        folder: Where to keep the file; PyTorch's hub cache if None.
 
     Returns:
-        dict: See :func:`read_checkpoint`.
+        See :func:`read_checkpoint`.
     """
     folder = folder or os.path.join(torch.hub.get_dir(), 'checkpoints')
     target = Path(folder) / os.path.basename(urlparse(url).path)

@@ -1,5 +1,6 @@
 """Make MMEngine read all checkpoints through :mod:`wsol_mm.utils.checkpoint_io`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -11,14 +12,14 @@ def register_checkpoint_loaders() -> None:
     from mmengine.runner.checkpoint import CheckpointLoader
 
     # MMEngine reports the loader by its name from the eleventh letter on, and passes two arguments.
-    def load_from_local_weights_only(filename: str, map_location: Any = None) -> dict:
+    def load_from_local_weights_only(filename: str, map_location: Any = None) -> Mapping[str, Any]:
         from .checkpoint_io import read_checkpoint
 
         return _for_mmengine(read_checkpoint(filename, map_location))
 
     def load_from_http_weights_only(
         filename: str, map_location: Any = None, model_dir: str | None = None, progress: bool = False
-    ) -> dict:
+    ) -> Mapping[str, Any]:
         from .checkpoint_io import read_remote_checkpoint
 
         return _for_mmengine(read_remote_checkpoint(filename, map_location, model_dir))
@@ -27,7 +28,7 @@ def register_checkpoint_loaders() -> None:
     CheckpointLoader.register_scheme(('http://', 'https://'), loader=load_from_http_weights_only, force=True)
 
 
-def _for_mmengine(checkpoint: dict) -> dict:
+def _for_mmengine(checkpoint: dict) -> Mapping[str, Any]:
     """Take off the prefixes of the weights' names; MMEngine itself knows ``module.`` alone."""
     from .checkpoint_io import without_prefixes
 

@@ -23,8 +23,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
     """Change settings of a config.
 
     Args:
-        cfg (Config): Runner config; changed in place.
-        options (Mapping, optional): Dotted keys to values, as in ``{'model.head.num_classes': 5}``.
+        cfg: Runner config; changed in place.
+        options: Dotted keys to values, as in ``{'model.head.num_classes': 5}``.
 
     Raises:
         ValueError: If a key does not begin with a setting of a run, so that nothing would read it.

@@ -11,9 +11,9 @@ class Dependency(NamedTuple):
     """A package that wsol_mm imports.
 
     Attributes:
-        module (str): Name by which it is imported.
-        ranges (dict[str, str]): Accepted versions of each distribution that provides the module. The first
-            is the one to install.
+        module: Name by which it is imported.
+        ranges: Accepted versions of each distribution that provides the module. The first is the one to
+            install.
     """
 
     module: str

@@ -12,8 +12,8 @@ def before_import(name: str, action: Callable[[], object]) -> None:
     """Call ``action`` just before a module is imported for the first time; never if it has been already.
 
     Args:
-        name (str): Full name of the module.
-        action (Callable): What to call.
+        name: Full name of the module.
+        action: What to call.
     """
     if name not in sys.modules:
         sys.meta_path.insert(0, _Watcher(name, before=action))
@@ -23,8 +23,8 @@ def after_import(name: str, action: Callable[[], object]) -> None:
     """Call ``action`` as soon as a module has been imported: now, if it has been already.
 
     Args:
-        name (str): Full name of the module.
-        action (Callable): What to call.
+        name: Full name of the module.
+        action: What to call.
     """
     if name in sys.modules:
         action()
@@ -58,5 +58,5 @@ class _Watcher(MetaPathFinder):
                 execute(module)
                 after()
 
-            spec.loader.exec_module = execute_and_go_on
+            setattr(spec.loader, 'exec_module', execute_and_go_on)  # noqa: B010  (an instance's own)
         return spec

@@ -18,7 +18,7 @@ def process_lock(file: Path) -> Iterator[None]:
     nobody out; child processes do not inherit it.
 
     Args:
-        file (Path): Lock file, in a folder that exists; removed at the end.
+        file: Lock file, in a folder that exists; removed at the end.
 
     Raises:
         BlockingIOError: If another process holds the lock.

@@ -28,7 +28,7 @@ def compiled_operators_load() -> bool:
     """Return whether torchvision's compiled operators can be loaded beside this torch.
 
     Returns:
-        bool: True if torchvision is absent (nothing to cure) or its library loads.
+        True if torchvision is absent (nothing to cure) or its library loads.
     """
     spec = importlib.util.find_spec('torchvision')
     if spec is None or spec.origin is None:
@@ -52,7 +52,7 @@ def declare_torchvision_operators() -> bool:
     Must run before torchvision is imported for the first time.
 
     Returns:
-        bool: True if the schemas were declared here.
+        True if the schemas were declared here.
     """
     if 'torchvision' in sys.modules or _libraries or compiled_operators_load():
         return False

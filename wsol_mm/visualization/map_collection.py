@@ -21,11 +21,11 @@ class ImageMaps(NamedTuple):
     What the model does not have is None, or not among the layers.
 
     Attributes:
-        coupled (Tensor): Localization map of the first of ``loc_labels``.
-        attention (Tensor | None): The method's class-agnostic attention map.
-        semantic (Tensor | None): Its class-dependent factor, of the same class as ``coupled``.
-        rollout (Tensor): Attention Rollout of the class token.
-        layers (dict[str, Tensor]): Maps of the layers (L, h, w), by what they are.
+        coupled: Localization map of the first of ``loc_labels``.
+        attention: The method's class-agnostic attention map.
+        semantic: Its class-dependent factor, of the same class as ``coupled``.
+        rollout: Attention Rollout of the class token.
+        layers: Maps of the layers (L, h, w), by what they are.
     """
 
     coupled: Tensor
@@ -45,11 +45,11 @@ def predict_with_maps(
     localization maps are made of.
 
     Args:
-        model (BaseModel): An :class:`~wsol_mm.models.localizers.ImageLocalizer` in evaluation mode.
-        batch (dict[str, Sequence]): ``inputs`` and ``data_samples``, as ``pseudo_collate`` gives them.
+        model: An :class:`~wsol_mm.models.localizers.ImageLocalizer` in evaluation mode.
+        batch: ``inputs`` and ``data_samples``, as ``pseudo_collate`` gives them.
 
     Returns:
-        tuple[list[DataSample], list[ImageMaps]]: Predictions on the CPU, and the maps of each.
+        Predictions on the CPU, and the maps of each.
     """
     data = model.data_preprocessor(batch, False)
     samples = model.predict(data['inputs'], data['data_samples'])

@@ -18,14 +18,14 @@ def check_boxes(
     """Leave out boxes that cannot be right, and report them.
 
     Args:
-        boxes (np.ndarray): (N, 4) float64, x0 y0 x1 y1 in pixels.
-        size (tuple[int, int], optional): Width and height of the image; None if unknown.
-        image (str): The image, for messages.
-        problems (DatasetProblems): Where degenerate boxes and boxes outside the image are reported.
-        clip (bool): Cut boxes that overrun at the border of the image, instead of reporting them.
+        boxes: (N, 4) float64, x0 y0 x1 y1 in pixels.
+        size: Width and height of the image; None if unknown.
+        image: The image, for messages.
+        problems: Where degenerate boxes and boxes outside the image are reported.
+        clip: Cut boxes that overrun at the border of the image, instead of reporting them.
 
     Returns:
-        tuple[np.ndarray, int]: The good boxes, (M, 4), and how many of them were cut.
+        The good boxes, (M, 4), and how many of them were cut.
     """
     good = []
     cut = 0

@@ -19,12 +19,12 @@ def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblem
     """Leave out entries whose label is no class index.
 
     Args:
-        entries (list[dict]): The entries.
-        num_classes (int): Number of classes.
-        problems (DatasetProblems): Where they are reported.
+        entries: The entries.
+        num_classes: Number of classes.
+        problems: Where they are reported.
 
     Returns:
-        list[dict]: The others.
+        The others.
     """
     good = []
     for entry in entries:
@@ -42,12 +42,12 @@ def check_image_files(entries: list[dict], img_prefix: str, problems: DatasetPro
     """Leave out entries whose image does not exist; one listing per folder, no call per file.
 
     Args:
-        entries (list[dict]): The entries.
-        img_prefix (str): Image folder.
-        problems (DatasetProblems): Where they are reported.
+        entries: The entries.
+        img_prefix: Image folder.
+        problems: Where they are reported.
 
     Returns:
-        list[dict]: The others.
+        The others.
     """
     missing = missing_files(img_prefix, [entry['img_id'] for entry in entries])
     for img_id in missing:
@@ -60,12 +60,12 @@ def check_mask_files(entries: list[dict], mask_prefix: str, problems: DatasetPro
     """Leave out entries of which a mask or ignore file does not exist.
 
     Args:
-        entries (list[dict]): The entries; those without ``mask_paths`` are not looked at.
-        mask_prefix (str): Mask folder.
-        problems (DatasetProblems): Where the missing files are reported.
+        entries: The entries; those without ``mask_paths`` are not looked at.
+        mask_prefix: Mask folder.
+        problems: Where the missing files are reported.
 
     Returns:
-        list[dict]: The others.
+        The others.
     """
     files = {}
     for entry in entries:
@@ -89,14 +89,14 @@ def check_headers(
     complete, or a list gives another size.
 
     Args:
-        entries (list[dict]): The entries.
-        img_prefix (str): Image folder.
-        problems (DatasetProblems): Where they are reported.
-        limit (int): With more entries, only those with boxes are looked at.
-        apply_exif (bool): Sizes are those after the EXIF orientation is applied.
+        entries: The entries.
+        img_prefix: Image folder.
+        problems: Where they are reported.
+        limit: With more entries, only those with boxes are looked at.
+        apply_exif: Sizes are those after the EXIF orientation is applied.
 
     Returns:
-        list[dict]: The others.
+        The others.
     """
     positions = [i for i, entry in enumerate(entries) if 'gt_bboxes' in entry or len(entries) <= limit]
     paths = [str(Path(img_prefix, entries[position]['img_id'])) for position in positions]
@@ -129,12 +129,12 @@ def check_entry_boxes(
     Sets ``gt_bboxes`` to the good boxes. An entry is left out if none of its boxes is good.
 
     Args:
-        entries (list[dict]): The entries; those without ``gt_bboxes`` are not looked at.
-        problems (DatasetProblems): Where bad boxes are reported.
-        clip (bool): Cut boxes that overrun, instead of reporting those that do by more than a pixel.
+        entries: The entries; those without ``gt_bboxes`` are not looked at.
+        problems: Where bad boxes are reported.
+        clip: Cut boxes that overrun, instead of reporting those that do by more than a pixel.
 
     Returns:
-        tuple[list[dict], int]: The entries left, and the number of boxes cut.
+        The entries left, and the number of boxes cut.
     """
     good = []
     num_cut = 0
@@ -158,13 +158,13 @@ def check_ground_truth(
     Most often something is wrong then: a line is missing, or paths differ.
 
     Args:
-        entries (list[dict]): The entries.
-        problems (DatasetProblems): Where they are reported.
-        require_boxes (bool): False keeps entries without boxes, without ``gt_bboxes``. Masks are needed all
-            the same.
+        entries: The entries.
+        problems: Where they are reported.
+        require_boxes: False keeps entries without boxes, without ``gt_bboxes``. Masks are needed all the
+            same.
 
     Returns:
-        list[dict]: The others; all, if no entry has boxes or masks.
+        The others; all, if no entry has boxes or masks.
     """
     if not require_boxes:
         for entry in entries:
@@ -191,13 +191,13 @@ def check_decoding(
     """Decode every image and mask, in threads; leave out entries with one that fails.
 
     Args:
-        entries (list[dict]): The entries.
-        img_prefix (str): Image folder.
-        mask_prefix (str): Mask folder.
-        problems (DatasetProblems): Where they are reported.
+        entries: The entries.
+        img_prefix: Image folder.
+        mask_prefix: Mask folder.
+        problems: Where they are reported.
 
     Returns:
-        list[dict]: The others.
+        The others.
     """
     files = [(position, str(Path(img_prefix, entry['img_id']))) for position, entry in enumerate(entries)]
     for position, entry in enumerate(entries):
@@ -216,11 +216,11 @@ def empty_classes(entries: list[dict], class_names: Sequence[str]) -> list[str]:
     """Find the classes without entries.
 
     Args:
-        entries (list[dict]): The entries.
-        class_names (Sequence[str]): Class names by index.
+        entries: The entries.
+        class_names: Class names by index.
 
     Returns:
-        list[str]: Names of the classes that no entry has.
+        Names of the classes that no entry has.
     """
     present = {entry['gt_label'] for entry in entries}
     return [name for label, name in enumerate(class_names) if label not in present]
@@ -236,14 +236,14 @@ def draw_shots(
     or the versions of libraries; and what is drawn with fewer shots is part of what is drawn with more.
 
     Args:
-        entries (list[dict]): The entries.
-        class_names (Sequence[str]): Class names by index.
-        shots (int): Entries per class.
-        seed (int): Seed of the draw, >= 0.
-        problems (DatasetProblems): Where classes with fewer entries are reported; all of those are taken.
+        entries: The entries.
+        class_names: Class names by index.
+        shots: Entries per class.
+        seed: Seed of the draw, >= 0.
+        problems: Where classes with fewer entries are reported; all of those are taken.
 
     Returns:
-        list[dict]: The entries drawn, in their order before.
+        The entries drawn, in their order before.
     """
     positions: dict[int, list[int]] = {}
     for position, entry in enumerate(entries):

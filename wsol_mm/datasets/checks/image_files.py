@@ -28,11 +28,11 @@ def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
     over a network.
 
     Args:
-        root (str | Path): Folder to which the paths are relative.
-        relative_paths (Iterable[str]): Paths with ``/`` between their parts.
+        root: Folder to which the paths are relative.
+        relative_paths: Paths with ``/`` between their parts.
 
     Returns:
-        list[str]: The paths with no file (or link to one), in the order given.
+        The paths with no file (or link to one), in the order given.
     """
     listings: dict[str, set[str]] = {}
     missing = []
@@ -61,11 +61,11 @@ def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]
     else at their end, are decoded.
 
     Args:
-        path (str | Path): The image file.
-        apply_exif (bool): Give the size after the EXIF orientation is applied, as a viewer shows it.
+        path: The image file.
+        apply_exif: Give the size after the EXIF orientation is applied, as a viewer shows it.
 
     Returns:
-        tuple[int, int]: Width and height in pixels.
+        Width and height in pixels.
 
     Raises:
         OSError: If the file is missing, truncated, or not an image (or another of ``DECODE_ERRORS``).
@@ -89,10 +89,10 @@ def decode_failure(path: str | Path) -> str | None:
     """Decode an image and throw it away.
 
     Args:
-        path (str | Path): The image file.
+        path: The image file.
 
     Returns:
-        str | None: Why it does not decode; None if it does.
+        Why it does not decode; None if it does.
     """
     try:
         with open_image(path) as image:
@@ -111,9 +111,9 @@ def map_threads(
     Reading and Pillow's decoders release the interpreter lock, so threads serve slow disks and many cores.
 
     Args:
-        function (Callable): Called with each path.
-        paths (Sequence[str]): The paths.
-        threads (int, optional): Size of the pool; None for twice the number of cores, at most 32.
+        function: Called with each path.
+        paths: The paths.
+        threads: Size of the pool; None for twice the number of cores, at most 32.
 
     Returns:
         list: Results in the order of ``paths``.

@@ -31,10 +31,10 @@ class ImageBoxes(NamedTuple):
         """The boxes as a (N, 4) float64 array.
 
         Args:
-            keep (list[bool], optional): Which boxes to take; None for all.
+            keep: Which boxes to take; None for all.
 
         Returns:
-            np.ndarray: The boxes taken.
+            The boxes taken.
         """
         boxes = self.boxes
         if keep is not None:
@@ -46,12 +46,12 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
     """Read an annotation file in the format of Pascal VOC.
 
     Args:
-        path (str | Path): The XML file.
-        one_based (bool): Coordinates count pixels from 1 and name the last pixel inside, as in Pascal VOC
-            itself: x0 = xmin - 1, x1 = xmax. Otherwise they are taken as they are.
+        path: The XML file.
+        one_based: Coordinates count pixels from 1 and name the last pixel inside, as in Pascal VOC itself: x0
+            = xmin - 1, x1 = xmax. Otherwise they are taken as they are.
 
     Returns:
-        ImageBoxes: The boxes of all ``object`` elements, and the ``size`` if it is there and not 0.
+        The boxes of all ``object`` elements, and the ``size`` if it is there and not 0.
 
     Raises:
         DatasetError: If the file is no such file; names the element that is wrong.
@@ -91,11 +91,11 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
     """Read the boxes of a COCO instances file; groups (``iscrowd``) are left out.
 
     Args:
-        path (str | Path): The JSON file with ``images``, ``annotations`` and ``categories``.
-        problems (DatasetProblems): Where annotations that do not parse are reported.
+        path: The JSON file with ``images``, ``annotations`` and ``categories``.
+        problems: Where annotations that do not parse are reported.
 
     Returns:
-        dict[str, ImageBoxes]: Boxes by ``file_name``.
+        Boxes by ``file_name``.
 
     Raises:
         DatasetError: If the file is not of that format.
@@ -145,11 +145,11 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
     Scores are passed over. A first line whose coordinates are words is taken for a heading.
 
     Args:
-        path (str | Path): The CSV file.
-        problems (DatasetProblems): Where lines that do not parse are reported.
+        path: The CSV file.
+        problems: Where lines that do not parse are reported.
 
     Returns:
-        dict[str, ImageBoxes]: Boxes by path as written.
+        Boxes by path as written.
 
     Raises:
         DatasetError: If the file is not UTF-8 text.
@@ -188,13 +188,12 @@ def read_box_list(path: str | Path, box_format: str, problems: DatasetProblems) 
     """Read boxes from a list as CATR and CDTR ship it, one box per line: ``<path> <ignored> <4 numbers>``.
 
     Args:
-        path (str | Path): The list.
-        box_format (str): What the numbers are: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width,
-            height).
-        problems (DatasetProblems): Where lines that do not parse are reported.
+        path: The list.
+        box_format: What the numbers are: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width, height).
+        problems: Where lines that do not parse are reported.
 
     Returns:
-        dict[str, ImageBoxes]: Boxes by path as written, those of one image in the order of their lines.
+        Boxes by path as written, those of one image in the order of their lines.
 
     Raises:
         DatasetError: If the file is not UTF-8 text.

@@ -25,11 +25,11 @@ def open_image(path: str | Path, backend_args: dict | None = None) -> Iterator[I
     """Open an image file with Pillow.
 
     Args:
-        path (str | Path): The image file.
-        backend_args (dict, optional): File backend of MMEngine; None to choose it by the path.
+        path: The image file.
+        backend_args: File backend of MMEngine; None to choose it by the path.
 
     Yields:
-        Image.Image: The image, which is decoded when its pixels are first asked for.
+        The image, which is decoded when its pixels are first asked for.
 
     Raises:
         UnreadableImage: If the file is missing or, also while the image is in use, does not decode.
@@ -61,13 +61,12 @@ def list_images(
     """List the images in a folder, sorted; hidden files and folders are left out.
 
     Args:
-        folder (str | Path): The folder.
-        extensions (Sequence[str]): Accepted name ends, in lower case; compared without regard to case.
-        recursive (bool): Look into folders inside, too. Links to folders are followed.
+        folder: The folder.
+        extensions: Accepted name ends, in lower case; compared without regard to case.
+        recursive: Look into folders inside, too. Links to folders are followed.
 
     Returns:
-        tuple[list[str], int]: Paths relative to ``folder`` with ``/`` between the parts, and the number of
-        other files met.
+        Paths relative to ``folder`` with ``/`` between the parts, and the number of other files met.
     """
     extensions = tuple(extensions)
     found: list[str] = []
@@ -101,10 +100,10 @@ def rgb_image(image: Image.Image) -> Image.Image:
     nearly all of their pixels white.
 
     Args:
-        image (Image.Image): Of any mode but Pillow's ``'F'``.
+        image: Of any mode but Pillow's ``'F'``.
 
     Returns:
-        Image.Image: The image, or a converted copy.
+        The image, or a converted copy.
 
     Raises:
         ValueError: If the pixels are floating-point numbers, or integers of more than 16 bits.
@@ -123,11 +122,11 @@ def error_text(error: Exception) -> str:
     """Say what is wrong with an image, alike in every run.
 
     Args:
-        error (Exception): One of :data:`DECODE_ERRORS`.
+        error: One of :data:`DECODE_ERRORS`.
 
     Returns:
-        str: Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of
-            an object, the type with an explanation.
+        Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of an
+        object, the type with an explanation.
     """
     if isinstance(error, UnidentifiedImageError):
         return 'UnidentifiedImageError: empty, or in no known image format'

@@ -15,10 +15,10 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Unix and Windows line ends, a byte order mark and a last line without line end are all accepted.
 
     Args:
-        path (str | Path): A UTF-8 text file.
+        path: A UTF-8 text file.
 
     Yields:
-        tuple[int, str]: Line number (from 1) and the line without surrounding white space.
+        Line number (from 1) and the line without surrounding white space.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -43,13 +43,13 @@ def parse_lines(
     """Parse every line of a list file; lines that do not parse are reported and left out.
 
     Args:
-        path (str | Path): The list file.
-        parse (Callable): From the line to its value; raises ValueError for a line that it does not accept.
-        accepted (str): The line format, for the message.
-        problems (DatasetProblems): Where bad lines are reported.
+        path: The list file.
+        parse: From the line to its value; raises ValueError for a line that it does not accept.
+        accepted: The line format, for the message.
+        problems: Where bad lines are reported.
 
     Yields:
-        tuple[int, Parsed]: Line number and parsed value.
+        Line number and parsed value.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -90,13 +90,13 @@ def keyed_lines(
     """Read a list file of which every line has its own key; a key met again is reported and left out.
 
     Args:
-        path (str | Path): The list file.
-        parse (Callable): From the line to (key, value); raises ValueError for a line that it does not accept.
-        accepted (str): The line format, for the message.
-        problems (DatasetProblems): Where bad and repeated lines are reported.
+        path: The list file.
+        parse: From the line to (key, value); raises ValueError for a line that it does not accept.
+        accepted: The line format, for the message.
+        problems: Where bad and repeated lines are reported.
 
     Returns:
-        dict[str, Parsed]: Values by key, in the order of the file.
+        Values by key, in the order of the file.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -115,12 +115,12 @@ def split_fields(line: str, count: int, separator: str | None = None) -> list[st
     """Split a line into exactly ``count`` fields.
 
     Args:
-        line (str): The line.
-        count (int): Number of fields.
-        separator (str, optional): What separates them; None for any run of white space.
+        line: The line.
+        count: Number of fields.
+        separator: What separates them; None for any run of white space.
 
     Returns:
-        list[str]: The fields, without surrounding white space.
+        The fields, without surrounding white space.
 
     Raises:
         ValueError: If the number of fields differs.
@@ -135,10 +135,10 @@ def finite_floats(fields: list[str]) -> list[float]:
     """Convert fields to finite numbers.
 
     Args:
-        fields (list[str]): The fields.
+        fields: The fields.
 
     Returns:
-        list[float]: Their values.
+        Their values.
 
     Raises:
         ValueError: If a field is no number, or infinite or NaN.

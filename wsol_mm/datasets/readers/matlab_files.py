@@ -15,11 +15,11 @@ def read_mat(path: str | Path) -> dict[str, Any]:
     """Read a MATLAB file (version 5).
 
     Args:
-        path (str | Path): The file.
+        path: The file.
 
     Returns:
-        dict[str, Any]: Its variables: numbers and strings, lists of them for arrays and cells, and dicts of
-        lists for arrays of structures.
+        Its variables: numbers and strings, lists of them for arrays and cells, and dicts of lists for arrays
+        of structures.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -38,12 +38,12 @@ def columns(path: str | Path, variables: Mapping[str, Any], names: list[str]) ->
     """Take the named arrays or cells out of a file, as flat lists of the same length.
 
     Args:
-        path (str | Path): The file, for messages.
-        variables (Mapping[str, Any]): Its variables, or the fields of a structure in it.
-        names (list[str]): Their names.
+        path: The file, for messages.
+        variables: Its variables, or the fields of a structure in it.
+        names: Their names.
 
     Returns:
-        list[list[Any]]: One list per name.
+        One list per name.
 
     Raises:
         DatasetError: If one is missing, or their lengths differ.

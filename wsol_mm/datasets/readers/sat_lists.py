@@ -22,13 +22,13 @@ def find_list_dir(root: Path, list_dir: str | None, markers: Sequence[str]) -> P
     """Find the folder of the lists.
 
     Args:
-        root (Path): Root folder of the data set.
-        list_dir (str, optional): The folder, relative to ``root`` unless absolute; it is not looked at. None
-            for ``root`` if it has lists.
-        markers (Sequence[str]): File names of which one says that ``root`` has lists.
+        root: Root folder of the data set.
+        list_dir: The folder, relative to ``root`` unless absolute; it is not looked at. None for ``root`` if
+            it has lists.
+        markers: File names of which one says that ``root`` has lists.
 
     Returns:
-        Path | None: The folder, or None if ``list_dir`` is None and ``root`` has no lists.
+        The folder, or None if ``list_dir`` is None and ``root`` has no lists.
     """
     if list_dir is not None:
         return root / Path(list_dir).expanduser()
@@ -39,11 +39,11 @@ def parse_indexed_path(line: str, separator: str = ';') -> tuple[str, int]:
     """Parse ``<path>;<class index>``.
 
     Args:
-        line (str): The line.
-        separator (str): What stands before the index.
+        line: The line.
+        separator: What stands before the index.
 
     Returns:
-        tuple[str, int]: The path with ``/`` between its parts, and the index.
+        The path with ``/`` between its parts, and the index.
 
     Raises:
         ValueError: If the line is none such.
@@ -58,10 +58,10 @@ def parse_boxes_and_size(text: str) -> tuple[np.ndarray, tuple[int, int]]:
     """Parse boxes followed by the height and width of their image.
 
     Args:
-        text (str): ``x0 y0 x1 y1 [...] h w``.
+        text: ``x0 y0 x1 y1 [...] h w``.
 
     Returns:
-        tuple[np.ndarray, tuple[int, int]]: Boxes (N, 4) float64, and width and height.
+        Boxes (N, 4) float64, and width and height.
 
     Raises:
         ValueError: If the text is none such.
@@ -89,14 +89,14 @@ def class_folder_entries(
     what lies in the class folders, which are numbered in sorted order.
 
     Args:
-        list_dir (Path): Folder of the lists.
-        image_dir (Path): Folder of the class folders of the split.
-        split (str): ``'train'`` or ``'test'``.
-        with_boxes (bool): Read the boxes.
-        problems (DatasetProblems): Where everything wrong with one line is reported.
+        list_dir: Folder of the lists.
+        image_dir: Folder of the class folders of the split.
+        split: ``'train'`` or ``'test'``.
+        with_boxes: Read the boxes.
+        problems: Where everything wrong with one line is reported.
 
     Returns:
-        tuple[list[dict], list[str]]: Entries with ``img_id`` relative to ``image_dir``, and class names.
+        Entries with ``img_id`` relative to ``image_dir``, and class names.
 
     Raises:
         FileNotFoundError: If a list or folder is missing.
@@ -169,10 +169,10 @@ def read_class_names(path: Path) -> list[str]:
     """Read ``classes.txt``: the class of index i is named in line i + 1.
 
     Args:
-        path (Path): The file.
+        path: The file.
 
     Returns:
-        list[str]: The names.
+        The names.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -193,13 +193,13 @@ def table_entries(
     A line of the second is ``<id>;<class name>;<split>;<x0> <y0> <x1> <y1> <height> <width>``.
 
     Args:
-        list_dir (Path): Folder of the lists.
-        splits (set[str]): Values of the third field to take.
-        with_boxes (bool): Take the boxes and sizes.
-        problems (DatasetProblems): Where everything wrong with one line is reported.
+        list_dir: Folder of the lists.
+        splits: Values of the third field to take.
+        with_boxes: Take the boxes and sizes.
+        problems: Where everything wrong with one line is reported.
 
     Returns:
-        tuple[list[dict], list[str]]: Entries with ``img_id`` ``<id>.jpg``, and class names.
+        Entries with ``img_id`` ``<id>.jpg``, and class names.
 
     Raises:
         FileNotFoundError: If a list is missing.

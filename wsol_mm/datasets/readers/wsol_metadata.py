@@ -12,11 +12,11 @@ def read_image_ids(path: str | Path, problems: DatasetProblems) -> list[str]:
     """Read ``image_ids.txt``: one path per line, in the order of evaluation.
 
     Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where repeated ids are reported.
+        path: The file.
+        problems: Where repeated ids are reported.
 
     Returns:
-        list[str]: The ids.
+        The ids.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -28,11 +28,11 @@ def read_class_labels(path: str | Path, problems: DatasetProblems) -> dict[str, 
     """Read ``class_labels.txt``: ``path,label`` with labels from 0.
 
     Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
+        path: The file.
+        problems: Where bad lines are reported.
 
     Returns:
-        dict[str, int]: Labels by id.
+        Labels by id.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -49,11 +49,11 @@ def read_image_sizes(path: str | Path, problems: DatasetProblems) -> dict[str, t
     """Read ``image_sizes.txt``: ``path,width,height``.
 
     Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
+        path: The file.
+        problems: Where bad lines are reported.
 
     Returns:
-        dict[str, tuple[int, int]]: Width and height by id.
+        Width and height by id.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -75,12 +75,12 @@ def read_localization(path: str | Path, problems: DatasetProblems) -> tuple[dict
     for the second and further instances of an image.
 
     Args:
-        path (str | Path): The file.
-        problems (DatasetProblems): Where bad lines are reported.
+        path: The file.
+        problems: Where bad lines are reported.
 
     Returns:
-        tuple[dict[str, dict], bool]: By id either ``gt_bboxes`` (N, 4) float64, or ``mask_paths`` and
-        ``ignore_path``; and whether the file holds masks.
+        By id either ``gt_bboxes`` (N, 4) float64, or ``mask_paths`` and ``ignore_path``; and whether the file
+        holds masks.
 
     Raises:
         DatasetError: If the file has boxes and masks.

@@ -17,13 +17,13 @@ class RepeatedAugSampler(RepeatAugSampler):
     permutation of epoch 0, because the reference tells the sampler of the epoch in distributed training only.
 
     Args:
-        dataset (Sized): The data set, of n images.
-        shuffle (bool): Whether to permute the images.
-        num_repeats (int): How often an image follows itself.
-        seed (int): Added to the epoch to seed the permutation.
-        selected_round (int): The samples of an epoch are rounded down to a multiple of this, then split
-            among the processes; 0 for all n.
-        reshuffle_single_process (bool): Whether a single process, too, permutes anew in every epoch.
+        dataset: The data set, of n images.
+        shuffle: Whether to permute the images.
+        num_repeats: How often an image follows itself.
+        seed: Added to the epoch to seed the permutation.
+        selected_round: The samples of an epoch are rounded down to a multiple of this, then split among the
+            processes; 0 for all n.
+        reshuffle_single_process: Whether a single process, too, permutes anew in every epoch.
 
     Raises:
         ValueError: If the data set has fewer images than ``selected_round``, which would leave nothing,

@@ -43,11 +43,11 @@ class EmbeddedShapesSpec:
     """What decides the content of a written set.
 
     Args:
-        seed (int): Seed of all pictures, >= 0.
-        train_per_class (int): Training pictures of each class, >= 1.
-        test_per_class (int): Test pictures of each class, >= 1.
-        size (int): Shorter side of the pictures in pixels, 48 to 1024; the other is up to a third longer.
-        version (int): Version of the drawing code.
+        seed: Seed of all pictures, >= 0.
+        train_per_class: Training pictures of each class, >= 1.
+        test_per_class: Test pictures of each class, >= 1.
+        size: Shorter side of the pictures in pixels, 48 to 1024; the other is up to a third longer.
+        version: Version of the drawing code.
 
     Raises:
         ValueError: A number is out of its range.
@@ -87,14 +87,14 @@ def draw_shape_image(
     """Draw one picture.
 
     Args:
-        label (int): Class, 0 to 9.
-        number (int): Number of the picture within its class.
-        seed (int): Seed of the set. Defaults to 0.
-        size (int): Shorter side in pixels. Defaults to 112.
+        label: Class, 0 to 9.
+        number: Number of the picture within its class.
+        seed: Seed of the set. Defaults to 0.
+        size: Shorter side in pixels. Defaults to 112.
 
     Returns:
-        tuple[np.ndarray, tuple[int, int, int, int]]: The picture, uint8 RGB (H,W,3), and the object's tight
-        box (x, y, width, height) in whole pixels; objects never touch the frame.
+        The picture, uint8 RGB (H,W,3), and the object's tight box (x, y, width, height) in whole pixels;
+        objects never touch the frame.
 
     Raises:
         ValueError: The label is no class.
@@ -125,13 +125,13 @@ def _draw_object(
     """Draw an object at a random place, in place.
 
     Args:
-        rng (np.random.Generator): Source of all choices.
-        canvas (np.ndarray): uint8 RGB (H,W,3).
-        shape_class (ShapeClass): What to draw.
-        unit (int): Shorter side of the picture in canvas pixels; all sizes are fractions of it.
+        rng: Source of all choices.
+        canvas: uint8 RGB (H,W,3).
+        shape_class: What to draw.
+        unit: Shorter side of the picture in canvas pixels; all sizes are fractions of it.
 
     Returns:
-        np.ndarray: The object's pixels, uint8 (H,W), 0 or 255.
+        The object's pixels, uint8 (H,W), 0 or 255.
     """
     height, width = canvas.shape[:2]
     angle = np.deg2rad(rng.uniform(-shape_class.max_rotation, shape_class.max_rotation))
@@ -186,14 +186,14 @@ def write_embedded_shapes(
     ``embedded_shapes.json`` comes last and says that the set is complete and what was asked for.
 
     Args:
-        out_dir (str | Path): Folder of the set; it is made.
-        spec (EmbeddedShapesSpec): What to write.
-        force (bool): Replace what this function wrote there before. Defaults to False.
-        workers (int): Processes that draw; the result does not depend on it. Defaults to 1.
-        on_progress (Callable[[int, int], None], optional): Called with the pictures done and their total.
+        out_dir: Folder of the set; it is made.
+        spec: What to write.
+        force: Replace what this function wrote there before. Defaults to False.
+        workers: Processes that draw; the result does not depend on it. Defaults to 1.
+        on_progress: Called with the pictures done and their total.
 
     Returns:
-        bool: False if the folder held exactly this set already and nothing was done.
+        False if the folder held exactly this set already and nothing was done.
 
     Raises:
         FileExistsError: The folder holds something else, or another set and ``force`` is False.

@@ -38,12 +38,12 @@ class ShapeClass:
     """One class.
 
     Args:
-        name (str): Name of the class.
-        draw_parts (Callable): Takes a generator, returns polygons (M,2) with their styles, back to front.
-        pattern (Callable): Takes u and v in periods and a generator, returns the ink, bool of u's shape.
-        ground (Rgb): Usual colour, RGB.
-        ink (Rgb): Usual colour of the pattern, RGB.
-        max_rotation (float): Rotations are uniform in plus and minus this many degrees.
+        name: Name of the class.
+        draw_parts: Takes a generator, returns polygons (M,2) with their styles, back to front.
+        pattern: Takes u and v in periods and a generator, returns the ink, bool of u's shape.
+        ground: Usual colour, RGB.
+        ink: Usual colour of the pattern, RGB.
+        max_rotation: Rotations are uniform in plus and minus this many degrees.
     """
 
     name: str

@@ -70,7 +70,7 @@ def draw_background(rng: np.random.Generator, height: int, width: int, unit: int
     """Paint a place: two ground colours in soft patches, grain, and strewn strokes.
 
     Returns:
-        np.ndarray: The canvas, uint8 RGB (height,width,3).
+        The canvas, uint8 RGB (height,width,3).
     """
     scene = _SCENES[rng.integers(len(_SCENES))]
     # Values of 8 bits are enlarged by OpenCV in fixed point, alike on every machine.
@@ -187,10 +187,10 @@ def draw_foreground_blades(rng: np.random.Generator, canvas: np.ndarray, mask: n
     """Let up to three thin blades cross the object, as a small occlusion.
 
     Args:
-        rng (np.random.Generator): Source of all choices.
-        canvas (np.ndarray): uint8 RGB (H,W,3), changed in place.
-        mask (np.ndarray): The object's pixels, uint8 (H,W); not changed: the box is the whole object's.
-        unit (int): Shorter side of the picture in canvas pixels.
+        rng: Source of all choices.
+        canvas: uint8 RGB (H,W,3), changed in place.
+        mask: The object's pixels, uint8 (H,W); not changed: the box is the whole object's.
+        unit: Shorter side of the picture in canvas pixels.
     """
     x, y, w, h = cv2.boundingRect(mask)
     for _ in range(rng.integers(0, 4)):

@@ -21,7 +21,7 @@ class TenCrop(BaseTransform):
     packed; ``img_shape``, (h, w) of one crop.
 
     Args:
-        crop_size (int | tuple[int, int]): Side of a square, or (width, height), in pixels.
+        crop_size: Side of a square, or (width, height), in pixels.
 
     Raises:
         ValueError: If ``crop_size`` is not as said.
@@ -39,10 +39,10 @@ class TenCrop(BaseTransform):
         """Cut the crops.
 
         Args:
-            results (dict): The item.
+            results: The item.
 
         Returns:
-            dict: The item with ten crops as ``img``.
+            The item with ten crops as ``img``.
 
         Raises:
             ValueError: If the image is no colour image or smaller than a crop.

@@ -29,8 +29,8 @@ class LoadImageWithPillow(LoadImageFromFile):
     and ``ori_shape``, (H, W); ``apply_exif``, for code that reads the image again.
 
     Args:
-        apply_exif (bool): Turn the image as its EXIF orientation says. The published evaluators do not.
-        backend_args (dict, optional): File backend of MMEngine; None for local files.
+        apply_exif: Turn the image as its EXIF orientation says. The published evaluators do not.
+        backend_args: File backend of MMEngine; None for local files.
     """
 
     def __init__(self, apply_exif: bool = False, *, backend_args: dict | None = None) -> None:
@@ -41,10 +41,10 @@ class LoadImageWithPillow(LoadImageFromFile):
         """Load the image.
 
         Args:
-            results (dict): The item.
+            results: The item.
 
         Returns:
-            dict: The item with the image.
+            The item with the image.
 
         Raises:
             UnreadableImage: If the file is missing or does not decode.
@@ -71,9 +71,9 @@ class LoadLocalizationMask(BaseTransform):
     key:** ``gt_mask``, uint8 (h, w): 1 object, 255 ignored and not object, 0 background.
 
     Args:
-        size (int | tuple[int, int], optional): Frame in pixels, one side of a square or (width, height). The
-            default is the frame of PxAP's protocol at any network input (``PixelAveragePrecision``); None is
-            the size of the network input, for a protocol with ``frame_size=None``.
+        size: Frame in pixels, one side of a square or (width, height). The default is the frame of PxAP's
+            protocol at any network input (``PixelAveragePrecision``); None is the size of the network input,
+            for a protocol with ``frame_size=None``.
 
     Raises:
         ValueError: If ``size`` is not as said.
@@ -93,10 +93,10 @@ class LoadLocalizationMask(BaseTransform):
         """Load the masks.
 
         Args:
-            results (dict): The item.
+            results: The item.
 
         Returns:
-            dict: The item with ``gt_mask``.
+            The item with ``gt_mask``.
 
         Raises:
             DatasetError: If a mask file is missing or does not decode.

@@ -29,7 +29,7 @@ class PackLocalizationInputs(PackInputs):
       ``scale_factor`` (w, h) are always plain tuples.
 
     Args:
-        meta_keys (Sequence[str]): Keys to keep as meta fields, where present.
+        meta_keys: Keys to keep as meta fields, where present.
 
     Raises:
         ValueError: If the item has ``gt_bboxes`` but no ``ori_gt_bboxes``: after mmcv's transforms those may
@@ -58,10 +58,10 @@ class PackLocalizationInputs(PackInputs):
         """Pack an item.
 
         Args:
-            results (dict): The item after all other transforms.
+            results: The item after all other transforms.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``.
+            ``inputs`` and ``data_samples``.
         """
         if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
             raise ValueError(

@@ -75,7 +75,7 @@ def find_classes(dataset: Any) -> Sequence[str] | None:
             have ``metainfo`` themselves.
 
     Returns:
-        Sequence[str] | None: ``metainfo['classes']``; None if there are no class names.
+        ``metainfo['classes']``; None if there are no class names.
     """
     while dataset is not None:
         classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')

@@ -23,10 +23,10 @@ class CPUAmpOptimWrapper(OptimWrapper):
         """Enter autocast, and hold back the gradient synchronisation of accumulation steps.
 
         Args:
-            model (nn.Module): The model that is trained.
+            model: The model that is trained.
 
         Yields:
-            None: The forward pass runs inside.
+            The forward pass runs inside.
         """
         with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
             yield

@@ -20,16 +20,16 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
     (docs/specifications/ts_cam.md, section 7).
 
     Args:
-        optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.
-        steps (Sequence[int]): Positive numbers of epochs.
-        gamma (float): Factor of a drop.
-        begin (int): Number of epochs before the scheduler starts. Epochs are still counted from the
-            start of the training.
-        end (int): Number of epochs after which it stops.
-        last_step (int): For resuming without a state dict; -1 to start.
-        by_epoch (bool): True, or False for the same rule counted in iterations.
-        verbose (bool): Whether to print every new rate.
-        epoch_length (int): Iterations of an epoch; 1 unless built by ``convert_to_iter_based``.
+        optimizer: Whose learning rate to change.
+        steps: Positive numbers of epochs.
+        gamma: Factor of a drop.
+        begin: Number of epochs before the scheduler starts. Epochs are still counted from the start of the
+            training.
+        end: Number of epochs after which it stops.
+        last_step: For resuming without a state dict; -1 to start.
+        by_epoch: True, or False for the same rule counted in iterations.
+        verbose: Whether to print every new rate.
+        epoch_length: Iterations of an epoch; 1 unless built by ``convert_to_iter_based``.
 
     Raises:
         ValueError: If ``steps`` is empty or not all positive integers.

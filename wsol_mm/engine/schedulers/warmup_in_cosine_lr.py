@@ -25,18 +25,17 @@ class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
     epoch e trains with f(max(e - 1, 0)), the first two epochs with ``warmup_lr``.
 
     Args:
-        optimizer (Optimizer | BaseOptimWrapper): Whose learning rate to change.
-        epochs (int): Number of epochs E of the whole schedule; afterwards the rate is ``min_lr``.
-        warmup_epochs (int): Length of the warm-up, 0 for none; a training that is shorter only warms up.
-        warmup_lr (float): Rate at its start; not scaled with P.
-        min_lr (float): Rate at the end of the cosine; not scaled with P.
-        one_epoch_late (bool): Whether epoch e trains with f(max(e - 1, 0)), as in the reference, or
-            with f(e).
-        begin (int): Number of epochs before the scheduler starts.
-        end (int): Number of epochs after which it stops.
-        last_step (int): For resuming without a state dict; -1 to start.
-        by_epoch (bool): True, or False to count iterations instead of epochs throughout.
-        verbose (bool): Whether to print every new rate.
+        optimizer: Whose learning rate to change.
+        epochs: Number of epochs E of the whole schedule; afterwards the rate is ``min_lr``.
+        warmup_epochs: Length of the warm-up, 0 for none; a training that is shorter only warms up.
+        warmup_lr: Rate at its start; not scaled with P.
+        min_lr: Rate at the end of the cosine; not scaled with P.
+        one_epoch_late: Whether epoch e trains with f(max(e - 1, 0)), as in the reference, or with f(e).
+        begin: Number of epochs before the scheduler starts.
+        end: Number of epochs after which it stops.
+        last_step: For resuming without a state dict; -1 to start.
+        by_epoch: True, or False to count iterations instead of epochs throughout.
+        verbose: Whether to print every new rate.
 
     Raises:
         ValueError: If ``epochs`` is not positive, or ``warmup_epochs`` or a rate negative.

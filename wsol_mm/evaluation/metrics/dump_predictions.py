@@ -27,8 +27,8 @@ class DumpPredictions(DumpResults):
         """Keep a copy of the predictions of a batch.
 
         Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): The predictions.
+            data_batch: Not used.
+            data_samples: The predictions.
         """
         copies = [
             {key: value.clone() if isinstance(value, Tensor) else value for key, value in sample.items()}

@@ -23,16 +23,16 @@ class TokenConformer(Conformer):
     input size works; sides that are no multiple of the patch are padded at the bottom right.
 
     Args:
-        arch (str | dict): ``'tiny'``, ``'small'``, ``'base'`` (``'t'``, ``'s'``, ``'b'``), or a dict
-            with ``embed_dims``, ``depths``, ``num_heads`` and ``channel_ratio`` (may be a fraction).
-        patch_size (int): Side of a patch, a multiple of 16.
-        mlp_ratio (float): Hidden width of the MLPs over ``embed_dims``.
-        qkv_bias (bool): Whether q, k and v have a bias.
-        qk_scale (float, optional): Factor on q k^T; ``head_dims ** -0.5`` if None.
-        drop_rate (float): Dropout of the transformer layers' projections and MLPs.
-        attn_drop_rate (float): Dropout of the attention weights.
-        drop_path_rate (float): Stochastic depth rate of the last layer; it grows linearly from 0.
-        init_cfg (dict, optional): Initialisation config.
+        arch: ``'tiny'``, ``'small'``, ``'base'`` (``'t'``, ``'s'``, ``'b'``), or a dict with ``embed_dims``,
+            ``depths``, ``num_heads`` and ``channel_ratio`` (may be a fraction).
+        patch_size: Side of a patch, a multiple of 16.
+        mlp_ratio: Hidden width of the MLPs over ``embed_dims``.
+        qkv_bias: Whether q, k and v have a bias.
+        qk_scale: Factor on q k^T; ``head_dims ** -0.5`` if None.
+        drop_rate: Dropout of the transformer layers' projections and MLPs.
+        attn_drop_rate: Dropout of the attention weights.
+        drop_path_rate: Stochastic depth rate of the last layer; it grows linearly from 0.
+        init_cfg: Initialisation config.
 
     Raises:
         ValueError: If ``arch``, its depth or ``patch_size`` is not acceptable.
@@ -123,12 +123,12 @@ class TokenConformer(Conformer):
         """Run the backbone.
 
         Args:
-            x (Tensor): Normalised images, (B, 3, H, W).
-            needs (Collection[str]): What to return beyond the feature map, of ``gives``:
-                ``'class_attention'`` costs O(N) more work, ``'full_attention'`` O(N^2).
+            x: Normalised images, (B, 3, H, W).
+            needs: What to return beyond the feature map, of ``gives``: ``'class_attention'`` costs O(N) more
+                work, ``'full_attention'`` O(N^2).
 
         Returns:
-            Features: Feature map, class token, ``conv_map`` and what was asked for.
+            Feature map, class token, ``conv_map`` and what was asked for.
 
         Raises:
             ValueError: If it cannot give what is asked for.

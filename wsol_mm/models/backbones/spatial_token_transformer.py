@@ -22,9 +22,9 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     features carry these probabilities as ``'spatial_mask'`` (B, ``masked_layers``, h*w + 2).
 
     Args:
-        arch (str | dict): As in :class:`TokenVisionTransformer`.
-        masked_layers (int): How many of the last layers are masked.
-        layer_cfgs (dict | Sequence[dict]): Further arguments of every layer, or of each.
+        arch: As in :class:`TokenVisionTransformer`.
+        masked_layers: How many of the last layers are masked.
+        layer_cfgs: Further arguments of every layer, or of each.
         **kwargs: Further arguments of :class:`TokenVisionTransformer`.
 
     Raises:

@@ -35,23 +35,23 @@ class TokenVisionTransformer(VisionTransformer):
     is met by interpolating the position embedding.
 
     Args:
-        arch (str | dict): ``'deit-tiny'``, ``'deit-small'``, ``'deit-base'``, ``'vit-tiny'``,
-            ``'vit-small'`` (short: ``'deit-t'``, ``'vit-s'``, ...), a name of mmpretrain's
-            ``VisionTransformer`` (its ``'small'`` is the older ViT-S of 8 layers and width 768), or a
-            dict with ``embed_dims``, ``num_layers``, ``num_heads`` and ``feedforward_channels``.
-        img_size (int | tuple[int, int]): Side, or height and width, that the position embedding is for.
-        patch_size (int): Side of a patch.
-        in_channels (int): Channels of the image.
-        drop_rate (float): Dropout after the position embedding, the projections and in the MLPs.
-        attn_drop_rate (float): Dropout of the attention weights.
-        drop_path_rate (float): Stochastic depth rate of the last layer; it grows linearly from 0.
-        qkv_bias (bool): Whether q, k and v have a bias.
-        qk_scale (float, optional): Factor on q k^T; ``head_dims ** -0.5`` if None.
-        norm_cfg (dict): Of all layer norms.
-        interpolate_mode (str): How the position embedding is interpolated.
-        frozen_stages (int): Freeze the embeddings and this many layers; nothing if not positive.
-        layer_cfgs (dict | Sequence[dict]): Further arguments of every layer, or of each.
-        init_cfg (dict, optional): Initialisation config.
+        arch: ``'deit-tiny'``, ``'deit-small'``, ``'deit-base'``, ``'vit-tiny'``, ``'vit-small'`` (short:
+            ``'deit-t'``, ``'vit-s'``, ...), a name of mmpretrain's ``VisionTransformer`` (its ``'small'`` is
+            the older ViT-S of 8 layers and width 768), or a dict with ``embed_dims``, ``num_layers``,
+            ``num_heads`` and ``feedforward_channels``.
+        img_size: Side, or height and width, that the position embedding is for.
+        patch_size: Side of a patch.
+        in_channels: Channels of the image.
+        drop_rate: Dropout after the position embedding, the projections and in the MLPs.
+        attn_drop_rate: Dropout of the attention weights.
+        drop_path_rate: Stochastic depth rate of the last layer; it grows linearly from 0.
+        qkv_bias: Whether q, k and v have a bias.
+        qk_scale: Factor on q k^T; ``head_dims ** -0.5`` if None.
+        norm_cfg: Of all layer norms.
+        interpolate_mode: How the position embedding is interpolated.
+        frozen_stages: Freeze the embeddings and this many layers; nothing if not positive.
+        layer_cfgs: Further arguments of every layer, or of each.
+        init_cfg: Initialisation config.
 
     Raises:
         ValueError: If ``arch`` is not one of the accepted values.
@@ -147,11 +147,11 @@ class TokenVisionTransformer(VisionTransformer):
         """Adapt pretrained weights: another patch grid, and a patch embedding stored as a linear layer.
 
         Args:
-            weights (dict[str, Tensor]): All weights of a file, under the names of the whole model
-                (``backbone.pos_embed``) or, where no layout knows them, of the file; changed in place.
+            weights: All weights of a file, under the names of the whole model (``backbone.pos_embed``) or,
+                where no layout knows them, of the file; changed in place.
 
         Returns:
-            list[str]: Parts of filled entries that keep their initial values: none.
+            Parts of filled entries that keep their initial values: none.
 
         Raises:
             ValueError: If the position embedding is not that of a square grid.
@@ -206,12 +206,12 @@ class TokenVisionTransformer(VisionTransformer):
         """Run the backbone.
 
         Args:
-            x (Tensor): Normalised images, (B, 3, H, W).
-            needs (Collection[str]): What to return beyond the feature map, of ``gives``:
-                ``'class_attention'`` costs O(N) more work, ``'full_attention'`` O(N^2).
+            x: Normalised images, (B, 3, H, W).
+            needs: What to return beyond the feature map, of ``gives``: ``'class_attention'`` costs O(N) more
+                work, ``'full_attention'`` O(N^2).
 
         Returns:
-            Features: Feature map, class token and what was asked for.
+            Feature map, class token and what was asked for.
 
         Raises:
             ValueError: If it cannot give what is asked for.

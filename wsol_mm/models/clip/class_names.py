@@ -18,13 +18,12 @@ def load_class_names(source: str | Path | Sequence[str]) -> list[str]:
     """Return the class names that a config gives.
 
     Args:
-        source (str | Path | Sequence[str]): ``'cub'`` (the 200 names of CUB-200-2011, with underscores as in
-            its folders), ``'ilsvrc'`` (the WordNet lemmas of the 1000 synsets in the order of their ids, as
-            in 'tench, Tinca tinca'), a UTF-8 text file with a name per line in the order of the class
-            indices, or the names themselves.
+        source: ``'cub'`` (the 200 names of CUB-200-2011, with underscores as in its folders), ``'ilsvrc'``
+            (the WordNet lemmas of the 1000 synsets in the order of their ids, as in 'tench, Tinca tinca'), a
+            UTF-8 text file with a name per line in the order of the class indices, or the names themselves.
 
     Returns:
-        list[str]: A name per class.
+        A name per class.
 
     Raises:
         FileNotFoundError: If there is no such list or file.
@@ -58,10 +57,10 @@ def class_names_from(classes: Sequence[str]) -> list[str]:
     Nothing else is changed.
 
     Args:
-        classes (Sequence[str]): Class names by index.
+        classes: Class names by index.
 
     Returns:
-        list[str]: Names in the same order.
+        Names in the same order.
 
     Raises:
         ValueError: If there is no class, a WordNet id is not one of ILSVRC 2012, or a class is a number.

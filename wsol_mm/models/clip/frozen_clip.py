@@ -26,8 +26,8 @@ class FrozenCLIP:
     prompts are encoded.
 
     Args:
-        model (str | Mapping): See :func:`load_clip`.
-        pretrained (str | None): See :func:`load_clip`.
+        model: See :func:`load_clip`.
+        pretrained: See :func:`load_clip`.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class FrozenCLIP:
         """Return the features of prompts, which are computed once and kept until other prompts come.
 
         Args:
-            prompts (Sequence[str]): C prompts.
-            device (torch.device | str): Where to compute and return them.
+            prompts: C prompts.
+            device: Where to compute and return them.
 
         Returns:
-            Tensor: Features of length 1, (C, D), float32, without gradient.
+            Features of length 1, (C, D), float32, without gradient.
         """
         prompts = tuple(prompts)
         if self._encoded is None or self._encoded[0] != prompts:
@@ -105,10 +105,10 @@ class FrozenCLIP:
         under what is active.
 
         Args:
-            images (Tensor): Normalised images (B, 3, H, W).
+            images: Normalised images (B, 3, H, W).
 
         Returns:
-            Tensor: Features (B, D), not normalised, float32.
+            Features (B, D), not normalised, float32.
         """
         visual = self.load()
         parameter = next(visual.parameters())

@@ -33,10 +33,10 @@ class LoadedCLIP(NamedTuple):
     """A CLIP model with what its inputs need.
 
     Attributes:
-        network (nn.Module): ``open_clip.CLIP`` or ``open_clip.CustomTextCLIP``, float32, on the CPU.
-        tokenizer (Callable): Turns strings into token ids (number of strings, context length).
-        mean (tuple[float, ...]): Mean of RGB images in [0, 1] with which it was trained.
-        std (tuple[float, ...]): Standard deviation of these.
+        network: ``open_clip.CLIP`` or ``open_clip.CustomTextCLIP``, float32, on the CPU.
+        tokenizer: Turns strings into token ids (number of strings, context length).
+        mean: Mean of RGB images in [0, 1] with which it was trained.
+        std: Standard deviation of these.
     """
 
     network: nn.Module
@@ -55,14 +55,14 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     """Build a CLIP model and load its weights. PyTorch's random numbers go on as if nothing had been built.
 
     Args:
-        model (str | Mapping): Name in ``open_clip.list_models()``, or a config with ``embed_dim``,
-            ``vision_cfg``, ``text_cfg`` and maybe ``quick_gelu``, as in open_clip's ``model_configs``.
-        pretrained (str | None): Tag of open_clip for a named model, downloaded once per machine into its
-            cache; or a file: OpenAI's archive, ``.safetensors``, or a state dict saved by PyTorch. None for
-            random weights, the same in every process.
+        model: Name in ``open_clip.list_models()``, or a config with ``embed_dim``, ``vision_cfg``,
+            ``text_cfg`` and maybe ``quick_gelu``, as in open_clip's ``model_configs``.
+        pretrained: Tag of open_clip for a named model, downloaded once per machine into its cache; or a file:
+            OpenAI's archive, ``.safetensors``, or a state dict saved by PyTorch. None for random weights, the
+            same in every process.
 
     Returns:
-        LoadedCLIP: The model.
+        The model.
 
     Raises:
         FileNotFoundError: If there is no such tag or file, or the download fails; says what to download.

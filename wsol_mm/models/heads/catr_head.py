@@ -50,17 +50,16 @@ class CATRHead(LocalizationHead):
     the mean over the layers. The localization map of class c is M times the sum of its two maps.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        num_layers (int): Number L of layers of the backbone.
-        num_heads (int): Number H of heads of the backbone.
-        csm (Mapping, optional): Options of :class:`CategoryStimulation`: ``base_channels``. None leaves
-            the CSM out.
-        ocm (Mapping, optional): Of the OCM: ``num_layers`` K it looks at (9), ``area_loss``, options of
-            :class:`LowAttentionAreaLoss`, and ``map_loss``, of :class:`MapAlignmentLoss`; either is left
-            out if None. None leaves the OCM out.
-        loss_weighting (bool): Learn the weights of the losses (:class:`AutomaticLossWeighting`). If not,
-            they are added up.
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        num_layers: Number L of layers of the backbone.
+        num_heads: Number H of heads of the backbone.
+        csm: Options of :class:`CategoryStimulation`: ``base_channels``. None leaves the CSM out.
+        ocm: Of the OCM: ``num_layers`` K it looks at (9), ``area_loss``, options of
+            :class:`LowAttentionAreaLoss`, and ``map_loss``, of :class:`MapAlignmentLoss`; either is left out
+            if None. None leaves the OCM out.
+        loss_weighting: Learn the weights of the losses (:class:`AutomaticLossWeighting`). If not, they are
+            added up.
         **kwargs: Further arguments of :class:`LocalizationHead`.
 
     Raises:
@@ -145,12 +144,12 @@ class CATRHead(LocalizationHead):
         """Return the losses of a batch without their weights, scalars.
 
         Args:
-            feats (Features): With ``class_attention``.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
+            feats: With ``class_attention``.
+            data_samples: With ``gt_label``.
 
         Returns:
-            dict[str, Tensor]: ``cls``, ``csm``, ``area`` and ``map``, of the parts that are on, and the
-            accuracies of the batch if ``cal_acc``.
+            ``cls``, ``csm``, ``area`` and ``map``, of the parts that are on, and the accuracies of the batch
+            if ``cal_acc``.
         """
         losses = self.classification_losses(self(feats), data_samples)
         rows = self.attention_rows(feats)
@@ -182,13 +181,13 @@ class CATRHead(LocalizationHead):
         """Return the losses of a batch.
 
         Args:
-            feats (Features): With ``class_attention``.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
+            feats: With ``class_attention``.
+            data_samples: With ``gt_label``.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls``, ``loss_csm``, ``loss_area`` and ``loss_map``, of
-            the parts that are on, weighted; training adds them up. For the log, the same without weights
-            as ``cls``, ``csm``, ``area`` and ``map``, and the accuracies of the batch if ``cal_acc``.
+            ``loss_cls``, ``loss_csm``, ``loss_area`` and ``loss_map``, of the parts that are on, weighted;
+            training adds them up. For the log, the same without weights as ``cls``, ``csm``, ``area`` and
+            ``map``, and the accuracies of the batch if ``cal_acc``.
         """
         return self.weigh(self.raw_losses(feats, data_samples))
 

@@ -41,9 +41,9 @@ class CDTRHead(CATRHead):
 
     Args:
         *args: See :class:`CATRHead`.
-        ski (Mapping, optional): Options of :class:`SemanticKernelIntegrator`. None leaves the SKI out.
-        sba (Mapping, optional): Options of :class:`SemanticBoostAdapter`: class names, prompts, CLIP and
-            ``loss_weight``. None leaves the SBA out.
+        ski: Options of :class:`SemanticKernelIntegrator`. None leaves the SKI out.
+        sba: Options of :class:`SemanticBoostAdapter`: class names, prompts, CLIP and ``loss_weight``. None
+            leaves the SBA out.
         **kwargs: See :class:`CATRHead`.
 
     Raises:
@@ -89,11 +89,11 @@ class CDTRHead(CATRHead):
         """Return the losses of a batch without their weights, scalars.
 
         Args:
-            feats (Features): With ``class_attention``, and ``'images'`` if the SBA is on.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
+            feats: With ``class_attention``, and ``'images'`` if the SBA is on.
+            data_samples: With ``gt_label``.
 
         Returns:
-            dict[str, Tensor]: Those of :class:`CATRHead`, ``ski`` and ``sba``.
+            Those of :class:`CATRHead`, ``ski`` and ``sba``.
         """
         head_maps = self.semantic_conv(feats.feature_map)
         losses = self.classification_losses(head_maps.mean(dim=(2, 3)), data_samples)

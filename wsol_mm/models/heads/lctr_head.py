@@ -35,11 +35,10 @@ class LCTRHead(LocalizationHead):
     without any normalisation before the product. The backbone is a :class:`RelationalTransformer`.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        num_kernels (int): Number of kernels E of the CDM.
-        kernel_init (str): Initial bound of the kernels, ``'reference'`` or ``'default'``; see
-            :class:`CueDigging`.
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        num_kernels: Number of kernels E of the CDM.
+        kernel_init: Initial bound of the kernels, ``'reference'`` or ``'default'``; see :class:`CueDigging`.
         **kwargs: Further arguments of :class:`LocalizationHead`.
 
     Raises:

@@ -20,10 +20,10 @@ def mean_scores(logits: Tensor) -> Tensor:
     """Return the mean over several crops of their soft-max scores, as for ten-crop classification.
 
     Args:
-        logits (Tensor): Logits of T crops of B images, (B, T, C).
+        logits: Logits of T crops of B images, (B, T, C).
 
     Returns:
-        Tensor: (B, C), in float32 or better.
+        (B, C), in float32 or better.
     """
     return at_least_float32(logits).softmax(dim=2).mean(dim=1)
 
@@ -35,14 +35,14 @@ class LocalizationHead(ClsHead):
     ``logits_needs`` and ``predict_needs`` what it needs of the backbone beyond the feature map.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        map_topk (int): Maps are predicted for this many best classes (at most C), beside the
-            ground-truth class where it is known.
-        loss (dict, optional): Classification loss; cross-entropy if None.
-        cal_acc (bool): Whether :meth:`loss` also reports the accuracy of the batch (default).
-        topk (tuple[int, ...]): Of that accuracy.
-        init_cfg (dict, optional): Initialisation config.
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        map_topk: Maps are predicted for this many best classes (at most C), beside the ground-truth class
+            where it is known.
+        loss: Classification loss; cross-entropy if None.
+        cal_acc: Whether :meth:`loss` also reports the accuracy of the batch (default).
+        topk: Of that accuracy.
+        init_cfg: Initialisation config.
 
     Raises:
         ValueError: If ``num_classes`` is not positive or ``map_topk`` is negative.
@@ -99,23 +99,22 @@ class LocalizationHead(ClsHead):
         """Return localization maps on the patch grid, un-normalised, in float32 or better.
 
         Args:
-            feats (Features): With what ``predict_needs`` names.
-            labels (Tensor): Wanted class indices per image, (B, K), int64. A class-agnostic head
-                ignores them.
+            feats: With what ``predict_needs`` names.
+            labels: Wanted class indices per image, (B, K), int64. A class-agnostic head ignores them.
 
         Returns:
-            Tensor: (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
+            (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
 
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
         """Adapt pretrained weights to this head, where a method has more to it than renaming.
 
         Args:
-            weights (dict[str, Tensor]): All weights of a file, under the names of the whole model
-                (``head.semantic_conv.weight``) or, where no layout knows them, of the file; changed in place.
+            weights: All weights of a file, under the names of the whole model (``head.semantic_conv.weight``)
+                or, where no layout knows them, of the file; changed in place.
 
         Returns:
-            list[str]: Parts of filled entries that keep their initial values, for the log.
+            Parts of filled entries that keep their initial values, for the log.
         """
         return []
 
@@ -131,11 +130,11 @@ class LocalizationHead(ClsHead):
         """Return the factor of the localization maps that depends on the class, (B, K, h, w).
 
         Args:
-            feats (Features): As for :meth:`localization_maps`.
-            labels (Tensor): Wanted class indices per image, (B, K), int64.
+            feats: As for :meth:`localization_maps`.
+            labels: Wanted class indices per image, (B, K), int64.
 
         Returns:
-            Tensor | None: None if the method's maps have no such factor.
+            None if the method's maps have no such factor.
         """
         return None
 
@@ -148,13 +147,13 @@ class LocalizationHead(ClsHead):
         """Predict classes and localization maps.
 
         Args:
-            feats (Features): With what ``predict_needs`` names.
-            data_samples (Sequence[DataSample | None], optional): One per image; new ones if None.
-            other_crops (Tensor, optional): Logits (B, T, C) of further crops of the images. Classes are then
-                ranked by the mean soft-max over ``feats`` and these; maps are those of ``feats`` alone.
+            feats: With what ``predict_needs`` names.
+            data_samples: One per image; new ones if None.
+            other_crops: Logits (B, T, C) of further crops of the images. Classes are then ranked by the mean
+                soft-max over ``feats`` and these; maps are those of ``feats`` alone.
 
         Returns:
-            list[DataSample]: The samples, with these fields on the CPU, copied once per batch:
+            The samples, with these fields on the CPU, copied once per batch:
 
             - ``pred_score`` (C): soft-max scores, with ``other_crops`` their mean.
             - ``pred_label`` (1): the class of the largest logit or mean score.

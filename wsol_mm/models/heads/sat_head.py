@@ -36,11 +36,10 @@ class SATHead(LocalizationHead):
     is its matter.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        area_loss (dict, optional): Area regulariser; :class:`BatchAreaLoss` with the area of CUB,
-            0.25, if None.
-        normalization_loss (dict, optional): Second regulariser; :class:`NormalizationLoss` if None.
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        area_loss: Area regulariser; :class:`BatchAreaLoss` with the area of CUB, 0.25, if None.
+        normalization_loss: Second regulariser; :class:`NormalizationLoss` if None.
         **kwargs: Further arguments of :class:`LocalizationHead`.
     """
 
@@ -71,13 +70,13 @@ class SATHead(LocalizationHead):
         """Return the losses of a batch.
 
         Args:
-            feats (Features): With ``'spatial_mask'``.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
+            feats: With ``'spatial_mask'``.
+            data_samples: With ``gt_label``.
             **kwargs: Passed to the classification loss.
 
         Returns:
-            dict[str, Tensor]: ``loss_cls``, ``loss_area``, ``loss_norm``, which training
-            adds up, and ``mean_area``, the mean area of the maps of the batch, for the log.
+            ``loss_cls``, ``loss_area``, ``loss_norm``, which training adds up, and ``mean_area``, the mean
+            area of the maps of the batch, for the log.
 
         Raises:
             ValueError: If the features carry no spatial mask.

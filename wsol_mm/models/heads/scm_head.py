@@ -47,18 +47,17 @@ class SCMHead(TSCAMHead):
     logits of a hybrid backbone (Conformer), never in the maps.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        conv_channels (int, optional): Channels of a hybrid backbone's ``'conv_map'``; None for no
-            convolutional classifier.
-        iterations (Sequence[int], optional): Newton-Schulz iterations of every calibration layer. As in
-            the reference if None: (16, 4, 4, 4), of a hybrid backbone (4, 4, 4, 4).
-        alpha (float): Start of the Newton-Schulz iterations, see
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        conv_channels: Channels of a hybrid backbone's ``'conv_map'``; None for no convolutional classifier.
+        iterations: Newton-Schulz iterations of every calibration layer. As in the reference if None: (16, 4,
+            4, 4), of a hybrid backbone (4, 4, 4, 4).
+        alpha: Start of the Newton-Schulz iterations, see
             :class:`~wsol_mm.models.layers.SpatialCalibrationLayer`.
-        eps (float): Added to the divisors of the calibration and of the min-max scaling. With 0, as in the
-            reference, a constant attention map gives NaN.
-        calibrate_test_logits (bool, optional): Whether test logits are calibrated too. As in the reference
-            if None: only with a hybrid backbone.
+        eps: Added to the divisors of the calibration and of the min-max scaling. With 0, as in the reference,
+            a constant attention map gives NaN.
+        calibrate_test_logits: Whether test logits are calibrated too. As in the reference if None: only with
+            a hybrid backbone.
         **kwargs: Further arguments of :class:`TSCAMHead`.
     """
 
@@ -113,8 +112,8 @@ class SCMHead(TSCAMHead):
         """Return the classification loss (and accuracy) of the training logits.
 
         Args:
-            feats (Features): With what ``loss_needs`` names.
-            data_samples (Sequence[DataSample]): With their labels.
+            feats: With what ``loss_needs`` names.
+            data_samples: With their labels.
             **kwargs: Passed to the loss module.
         """
         return self._get_loss(self.calibrated_logits(feats), data_samples, **kwargs)

@@ -26,12 +26,11 @@ class TSCAMHead(LocalizationHead):
     of c; the convolutional classifier takes no part in it.
 
     Args:
-        num_classes (int): Number of classes C.
-        in_channels (int): Channels D of the feature map.
-        conv_channels (int, optional): Channels of a hybrid backbone's ``'conv_map'``; None for no
-            convolutional classifier.
-        conv_init (str): Initialisation of the semantic convolution: ``'default'`` is PyTorch's (as
-            the reference does for DeiT), ``'kaiming'`` normal with fan-out (as it does for Conformer).
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        conv_channels: Channels of a hybrid backbone's ``'conv_map'``; None for no convolutional classifier.
+        conv_init: Initialisation of the semantic convolution: ``'default'`` is PyTorch's (as the reference
+            does for DeiT), ``'kaiming'`` normal with fan-out (as it does for Conformer).
         **kwargs: Further arguments of :class:`LocalizationHead`.
 
     Raises:

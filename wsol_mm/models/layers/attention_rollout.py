@@ -27,10 +27,10 @@ def attention_rollout(attention: Tensor) -> Tensor:
     layers, later layers on the left: L - 1 products of N x N matrices.
 
     Args:
-        attention (Tensor): Attention averaged over the heads, (B, L, N, N), rows sum to 1.
+        attention: Attention averaged over the heads, (B, L, N, N), rows sum to 1.
 
     Returns:
-        Tensor: (B, N, N).
+        (B, N, N).
 
     Raises:
         ValueError: If ``attention`` has another shape.
@@ -46,11 +46,11 @@ def rollout_row(attention: Tensor, token: int = 0) -> Tensor:
     """Return one token's row of :func:`attention_rollout`, by vector times matrix products.
 
     Args:
-        attention (Tensor): Attention averaged over the heads, (B, L, N, N).
-        token (int): Index of the row; 0 is the class token.
+        attention: Attention averaged over the heads, (B, L, N, N).
+        token: Index of the row; 0 is the class token.
 
     Returns:
-        Tensor: (B, N).
+        (B, N).
 
     Raises:
         ValueError: If ``attention`` has another shape.
@@ -67,10 +67,10 @@ def rollout_map(feats: Features) -> Tensor:
     """Return the class token's Attention Rollout on the patch grid.
 
     Args:
-        feats (Features): With ``'full_attention'``, (B, L, H, N, N).
+        feats: With ``'full_attention'``, (B, L, H, N, N).
 
     Returns:
-        Tensor: (B, h, w).
+        (B, h, w).
 
     Raises:
         ValueError: If the features carry no full attention.

@@ -28,9 +28,9 @@ class CategoryStimulation(nn.Module):
     :meth:`maps` all of them.
 
     Args:
-        attention_maps (int): Number of input maps, layers times heads of the backbone.
-        num_classes (int): Number of classes C.
-        base_channels (int): Half the width of the encoder: 8 on CUB, 256 on ILSVRC (CDTR, table 2.0).
+        attention_maps: Number of input maps, layers times heads of the backbone.
+        num_classes: Number of classes C.
+        base_channels: Half the width of the encoder: 8 on CUB, 256 on ILSVRC (CDTR, table 2.0).
 
     Raises:
         ValueError: If ``base_channels`` is not positive.
@@ -49,8 +49,8 @@ class CategoryStimulation(nn.Module):
         """Return the decoder's maps, (B, C, h, w).
 
         Args:
-            attention (Tensor): Class token's attention of every head, (B, L*H, h, w), channel
-                layer * H + head; h and w at least 2.
+            attention: Class token's attention of every head, (B, L*H, h, w), channel layer * H + head; h and
+                w at least 2.
         """
         attention = attention.to(self.encoder[0].weight.dtype)
         encoded = self.encoder(F.max_pool2d(attention, 2))
@@ -69,10 +69,10 @@ class CategoryStimulation(nn.Module):
         """Return what the classifier makes of weighted means of the decoder's maps.
 
         Args:
-            means (Tensor): (B, C, K), K means of every map over the positions.
+            means: (B, C, K), K means of every map over the positions.
 
         Returns:
-            Tensor: The same means of the class maps, (B, C, K), in the precision of ``means``.
+            The same means of the class maps, (B, C, K), in the precision of ``means``.
         """
         with autocast_off(means):
             return self.classifier.weight.flatten(1).to(means.dtype) @ means
@@ -81,11 +81,11 @@ class CategoryStimulation(nn.Module):
         """Return the maps of the wanted classes, in float32 or better (also under autocast).
 
         Args:
-            decoded (Tensor): The decoder's maps, (B, C, h, w).
-            labels (Tensor): Wanted class indices per image, (B, K), int64.
+            decoded: The decoder's maps, (B, C, h, w).
+            labels: Wanted class indices per image, (B, K), int64.
 
         Returns:
-            Tensor: (B, K, h, w).
+            (B, K, h, w).
         """
         with autocast_off(decoded):
             decoded = at_least_float32(decoded)

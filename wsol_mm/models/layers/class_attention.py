@@ -12,10 +12,10 @@ def class_token_attention(feats: Features) -> Tensor:
     re-normalising (docs/specifications/ts_cam.md, section 4).
 
     Args:
-        feats (Features): With ``class_attention``.
+        feats: With ``class_attention``.
 
     Returns:
-        Tensor: (B, L, h, w), one map per layer.
+        (B, L, h, w), one map per layer.
 
     Raises:
         ValueError: If the features carry no attention of a class token.

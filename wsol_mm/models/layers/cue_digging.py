@@ -17,12 +17,12 @@ def pooled_window_weights(grid: tuple[int, int], kernel_size: int, like: Tensor)
     convolution. All of it is linear, so that the kernel can be applied last, to k*k numbers per channel.
 
     Args:
-        grid (tuple[int, int]): Height h and width w.
-        kernel_size (int): Side k of the kernel, odd.
-        like (Tensor): Whose dtype and device to use.
+        grid: Height h and width w.
+        kernel_size: Side k of the kernel, odd.
+        like: Whose dtype and device to use.
 
     Returns:
-        Tensor: (h*w, k*k).
+        (h*w, k*k).
     """
     axes = []
     for side in grid:
@@ -50,13 +50,13 @@ class CueDigging(nn.Module):
     model needs, and all agree up to rounding. Nothing loops over the batch.
 
     Args:
-        in_channels (int): Channels D of the patch map and of the cues.
-        num_classes (int): Number of classes C.
-        num_kernels (int): Number of kernels E.
-        kernel_size (int): Side of the kernels, odd.
-        kernel_init (str): Bound of the uniform initial kernels and bias: ``'reference'`` is
-            1 / sqrt(C * D * k * k), as in the reference implementation, ``'default'`` that of a
-            convolution, 1 / sqrt(D * k * k), which is sqrt(C) times larger.
+        in_channels: Channels D of the patch map and of the cues.
+        num_classes: Number of classes C.
+        num_kernels: Number of kernels E.
+        kernel_size: Side of the kernels, odd.
+        kernel_init: Bound of the uniform initial kernels and bias: ``'reference'`` is 1 / sqrt(C * D * k *
+            k), as in the reference implementation, ``'default'`` that of a convolution, 1 / sqrt(D * k * k),
+            which is sqrt(C) times larger.
 
     Raises:
         ValueError: If a number is not positive, ``kernel_size`` is even or ``kernel_init`` not one of
@@ -116,11 +116,11 @@ class CueDigging(nn.Module):
         """Return all class maps.
 
         Args:
-            x (Tensor): Patch map, (B, D, h, w).
-            routing (Tensor): Weights of the kernels, (B, E).
+            x: Patch map, (B, D, h, w).
+            routing: Weights of the kernels, (B, E).
 
         Returns:
-            Tensor: (B, C, h, w).
+            (B, C, h, w).
         """
         maps = F.conv2d(x, self.weight.flatten(0, 1), padding=self.kernel_size // 2)
         maps = maps.unflatten(1, (self.num_kernels, self.num_classes))
@@ -134,8 +134,8 @@ class CueDigging(nn.Module):
         see :func:`pooled_window_weights`.
 
         Args:
-            x (Tensor): Patch map, (B, D, h, w).
-            routing (Tensor): Weights of the kernels, (B, E).
+            x: Patch map, (B, D, h, w).
+            routing: Weights of the kernels, (B, E).
         """
         windows = pooled_window_weights(x.shape[-2:], self.kernel_size, x)
         # The centre of the kernel stays on the grid: its weights sum to what the bias counts.
@@ -149,12 +149,12 @@ class CueDigging(nn.Module):
         """Return the maps of the wanted classes, in float32 or better (also under autocast).
 
         Args:
-            x (Tensor): Patch map, (B, D, h, w).
-            routing (Tensor): Weights of the kernels, (B, E).
-            labels (Tensor): Wanted class indices per image, (B, K), int64.
+            x: Patch map, (B, D, h, w).
+            routing: Weights of the kernels, (B, E).
+            labels: Wanted class indices per image, (B, K), int64.
 
         Returns:
-            Tensor: (B, K, h, w).
+            (B, K, h, w).
         """
         with autocast_off(x):
             x = at_least_float32(x)

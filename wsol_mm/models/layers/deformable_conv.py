@@ -21,7 +21,7 @@ def has_compiled_operator(device_type: str) -> bool:
     library does not load. What counts is a kernel registered for the device.
 
     Args:
-        device_type (str): As in ``tensor.device.type``.
+        device_type: As in ``tensor.device.type``.
     """
     if not hasattr(torch.ops.torchvision, 'deform_conv2d'):
         return False
@@ -51,14 +51,14 @@ def bilinear_neighbours(offset: Tensor, size: tuple[int, int], padding: int) -> 
     Tap k at output position p reads at p - padding + (k // 3, k % 3) + (offset[2k], offset[2k+1]).
 
     Args:
-        offset (Tensor): (B, 18, h', w') in float32 or better: how many rows (channel 2k) and
-            columns (2k+1) tap k is moved.
-        size (tuple[int, int]): Height h and width w of the input.
-        padding (int): Zeros around the input.
+        offset: (B, 18, h', w') in float32 or better: how many rows (channel 2k) and columns (2k+1) tap k is
+            moved.
+        size: Height h and width w of the input.
+        padding: Zeros around the input.
 
     Returns:
-        tuple[Tensor, Tensor]: Flat pixel indices in 0..h*w-1, int64, and weights, both (B, h'*w', 9, 4). A
-        neighbour outside the input has weight 0 and some index inside.
+        Flat pixel indices in 0..h*w-1, int64, and weights, both (B, h'*w', 9, 4). A neighbour outside the
+        input has weight 0 and some index inside.
     """
     like = dict(dtype=offset.dtype, device=offset.device)
     rows, columns = (torch.arange(side, **like) - padding for side in offset.shape[-2:])
@@ -79,13 +79,13 @@ def deform_conv2d_in_pytorch(x: Tensor, offset: Tensor, weight: Tensor, padding:
     matrix product.
 
     Args:
-        x (Tensor): (B, C, h, w).
-        offset (Tensor): (B, 18, h', w').
-        weight (Tensor): (O, C, 3, 3).
-        padding (int): Zeros around the input.
+        x: (B, C, h, w).
+        offset: (B, 18, h', w').
+        weight: (O, C, 3, 3).
+        padding: Zeros around the input.
 
     Returns:
-        Tensor: (B, O, h', w').
+        (B, O, h', w').
     """
     batch, channels, height, width = x.shape
     pixels, weights = bilinear_neighbours(offset, (height, width), padding)
@@ -112,13 +112,13 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, padding: int) -> Te
     exists for the device, else :func:`deform_conv2d_in_pytorch`, with the same results up to rounding.
 
     Args:
-        x (Tensor): (B, C, h, w).
-        offset (Tensor): (B, 18, h', w'), h' = h + 2 * padding - 2 and w' likewise.
-        weight (Tensor): (O, C, 3, 3).
-        padding (int): Zeros around the input, 0 or more.
+        x: (B, C, h, w).
+        offset: (B, 18, h', w'), h' = h + 2 * padding - 2 and w' likewise.
+        weight: (O, C, 3, 3).
+        padding: Zeros around the input, 0 or more.
 
     Returns:
-        Tensor: (B, O, h', w'), in float32 or better (also under autocast): the precision of ``x``.
+        (B, O, h', w'), in float32 or better (also under autocast): the precision of ``x``.
 
     Raises:
         ValueError: If ``padding`` is negative or the shapes do not fit.

@@ -17,8 +17,8 @@ def gaussian_kernel(size: int, sigmas: float) -> Tensor:
     (docs/specifications/sat.md, section 2.3). The square root makes it wider than the Gaussian of the bins.
 
     Args:
-        size (int): Side of the kernel.
-        sigmas (float): Where the distribution is cut.
+        size: Side of the kernel.
+        sigmas: Where the distribution is cut.
 
     Raises:
         ValueError: If ``size`` or ``sigmas`` is not positive.
@@ -38,8 +38,8 @@ class GaussianFilter(nn.Module):
     """Convolution of single-channel maps with :func:`gaussian_kernel`, zeros beyond the border.
 
     Args:
-        size (int): Side of the kernel, odd.
-        sigmas (float): See :func:`gaussian_kernel`.
+        size: Side of the kernel, odd.
+        sigmas: See :func:`gaussian_kernel`.
 
     Raises:
         ValueError: If ``size`` is even (the filtered map would have another size), or as

@@ -39,15 +39,15 @@ def graph_diffusion(
     The backward keeps one matrix per squaring, in place of three per iteration.
 
     Args:
-        edge_values (Tensor): (B, M), float32 or float64.
-        diagonal (Tensor): (N,).
-        values (Tensor): (B, N), or (B, N, R) for R vectors at once.
-        graph (GridGraph): The graph.
-        iterations (int): k, not negative.
-        alpha (float): Factor of the start; must be below 2 over the largest squared eigenvalue of X.
+        edge_values: (B, M), float32 or float64.
+        diagonal: (N,).
+        values: (B, N), or (B, N, R) for R vectors at once.
+        graph: The graph.
+        iterations: k, not negative.
+        alpha: Factor of the start; must be below 2 over the largest squared eigenvalue of X.
 
     Returns:
-        Tensor: Of the shape of ``values``.
+        Of the shape of ``values``.
 
     Raises:
         ValueError: If ``iterations`` is negative.

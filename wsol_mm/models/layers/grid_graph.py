@@ -15,13 +15,13 @@ class GridGraph:
     """Edges of a grid of h x w positions, numbered row by row (N = h*w), without wrap-around.
 
     Attributes:
-        height (int): Rows h.
-        width (int): Columns w.
-        offsets (tuple[tuple[int, int], ...]): Steps (rows, columns) along which the edges run.
-        edges (Tensor): Both ends of every edge, (2, M) int64, ordered by offset, then by first end.
-        degrees (Tensor): Number of neighbours of every position, (N,) float32.
-        places (Tensor): Where the values of a symmetric matrix with this graph stand in its N*N entries:
-            the M edges, the M edges the other way round, the N diagonal entries.
+        height: Rows h.
+        width: Columns w.
+        offsets: Steps (rows, columns) along which the edges run.
+        edges: Both ends of every edge, (2, M) int64, ordered by offset, then by first end.
+        degrees: Number of neighbours of every position, (N,) float32.
+        places: Where the values of a symmetric matrix with this graph stand in its N*N entries: the M edges,
+            the M edges the other way round, the N diagonal entries.
     """
 
     height: int
@@ -44,12 +44,12 @@ def grid_graph(
     """Return the graph of a grid; one object per grid and device, so it is built once.
 
     Args:
-        height (int): Rows.
-        width (int): Columns.
-        device (torch.device | str): Where its tensors lie.
-        num_connect (int): 4 for the horizontal and vertical neighbours, 8 for the four diagonal
-            neighbours *alone* (so SCM's option of that name means it).
-        dilation (int): Distance of neighbours along an axis.
+        height: Rows.
+        width: Columns.
+        device: Where its tensors lie.
+        num_connect: 4 for the horizontal and vertical neighbours, 8 for the four diagonal neighbours *alone*
+            (so SCM's option of that name means it).
+        dilation: Distance of neighbours along an axis.
 
     Raises:
         ValueError: If ``num_connect`` is neither 4 nor 8, or another number is not positive.
@@ -77,8 +77,8 @@ def edge_ends(grid: Tensor, offset: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return views (..., h', w') of a grid (..., h, w): the first and the second ends of the edges.
 
     Args:
-        grid (Tensor): Values on the grid.
-        offset (tuple[int, int]): Rows (not negative) and columns from the first end to the second.
+        grid: Values on the grid.
+        offset: Rows (not negative) and columns from the first end to the second.
     """
     rows, columns = offset
     height, width = grid.shape[-2:]
@@ -97,9 +97,9 @@ def symmetric_matrix(edge_values: Tensor, diagonal: Tensor, graph: GridGraph) ->
     """Return symmetric matrices (B, N, N) that are zero away from the edges and the diagonal.
 
     Args:
-        edge_values (Tensor): One value per edge, (B, M).
-        diagonal (Tensor): (N,).
-        graph (GridGraph): The graph.
+        edge_values: One value per edge, (B, M).
+        diagonal: (N,).
+        graph: The graph.
     """
     batch = edge_values.shape[0]
     matrix = edge_values.new_zeros(batch, graph.nodes * graph.nodes)
@@ -113,13 +113,13 @@ def neighbour_similarity(features: Tensor, graph: GridGraph, eps: float = 0.0) -
     O(C*M) instead of the O(C*N*N) of all pairs. The similarity of a position with itself is 1.
 
     Args:
-        features (Tensor): (B, C, h, w) on the graph's grid.
-        graph (GridGraph): The graph.
-        eps (float): Added to the product of the norms. With 0 a feature vector of zeros gives NaN, as in
-            the reference.
+        features: (B, C, h, w) on the graph's grid.
+        graph: The graph.
+        eps: Added to the product of the norms. With 0 a feature vector of zeros gives NaN, as in the
+            reference.
 
     Returns:
-        Tensor: (B, M), in the order of ``graph.edges``.
+        (B, M), in the order of ``graph.edges``.
 
     Raises:
         ValueError: If the features lie on another grid.

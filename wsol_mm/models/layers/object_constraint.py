@@ -12,8 +12,8 @@ class ObjectConstraint(nn.Module):
     convolution here.
 
     Args:
-        num_layers (int): Number K of layers that are looked at: 9 on CUB, 10 on ILSVRC.
-        num_heads (int): Number H of heads.
+        num_layers: Number K of layers that are looked at: 9 on CUB, 10 on ILSVRC.
+        num_heads: Number H of heads.
     """
 
     def __init__(self, num_layers: int = 9, num_heads: int = 6) -> None:
@@ -29,8 +29,8 @@ class ObjectConstraint(nn.Module):
         """Return the probability of foreground, (B, h, w).
 
         Args:
-            attention (Tensor): Class token's attention in the first K layers, (B, K*H, h, w), channel
-                layer * H + head.
+            attention: Class token's attention in the first K layers, (B, K*H, h, w), channel layer * H +
+                head.
         """
         attention = attention.to(self.branch_conv.weight.dtype)
         branches = F.leaky_relu(self.branch_norm(self.branch_conv(attention)), 0.01)

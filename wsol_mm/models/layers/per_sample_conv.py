@@ -11,11 +11,11 @@ def per_sample_conv(x: Tensor, kernels: Tensor) -> Tensor:
     kernels.
 
     Args:
-        x (Tensor): (B, D, h, w).
-        kernels (Tensor): (B, K, D, k, k), k odd.
+        x: (B, D, h, w).
+        kernels: (B, K, D, k, k), k odd.
 
     Returns:
-        Tensor: (B, K, h, w).
+        (B, K, h, w).
     """
     batch, wanted, channels, size, _ = kernels.shape
     # `fold` adds towards the offset, a convolution reads from it: hence the flipped kernel.

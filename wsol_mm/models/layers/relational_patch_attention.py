@@ -26,10 +26,10 @@ def propagate_class_row(weights: Tensor) -> Tensor:
     either factor, one vector times the matrices of all heads gives it, and Abar is never formed.
 
     Args:
-        weights (Tensor): Attention weights of one layer, (B, H, N, N).
+        weights: Attention weights of one layer, (B, H, N, N).
 
     Returns:
-        Tensor: (B, N), all tokens, class token first.
+        (B, N), all tokens, class token first.
     """
     batch, heads, tokens, _ = weights.shape
     row = weights[:, :, 0].mean(dim=1, keepdim=True) / (heads * tokens)
@@ -51,16 +51,16 @@ def relational_patch_attention(
     not, the weights of all images of a layer exist at a time.
 
     Args:
-        query (Tensor): (B, H, N, d), class token first.
-        key (Tensor): (B, H, N, d).
-        value (Tensor): (B, H, N, d).
-        attention_weights (Callable): From queries and keys of some images to weights (b, H, N, N).
-        max_entries (int, optional): Numbers that the weights of one step may have; at least one image is
-            taken. :data:`CPU_ENTRIES` or :data:`ACCELERATOR_ENTRIES` if None.
+        query: (B, H, N, d), class token first.
+        key: (B, H, N, d).
+        value: (B, H, N, d).
+        attention_weights: From queries and keys of some images to weights (b, H, N, N).
+        max_entries: Numbers that the weights of one step may have; at least one image is taken.
+            :data:`CPU_ENTRIES` or :data:`ACCELERATOR_ENTRIES` if None.
 
     Returns:
-        tuple[Tensor, Tensor, Tensor]: The attended values (B, H, N, d), the class token's rows (B, H, N)
-        and the propagated row (B, N); the last two in the precision of the weights.
+        The attended values (B, H, N, d), the class token's rows (B, H, N) and the propagated row (B, N); the
+        last two in the precision of the weights.
     """
     if max_entries is None:
         max_entries = CPU_ENTRIES if query.device.type == 'cpu' else ACCELERATOR_ENTRIES
@@ -115,10 +115,10 @@ def relational_patch_maps(feats: Features) -> Tensor:
     """Return RPAM's maps on the patch grid.
 
     Args:
-        feats (Features): With ``'propagated'``.
+        feats: With ``'propagated'``.
 
     Returns:
-        Tensor: (B, L, h, w), one map per layer.
+        (B, L, h, w), one map per layer.
 
     Raises:
         ValueError: If the features carry no propagated attention.

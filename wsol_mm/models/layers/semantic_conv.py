@@ -15,8 +15,8 @@ class SemanticConv(nn.Conv2d):
     :meth:`class_maps` the maps of a few classes. All three agree up to rounding.
 
     Args:
-        in_channels (int): Channels D of the patch map.
-        num_classes (int): Number of classes C.
+        in_channels: Channels D of the patch map.
+        num_classes: Number of classes C.
     """
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
@@ -36,11 +36,11 @@ class SemanticConv(nn.Conv2d):
         """Return the maps of the wanted classes, in float32 or better (also under autocast).
 
         Args:
-            x (Tensor): Patch map, (B, D, h, w).
-            labels (Tensor): Wanted class indices per image, (B, K), int64.
+            x: Patch map, (B, D, h, w).
+            labels: Wanted class indices per image, (B, K), int64.
 
         Returns:
-            Tensor: (B, K, h, w).
+            (B, K, h, w).
         """
         with autocast_off(x):
             x = at_least_float32(x)

@@ -19,7 +19,7 @@ class SemanticKernelIntegrator(nn.Module):
     autocast: an offset in half precision would be off by hundredths of a cell.
 
     Args:
-        num_classes (int): Number of classes C.
+        num_classes: Number of classes C.
 
     Raises:
         ValueError: If ``num_classes`` is not positive.
@@ -44,11 +44,11 @@ class SemanticKernelIntegrator(nn.Module):
         """Return how far every tap is moved at every position, in cells of the grid.
 
         Args:
-            head_maps (Tensor): Class maps of the head, (B, C, h, w).
-            attention (Tensor): Class-agnostic attention map, (B, h, w).
+            head_maps: Class maps of the head, (B, C, h, w).
+            attention: Class-agnostic attention map, (B, h, w).
 
         Returns:
-            Tensor: (B, 18, h, w): rows (channel 2k) and columns (2k+1) of tap k.
+            (B, 18, h, w): rows (channel 2k) and columns (2k+1) of tap k.
 
         Raises:
             ValueError: If a shape does not fit.
@@ -70,11 +70,11 @@ class SemanticKernelIntegrator(nn.Module):
         """Return the maps of all classes.
 
         Args:
-            csm_maps (Tensor): Category maps of CSM, (B, C, h, w).
-            offsets (Tensor): Of :meth:`offsets`, (B, 18, h, w).
+            csm_maps: Category maps of CSM, (B, C, h, w).
+            offsets: Of :meth:`offsets`, (B, 18, h, w).
 
         Returns:
-            Tensor: (B, C, h, w).
+            (B, C, h, w).
 
         Raises:
             ValueError: If a shape does not fit.
@@ -90,10 +90,10 @@ class SemanticKernelIntegrator(nn.Module):
         ``csm_maps.flatten(2) @ sampling_weights(offsets)`` are the means that the kernel sees.
 
         Args:
-            offsets (Tensor): Of :meth:`offsets`, (B, 18, h, w), any grid.
+            offsets: Of :meth:`offsets`, (B, 18, h, w), any grid.
 
         Returns:
-            Tensor: (B, h*w, 9), not negative; every tap sums to at most 1, to less where it reads outside.
+            (B, h*w, 9), not negative; every tap sums to at most 1, to less where it reads outside.
 
         Raises:
             ValueError: If the shape does not fit.
@@ -111,10 +111,10 @@ class SemanticKernelIntegrator(nn.Module):
         """Return the logits from the means that the kernel sees.
 
         Args:
-            means (Tensor): Mean of what tap k reads of channel c, (B, C, 9).
+            means: Mean of what tap k reads of channel c, (B, C, 9).
 
         Returns:
-            Tensor: (B, C).
+            (B, C).
 
         Raises:
             ValueError: If the shape does not fit.
@@ -131,11 +131,11 @@ class SemanticKernelIntegrator(nn.Module):
         """Return the logits, the spatial mean of every map of :meth:`forward`, without making the maps.
 
         Args:
-            csm_maps (Tensor): Category maps of CSM, (B, C, h, w).
-            offsets (Tensor): Of :meth:`offsets`, (B, 18, h, w).
+            csm_maps: Category maps of CSM, (B, C, h, w).
+            offsets: Of :meth:`offsets`, (B, 18, h, w).
 
         Returns:
-            Tensor: (B, C).
+            (B, C).
 
         Raises:
             ValueError: If a shape does not fit.

@@ -17,11 +17,11 @@ def min_max(values: Tensor, eps: float = 0.0) -> Tensor:
     equal (docs/specifications/scm.md, section 9, quirk 4).
 
     Args:
-        values (Tensor): (B, N).
-        eps (float): Added to the divisor. With 0 a constant row gives NaN, as in the reference.
+        values: (B, N).
+        eps: Added to the divisor. With 0 a constant row gives NaN, as in the reference.
 
     Returns:
-        Tensor: (B, N).
+        (B, N).
     """
     values = values - values.min(dim=1, keepdim=True).values
     return values / (values.max(dim=1, keepdim=True).values + eps)
@@ -38,9 +38,9 @@ class SpatialCalibrationLayer(nn.Module):
     factor of the similarities) and ``threshold`` (theta, of the shrinkage).
 
     Args:
-        iterations (int): Newton-Schulz iterations k.
-        alpha (float): Factor of their start.
-        eps (float): Added to all divisors; 0 as in the reference, where a constant map gives NaN.
+        iterations: Newton-Schulz iterations k.
+        alpha: Factor of their start.
+        eps: Added to all divisors; 0 as in the reference, where a constant map gives NaN.
 
     Raises:
         ValueError: If ``iterations`` or ``eps`` is negative, or ``alpha`` not positive.
@@ -88,11 +88,11 @@ class SpatialCalibrationLayer(nn.Module):
         """Calibrate, in float32 or better also under autocast.
 
         Args:
-            maps (Tensor): Class maps, (B, C, h, w).
-            attention (Tensor): Attention map, (B, h, w).
+            maps: Class maps, (B, C, h, w).
+            attention: Attention map, (B, h, w).
 
         Returns:
-            tuple[Tensor, Tensor]: ``maps * (1 + A)`` and ``attention + A``.
+            ``maps * (1 + A)`` and ``attention + A``.
 
         Raises:
             ValueError: If both lie on different grids.
@@ -111,9 +111,9 @@ class SpatialCalibration(nn.Module):
     similarity: the similarities of the first layer hold for all, and the maps need to be gated only once.
 
     Args:
-        iterations (Sequence[int]): Newton-Schulz iterations of every layer.
-        alpha (float): See :class:`SpatialCalibrationLayer`.
-        eps (float): See :class:`SpatialCalibrationLayer`.
+        iterations: Newton-Schulz iterations of every layer.
+        alpha: See :class:`SpatialCalibrationLayer`.
+        eps: See :class:`SpatialCalibrationLayer`.
 
     Raises:
         ValueError: If ``iterations`` is empty, or an argument is refused by the layer.
@@ -132,12 +132,12 @@ class SpatialCalibration(nn.Module):
         """Return what the stack does to the maps, and its attention.
 
         Args:
-            maps (Tensor): Class maps, (B, C, h, w).
-            attention (Tensor): Attention map, (B, h, w).
+            maps: Class maps, (B, C, h, w).
+            attention: Attention map, (B, h, w).
 
         Returns:
-            tuple[Tensor, Tensor]: The factor of all class maps, the product of 1 + A over the layers,
-            and the calibrated attention; both (B, h, w), in float32 or better.
+            The factor of all class maps, the product of 1 + A over the layers, and the calibrated attention;
+            both (B, h, w), in float32 or better.
 
         Raises:
             ValueError: If both lie on different grids.

@@ -22,9 +22,9 @@ class SpatialQueryAttention(TokenAttention):
     fused. Weights that are asked for are those before the mask.
 
     Args:
-        embed_dims (int): Embedding dimension.
-        num_heads (int): Number of heads.
-        masked (bool): Whether to mask; if not, this is :class:`TokenAttention`.
+        embed_dims: Embedding dimension.
+        num_heads: Number of heads.
+        masked: Whether to mask; if not, this is :class:`TokenAttention`.
         **kwargs: Further arguments of :class:`TokenAttention`.
     """
 
@@ -38,12 +38,11 @@ class SpatialQueryAttention(TokenAttention):
         The mean over the heads of their products is one product over the whole width.
 
         Args:
-            query (Tensor): (B, H, N, d), the spatial token last.
-            key (Tensor): (B, H, N, d).
+            query: (B, H, N, d), the spatial token last.
+            key: (B, H, N, d).
 
         Returns:
-            Tensor: (B, N), in float32 or better, one probability for every key: class token, patches,
-            spatial token.
+            (B, N), in float32 or better, one probability for every key: class token, patches, spatial token.
         """
         with autocast_off(query):
             spatial = at_least_float32(query[:, :, -1]).flatten(1) * (self.scale / self.num_heads)
@@ -67,7 +66,7 @@ class SpatialQueryEncoderLayer(TokenEncoderLayer):
 
     Args:
         *args: Arguments of :class:`TokenEncoderLayer`.
-        masked (bool): Whether the spatial token masks the attention.
+        masked: Whether the spatial token masks the attention.
         **kwargs: Arguments of :class:`TokenEncoderLayer`.
     """
 
@@ -82,10 +81,10 @@ def fused_spatial_mask(feats: Features) -> Tensor:
     """Return the mean over the masked layers of the spatial masks of the patches.
 
     Args:
-        feats (Features): Of a backbone with a spatial token.
+        feats: Of a backbone with a spatial token.
 
     Returns:
-        Tensor: (B, h, w), in (0, 1).
+        (B, h, w), in (0, 1).
 
     Raises:
         ValueError: If the features carry no spatial mask.

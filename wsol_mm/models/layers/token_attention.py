@@ -23,9 +23,9 @@ class TokenAttention(MultiheadAttention):
     features too).
 
     Args:
-        embed_dims (int): Embedding dimension.
-        num_heads (int): Number of heads.
-        qk_scale (float, optional): Factor on q k^T before the soft-max; ``head_dims ** -0.5`` if None.
+        embed_dims: Embedding dimension.
+        num_heads: Number of heads.
+        qk_scale: Factor on q k^T before the soft-max; ``head_dims ** -0.5`` if None.
         **kwargs: Further arguments of mmpretrain's ``MultiheadAttention``, but for ``v_shortcut``.
 
     Raises:
@@ -53,8 +53,8 @@ class TokenAttention(MultiheadAttention):
         """Return softmax(q k^T * scale), (B, H, Q, N), in float32 or better.
 
         Args:
-            query (Tensor): (B, H, Q, d), for instance the class token's row alone (Q = 1).
-            key (Tensor): (B, H, N, d).
+            query: (B, H, Q, d), for instance the class token's row alone (Q = 1).
+            key: (B, H, N, d).
         """
         with autocast_off(query):
             query, key = at_least_float32(query), at_least_float32(key)
@@ -80,12 +80,11 @@ class TokenAttention(MultiheadAttention):
         """Attend.
 
         Args:
-            x (Tensor): Tokens, (B, N, D), class token first.
-            needs (Collection[str]): Names of the maps to return as well; others than :meth:`attend` has are
-                not its matter.
+            x: Tokens, (B, N, D), class token first.
+            needs: Names of the maps to return as well; others than :meth:`attend` has are not its matter.
 
         Returns:
-            tuple[Tensor, LayerMaps]: Tokens (B, N, D), and the maps as :meth:`attend` gives them.
+            Tokens (B, N, D), and the maps as :meth:`attend` gives them.
         """
         out, maps = self.attend(*self.project_qkv(x), needs)
         out = self.proj(out.transpose(1, 2).reshape(x.shape[0], x.shape[1], self.embed_dims))

@@ -34,15 +34,15 @@ class TokenEncoderLayer(TransformerEncoderLayer):
     Both residual branches have their own drop-path, so they are dropped independently.
 
     Args:
-        embed_dims (int): Embedding dimension D.
-        num_heads (int): Number of heads.
-        feedforward_channels (int): Hidden width of the MLP.
-        drop_rate (float): Dropout after the projection and in the MLP.
-        attn_drop_rate (float): Dropout of the attention weights.
-        drop_path_rate (float): Stochastic depth rate of both branches.
-        qkv_bias (bool): Whether q, k and v have a bias.
-        qk_scale (float, optional): See :class:`TokenAttention`.
-        layer_scale_init_value (float): See mmpretrain's ``TransformerEncoderLayer``.
+        embed_dims: Embedding dimension D.
+        num_heads: Number of heads.
+        feedforward_channels: Hidden width of the MLP.
+        drop_rate: Dropout after the projection and in the MLP.
+        attn_drop_rate: Dropout of the attention weights.
+        drop_path_rate: Stochastic depth rate of both branches.
+        qkv_bias: Whether q, k and v have a bias.
+        qk_scale: See :class:`TokenAttention`.
+        layer_scale_init_value: See mmpretrain's ``TransformerEncoderLayer``.
         **kwargs: Further arguments of mmpretrain's ``TransformerEncoderLayer``.
     """
 
@@ -93,11 +93,11 @@ class TokenEncoderLayer(TransformerEncoderLayer):
         """Run the layer.
 
         Args:
-            x (Tensor): Tokens, (B, N, D).
-            needs (Collection[str]): Names of the maps to return as well.
+            x: Tokens, (B, N, D).
+            needs: Names of the maps to return as well.
 
         Returns:
-            tuple[Tensor, LayerMaps]: Tokens (B, N, D) and the maps of the attention.
+            Tokens (B, N, D) and the maps of the attention.
         """
         update, maps = self.attn(self.ln1(x), needs)
         x = x + update

@@ -18,12 +18,12 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data (dict): ``inputs``: images (B, 3, H, W) or crops (B, T, 3, H, W), or a list of B of them;
+            data: ``inputs``: images (B, 3, H, W) or crops (B, T, 3, H, W), or a list of B of them;
                 ``data_samples``, optional.
-            training (bool): Whether to apply batch augmentations.
+            training: Whether to apply batch augmentations.
 
         Returns:
-            dict: The same with normalised ``inputs``, (B, 3, H, W) or (B, T, 3, H, W).
+            The same with normalised ``inputs``, (B, 3, H, W) or (B, T, 3, H, W).
         """
         inputs = data['inputs']
         if not isinstance(inputs, Tensor) and len(inputs) and inputs[0].dim() == 4:

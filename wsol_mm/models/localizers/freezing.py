@@ -11,12 +11,12 @@ def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     """Switch off the gradients of the parameters whose names match a pattern.
 
     Args:
-        model (nn.Module): The model.
-        patterns (Sequence[str]): Shell patterns for whole names: ``*`` stands for anything, dots too, ``?``
-            for one character, ``[0-8]`` for one of these, ``[!0-8]`` for none of these.
+        model: The model.
+        patterns: Shell patterns for whole names: ``*`` stands for anything, dots too, ``?`` for one
+            character, ``[0-8]`` for one of these, ``[!0-8]`` for none of these.
 
     Returns:
-        list[str]: Names of the frozen parameters.
+        Names of the frozen parameters.
 
     Raises:
         ValueError: If a pattern matches no parameter, or no parameter is left to train.
@@ -47,10 +47,10 @@ def frozen_batch_norms(model: nn.Module) -> list[nn.Module]:
     """Find the batch normalisations whose own parameters are all frozen.
 
     Args:
-        model (nn.Module): The model.
+        model: The model.
 
     Returns:
-        list[nn.Module]: These layers; not those without parameters.
+        These layers; not those without parameters.
     """
     found = []
     for module in model.modules():

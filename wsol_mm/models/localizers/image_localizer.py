@@ -23,20 +23,20 @@ class ImageLocalizer(ImageClassifier):
     """Classifier that also localizes: asks its backbone for what its head needs.
 
     Args:
-        backbone (dict | nn.Module): A backbone that returns :class:`Features` and says what it ``gives``.
-        head (dict | nn.Module): A :class:`LocalizationHead`.
-        pretrained (str, optional): Weights to start a training from, of any layout that
-            :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or
-            ``timm://<model name>``. They are loaded by :meth:`init_weights`, so never for a test.
-        train_cfg (dict, optional): Batch augmentations, as in mmpretrain.
-        data_preprocessor (dict, optional): ``LocalizationDataPreprocessor`` if None or untyped.
-        init_cfg (dict, optional): Initialisation config.
-        frozen (Sequence[str]): Shell patterns for the names of parameters that are not trained, e.g.
+        backbone: A backbone that returns :class:`Features` and says what it ``gives``.
+        head: A :class:`LocalizationHead`.
+        pretrained: Weights to start a training from, of any layout that
+            :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or ``timm://<model
+            name>``. They are loaded by :meth:`init_weights`, so never for a test.
+        train_cfg: Batch augmentations, as in mmpretrain.
+        data_preprocessor: ``LocalizationDataPreprocessor`` if None or untyped.
+        init_cfg: Initialisation config.
+        frozen: Shell patterns for the names of parameters that are not trained, e.g.
             ``'backbone.layers.[0-8].*'`` (see :func:`freeze_parameters`). They keep their initial or
             pretrained values, get no gradient and no weight decay. Batch normalisation whose parameters are
             all frozen uses its running statistics in training, too, and keeps them; dropout and stochastic
-            depth of frozen layers stay active, because they regularise what is trained behind them (set
-            their rates to 0 to be without).
+            depth of frozen layers stay active, because they regularise what is trained behind them (set their
+            rates to 0 to be without).
 
     Raises:
         TypeError: If the backbone does not return :class:`Features`, or the head does not localize.
@@ -97,9 +97,8 @@ class ImageLocalizer(ImageClassifier):
         """Return the backbone's features of images (B, 3, H, W).
 
         Args:
-            inputs (Tensor): Normalised images.
-            needs (Collection[str], optional): What to return beyond the feature map; what the head needs
-                for its logits if None.
+            inputs: Normalised images.
+            needs: What to return beyond the feature map; what the head needs for its logits if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape, or the backbone does not give what is asked for.
@@ -121,11 +120,11 @@ class ImageLocalizer(ImageClassifier):
         """Return data samples with scores and localization maps (see :class:`LocalizationHead`).
 
         Args:
-            inputs (Tensor): Normalised images (B, 3, H, W), or ten crops of each (B, 10, 3, H, W) from
-                ``TenCrop``. Of crops, the mean of the soft-max scores ranks the classes, and the centre crop
-                alone gives the maps. Every crop passes the backbone once; only the centre crops pay for what
-                maps need beyond the logits.
-            data_samples (Sequence[DataSample], optional): One per image; new ones if None.
+            inputs: Normalised images (B, 3, H, W), or ten crops of each (B, 10, 3, H, W) from ``TenCrop``. Of
+                crops, the mean of the soft-max scores ranks the classes, and the centre crop alone gives the
+                maps. Every crop passes the backbone once; only the centre crops pay for what maps need beyond
+                the logits.
+            data_samples: One per image; new ones if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape, or its colours have been left swapped.

@@ -15,7 +15,7 @@ class AutomaticLossWeighting(nn.Module):
     See docs/specifications/cdtr.md, section 3.
 
     Args:
-        num_losses (int): Number of losses. Their weights start at p = 1.
+        num_losses: Number of losses. Their weights start at p = 1.
     """
 
     def __init__(self, num_losses: int) -> None:

@@ -14,11 +14,11 @@ class BatchAreaLoss(nn.Module):
     (docs/specifications/sat.md, section 3).
 
     Args:
-        target_area (float): Wanted mean area, a share of the image in [0, 1].
-        across_ranks (bool): Take the mean over the batches of all processes. If not, every process
-            brings the mean of its own batch near the target, as the reference does on ILSVRC: a
-            stricter demand. (On CUB the reference trains in one process.)
-        loss_weight (float): Factor on the loss.
+        target_area: Wanted mean area, a share of the image in [0, 1].
+        across_ranks: Take the mean over the batches of all processes. If not, every process brings the mean
+            of its own batch near the target, as the reference does on ILSVRC: a stricter demand. (On CUB the
+            reference trains in one process.)
+        loss_weight: Factor on the loss.
 
     Raises:
         ValueError: If ``target_area`` lies outside [0, 1].

@@ -15,9 +15,9 @@ class LowAttentionAreaLoss(nn.Module):
     The sum over the batch is the reference's: the loss grows with the batch of a process.
 
     Args:
-        ratio (float): Share of the positions, in [0, 1).
-        reference_batch (int, optional): Take the mean over the batch times this number, which does not
-            depend on the batch; the sum if None.
+        ratio: Share of the positions, in [0, 1).
+        reference_batch: Take the mean over the batch times this number, which does not depend on the batch;
+            the sum if None.
 
     Raises:
         ValueError: If ``ratio`` lies outside [0, 1) or ``reference_batch`` is not positive.

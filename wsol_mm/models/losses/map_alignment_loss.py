@@ -13,9 +13,9 @@ class MapAlignmentLoss(nn.Module):
     """Mean squared difference of two maps (CATR, OCM).
 
     Args:
-        pairing (str): ``'batch'`` compares every map of the batch with every attention map, as the
-            reference's code does; ``'sample'`` only those of the same image, as the paper says.
-        detach_target (bool): Keep the gradient from the attention map; the reference lets it through.
+        pairing: ``'batch'`` compares every map of the batch with every attention map, as the reference's code
+            does; ``'sample'`` only those of the same image, as the paper says.
+        detach_target: Keep the gradient from the attention map; the reference lets it through.
 
     Raises:
         ValueError: If ``pairing`` is not one of the two.
@@ -32,8 +32,8 @@ class MapAlignmentLoss(nn.Module):
         """Return the loss, a scalar.
 
         Args:
-            maps (Tensor): Predicted maps, (B, h, w).
-            attention (Tensor): Attention maps, (B, h, w).
+            maps: Predicted maps, (B, h, w).
+            attention: Attention maps, (B, h, w).
         """
         maps = maps.to(attention.dtype)
         if self.detach_target:

@@ -14,9 +14,9 @@ class NormalizationLoss(nn.Module):
     border position at 1 still costs a little.
 
     Args:
-        kernel_size (int): Side of the smoothing kernel, odd.
-        sigmas (float): See :func:`wsol_mm.models.layers.gaussian_kernel`.
-        loss_weight (float): Factor on the loss.
+        kernel_size: Side of the smoothing kernel, odd.
+        sigmas: See :func:`wsol_mm.models.layers.gaussian_kernel`.
+        loss_weight: Factor on the loss.
     """
 
     def __init__(self, kernel_size: int = 3, sigmas: float = 6.0, loss_weight: float = 1.0) -> None:

@@ -26,23 +26,22 @@ class SemanticBoostAdapter(nn.Module):
     :meth:`init_weights` or the first :meth:`forward`.
 
     Args:
-        num_classes (int, optional): Number of classes; class names must be as many. None to accept any
-            number.
-        class_names (str | Sequence[str], optional): See :func:`load_class_names`. None for those of the
-            training data, which ``ClassNamesHook`` passes to :meth:`set_class_names`.
-        clip (dict, optional): Arguments of :class:`FrozenCLIP`: ``model`` and ``pretrained``.
-        prompt (str): Prompt, with {} for the name of the class.
-        prompt_index (str): Which prompt an image is compared with. ``'batch'``: the official code takes that
-            of class i for image i of the batch, whatever its label. ``'label'``: that of its label, which is
+        num_classes: Number of classes; class names must be as many. None to accept any number.
+        class_names: See :func:`load_class_names`. None for those of the training data, which
+            ``ClassNamesHook`` passes to :meth:`set_class_names`.
+        clip: Arguments of :class:`FrozenCLIP`: ``model`` and ``pretrained``.
+        prompt: Prompt, with {} for the name of the class.
+        prompt_index: Which prompt an image is compared with. ``'batch'``: the official code takes that of
+            class i for image i of the batch, whatever its label. ``'label'``: that of its label, which is
             recommended.
-        normalize_map (bool): Bring every object map to [0, 1] first, (U - min) / (max - min + 1e-15); the
-            gradient passes minimum and maximum, too. The official code does so for ILSVRC and not for CUB.
-        clip_statistics (bool): Give CLIP images in its own normalisation. The official code gives it those
-            of the transformer.
-        image_mean (Sequence[float]): With ``clip_statistics``, mean by which the images were normalised
-            (RGB, values up to 255), as in the config of the data preprocessor.
-        image_std (Sequence[float]): Their standard deviation.
-        loss_weight (float): For the head, which multiplies the loss by it.
+        normalize_map: Bring every object map to [0, 1] first, (U - min) / (max - min + 1e-15); the gradient
+            passes minimum and maximum, too. The official code does so for ILSVRC and not for CUB.
+        clip_statistics: Give CLIP images in its own normalisation. The official code gives it those of the
+            transformer.
+        image_mean: With ``clip_statistics``, mean by which the images were normalised (RGB, values up to
+            255), as in the config of the data preprocessor.
+        image_std: Their standard deviation.
+        loss_weight: For the head, which multiplies the loss by it.
 
     Raises:
         ValueError: If ``prompt_index`` is neither of the two, or ``prompt`` has not one {}.
@@ -132,12 +131,12 @@ class SemanticBoostAdapter(nn.Module):
         """Return the loss, not weighted.
 
         Args:
-            images (Tensor): Images as the backbone got them, (B, 3, H, W).
-            object_maps (Tensor): Maps of the objects, (B, h, w).
-            labels (Tensor): Class indices (B,); not used with ``prompt_index='batch'``.
+            images: Images as the backbone got them, (B, 3, H, W).
+            object_maps: Maps of the objects, (B, h, w).
+            labels: Class indices (B,); not used with ``prompt_index='batch'``.
 
         Returns:
-            Tensor: Scalar, float32.
+            Scalar, float32.
 
         Raises:
             ValueError: If the shapes do not fit, or as :meth:`prompt_features` does.
@@ -159,7 +158,7 @@ class SemanticBoostAdapter(nn.Module):
         """Return the normalised features of the prompt for each image, (B, D).
 
         Args:
-            labels (Tensor): Class indices (B,).
+            labels: Class indices (B,).
 
         Raises:
             ValueError: If the class names are not known, or are fewer than the images and taken by position.
@@ -179,8 +178,8 @@ class SemanticBoostAdapter(nn.Module):
         """Return the foregrounds and then the backgrounds of the images, (2B, 3, H, W), float32.
 
         Args:
-            images (Tensor): (B, 3, H, W).
-            object_maps (Tensor): (B, h, w).
+            images: (B, 3, H, W).
+            object_maps: (B, h, w).
 
         Raises:
             ValueError: If there are not as many maps as images.
@@ -211,11 +210,11 @@ def foreground_contrast_loss(foreground: Tensor, background: Tensor) -> Tensor:
     """Return -mean log(f / (f + b)), f and b clamped to [0.0001, 0.9999] (no gradient outside).
 
     Args:
-        foreground (Tensor): Similarities f of the foregrounds, of any shape.
-        background (Tensor): Similarities b of the backgrounds, of the same shape.
+        foreground: Similarities f of the foregrounds, of any shape.
+        background: Similarities b of the backgrounds, of the same shape.
 
     Returns:
-        Tensor: Scalar.
+        Scalar.
     """
     foreground, background = (
         at_least_float32(cosines).clamp(*_SIMILARITY_RANGE) for cosines in (foreground, background)

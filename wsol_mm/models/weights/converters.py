@@ -28,14 +28,14 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
     """Rename the weights of a published checkpoint.
 
     Args:
-        method (str): A key of :func:`official_methods`.
-        state_dict (Mapping): Weights under their official names, or a checkpoint around them; a prefix
-            ``module.`` is taken off. The architecture is recognised by the names.
-        source (str): Where they come from, for messages.
+        method: A key of :func:`official_methods`.
+        state_dict: Weights under their official names, or a checkpoint around them; a prefix ``module.`` is
+            taken off. The architecture is recognised by the names.
+        source: Where they come from, for messages.
 
     Returns:
-        dict[str, Tensor]: The same weights, to be loaded with ``strict=True``. Entries that are stored
-        in numbered parts there and as one tensor here are joined.
+        The same weights, to be loaded with ``strict=True``. Entries that are stored in numbered parts there
+        and as one tensor here are joined.
 
     Raises:
         ValueError: If the method or the architecture is not known, if an entry has no counterpart

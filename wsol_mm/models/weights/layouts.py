@@ -23,9 +23,9 @@ class Entry(NamedTuple):
     """A weight of a foreign file.
 
     Attributes:
-        name (str): What it is called there; of joined parts, the first and the last.
-        target (str | None): What it is called here, or None if no rule knows it.
-        value (Tensor): The weight.
+        name: What it is called there; of joined parts, the first and the last.
+        target: What it is called here, or None if no rule knows it.
+        value: The weight.
     """
 
     name: str
@@ -38,9 +38,9 @@ class Layout:
     """One way of naming parameters.
 
     Attributes:
-        name (str): For messages.
-        markers (tuple[str, ...]): A file has this layout if every expression matches some whole name.
-        rules (tuple[Rule, ...]): The first that matches a whole name gives the name here.
+        name: For messages.
+        markers: A file has this layout if every expression matches some whole name.
+        rules: The first that matches a whole name gives the name here.
     """
 
     name: str
@@ -77,7 +77,7 @@ def join_numbered_parts(entries: Iterable[Entry]) -> list[Entry]:
     last.
 
     Args:
-        entries (Iterable[Entry]): Entries of one file; those without a number are returned as they are.
+        entries: Entries of one file; those without a number are returned as they are.
 
     Raises:
         ValueError: If numbers from 0 to the highest one are missing, if parts differ in more than the length

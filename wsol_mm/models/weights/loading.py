@@ -19,9 +19,9 @@ class LoadReport(NamedTuple):
     """What became of the weights.
 
     Attributes:
-        loaded (list[str]): Entries of the model that were filled.
-        skipped (list[str]): Names in the file, each with the reason why it was not used.
-        fresh (list[str]): Entries of the model that keep their initial values.
+        loaded: Entries of the model that were filled.
+        skipped: Names in the file, each with the reason why it was not used.
+        fresh: Entries of the model that keep their initial values.
     """
 
     loaded: list[str]
@@ -42,12 +42,12 @@ def load_pretrained(
     was loaded, skipped and left fresh is logged, one line each.
 
     Args:
-        model (nn.Module): With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
-        checkpoint (str | Path): See :func:`fetch_state_dict`.
-        logger (logging.Logger, optional): The current logger of MMEngine if None.
+        model: With ``backbone`` and ``head``, such as :class:`ImageLocalizer`.
+        checkpoint: See :func:`fetch_state_dict`.
+        logger: The current logger of MMEngine if None.
 
     Returns:
-        LoadReport: Names by what became of them.
+        Names by what became of them.
 
     Raises:
         FileNotFoundError: If the file does not exist.

@@ -11,10 +11,10 @@ class OfficialCheckpoints:
     """How one method's published checkpoints are named; it stands at the method's head.
 
     Attributes:
-        method (str): Name of the method on a command line, that of its configs.
-        layouts (tuple[Layout, ...]): One for each of its architectures.
-        dimensions (Mapping[str, int]): Entries that must be there, under the names used here, with their
-            number of dimensions: they tell the method's checkpoints from those of a plain classifier.
+        method: Name of the method on a command line, that of its configs.
+        layouts: One for each of its architectures.
+        dimensions: Entries that must be there, under the names used here, with their number of dimensions:
+            they tell the method's checkpoints from those of a plain classifier.
     """
 
     method: str

@@ -19,11 +19,11 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
     """Return the weights that ``source`` names, under the names it uses.
 
     Args:
-        source (str | Path): A checkpoint file (``.pth`` and the like, ``.safetensors``), an address
-            that MMEngine's ``CheckpointLoader`` knows (``https://...``), or ``timm://<model name>``.
+        source: A checkpoint file (``.pth`` and the like, ``.safetensors``), an address that MMEngine's
+            ``CheckpointLoader`` knows (``https://...``), or ``timm://<model name>``.
 
     Returns:
-        dict[str, Tensor]: Names, without the prefixes of wrappers, to weights.
+        Names, without the prefixes of wrappers, to weights.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -47,8 +47,8 @@ def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     """Return the weights inside a checkpoint: out of its container entry, names without wrappers.
 
     Args:
-        checkpoint (Mapping): What was read.
-        source (str): Where from, for the message.
+        checkpoint: What was read.
+        source: Where from, for the message.
 
     Raises:
         CheckpointError: If there are no weights in it.
