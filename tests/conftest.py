@@ -6,8 +6,15 @@ from pathlib import Path
 import wsol_mm  # noqa: F401  (first: cures a CUDA torchvision beside a CPU-only torch)
 
 import pytest  # isort: skip
+from mmengine.logging import MMLogger  # isort: skip
 
 REPO_DIR = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def no_logger_of_another_test() -> None:
+    """Forget MMEngine's loggers: one with a file would add its place to the errors of the tests behind it."""
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

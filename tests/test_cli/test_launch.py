@@ -121,12 +121,10 @@ def test_refuses_an_unknown_launcher():
         prepare_launch(Config(dict()), 'ssh')
 
 
-# A model in a reference cycle with its wrapper, as the runner's parts are. The runner's module is there
-# first, as in every run: else DistributedDataParallel would import torch._dynamo, which then holds the group.
+# A model in a reference cycle with its wrapper, as the runner's parts are.
 FINISHED_RUN = """
 from pathlib import Path
 from wsol_mm.cli.launch import finish_launch, init_gloo
-import mmengine.runner
 import torch
 
 def gloo_threads():

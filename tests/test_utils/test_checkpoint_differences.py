@@ -1,7 +1,8 @@
 """Tests of wsol_mm.utils.checkpoint_differences."""
 
 import wsol_mm  # noqa: F401
-from wsol_mm.utils.checkpoint_differences import find_differences, made_by, read_fitting_checkpoint
+from wsol_mm.utils.checkpoint_differences import find_differences, read_fitting_checkpoint
+from wsol_mm.utils.checkpoint_io import without_prefixes
 
 import pytest
 import torch
@@ -110,9 +111,17 @@ def test_weights_of_a_compiled_model_fit(model, saved):
     assert {*content['state_dict']} == {*model.state_dict()}
 
 
-def test_experiment_that_wrote_a_checkpoint(tmp_path):
+def test_experiment_that_wrote_a_checkpoint(model, tmp_path):
     path = tmp_path / 'a.pth'
-    torch.save(dict(meta=dict(experiment_name='sat_deit-s_cub_20261121_171017'), state_dict={}), path)
-    assert made_by(path) == ' (of sat_deit-s_cub)'
-    torch.save(dict(state_dict={}), path)
-    assert made_by(path) == made_by(tmp_path / 'absent.pth') == ''
+    for meta, named in (
+        (dict(experiment_name='sat_deit-s_cub_20261121_171017'), r'a\.pth \(of sat_deit-s_cub\) '),
+        ({}, r'a\.pth '),
+    ):
+        torch.save(dict(meta=meta, state_dict={'other': torch.zeros(1)}), path)
+        with pytest.raises(ValueError, match=f'{named}does not fit the model of the config'):
+            read_fitting_checkpoint(path, model)
+
+
+def test_prefixes_within_names_stay():
+    weights = {'_orig_mod.submodule.module.weight': torch.zeros(1), 'module.a._orig_mod.b': torch.ones(1)}
+    assert list(without_prefixes(weights)) == ['submodule.module.weight', 'a._orig_mod.b']

@@ -73,6 +73,8 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     Raises:
         RuntimeError: If the launcher did not set an environment variable that it should have.
     """
+    # nn first: defaults of its functions are the group that is there when it is imported, and would hold it.
+    import torch.distributed.nn  # noqa: F401
     from torch import distributed
 
     if distributed.is_initialized():

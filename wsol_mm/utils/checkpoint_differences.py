@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from .checkpoint_io import CheckpointError, read_checkpoint, without_prefixes
+from .checkpoint_io import CheckpointError, without_prefixes
 
 _SHOWN = 3  # names of a kind
 
@@ -83,16 +83,13 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     weights = without_prefixes(content.get('state_dict', content))
     found = find_differences(weights, model.module if is_model_wrapper(model) else model)
     if not found.fitting or (strict and (found.missing or found.unexpected or found.mismatched)):
-        raise ValueError(f'{checkpoint}{made_by(checkpoint)} does not fit the model of the config: {found}')
+        raise ValueError(f'{checkpoint}{_made_by(content)} does not fit the model of the config: {found}')
     return {**(content if 'state_dict' in content else {}), 'state_dict': weights}
 
 
-def made_by(checkpoint: str | Path) -> str:
+def _made_by(checkpoint: Mapping) -> str:
     """Return which experiment wrote a checkpoint, to be put behind its name; nothing if it does not say."""
-    try:
-        meta = read_checkpoint(checkpoint).get('meta')
-    except (FileNotFoundError, CheckpointError):  # an address, for one
-        return ''
+    meta = checkpoint.get('meta')
     name = meta.get('experiment_name') if isinstance(meta, dict) else None
     return f' (of {re.sub(r"_[0-9]{8}_[0-9]{6}$", "", name)})' if isinstance(name, str) else ''
 

@@ -29,7 +29,7 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # Before every name of a wrapped model's weights.
-_WRAPPER_PREFIX = re.compile(r'(?:(?:module|_orig_mod)\.)+')
+_WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),

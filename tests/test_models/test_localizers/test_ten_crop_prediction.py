@@ -61,7 +61,7 @@ def test_the_mean_can_overrule_the_centre_crop(build_localizer):
         (dict(type='SCMHead', calibrate_test_logits=True), {'class_attention'}, {'class_attention'}),
         (dict(type='LCTRHead'), {'class_attention', 'propagated'}, {'class_attention'}),
     ],
-    ids=str,
+    ids=['ts-cam', 'scm', 'scm calibrated', 'lctr'],
 )
 def test_every_crop_passes_once_with_what_it_needs(build_localizer, monkeypatch, head, centre, others):
     kind = 'RelationalTransformer' if head['type'] == 'LCTRHead' else 'TokenVisionTransformer'
