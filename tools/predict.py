@@ -1,6 +1,6 @@
 """Localize the objects in all images of a folder and write the boxes as annotations.
 
-A run that was stopped, in whatever way, goes on when it is started again with the same arguments. The exit
+A run that was interrupted, in whatever way, resumes when started again with the same arguments. The exit
 status is 0, or 3 if all is done but some images cannot be used; these are listed in <OUT>.broken.txt.
 """
 
@@ -43,7 +43,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_config_options(parser)
     parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
     parser.add_argument(
-        'folder', type=Path, help='folder with images, also in the folders inside; or one image file'
+        'folder', type=Path, help='folder with images, subfolders included, or one image file'
     )
     parser.add_argument(
         '--out',
@@ -56,11 +56,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--labels',
         choices=(PREDICTED, FROM_FOLDER),
         default=PREDICTED,
-        help='whose box is wanted: of the predicted class, or of the one that the first folder below FOLDER '
+        help='which box to write: of the predicted class, or of the class that the first folder below FOLDER '
         'is named after',
     )
     parser.add_argument(
-        '--topk', type=int, default=1, help='boxes of so many of the best predicted classes (default: 1)'
+        '--topk', type=int, default=1, help='boxes of the K best predicted classes (default: 1)'
     )
     parser.add_argument(
         '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
@@ -69,14 +69,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--test-pipeline',
         action='store_true',
-        help="show the network what the config's test pipeline makes of an image, often its centre, instead "
-        'of the whole image',
+        help="use the config's test pipeline, which often crops the centre, instead of the whole image",
     )
     parser.add_argument(
         '--classes',
         type=Path,
         metavar='FILE',
-        help='names of the classes, one a line, if the checkpoint has none',
+        help='file of class names, one per line, if the checkpoint has none',
     )
     parser.add_argument(
         '--save-maps', type=output_folder, metavar='DIR', help='write localization maps (.npz)'
@@ -87,7 +86,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--num-workers',
         type=int,
         default=min(8, os.cpu_count() or 1),
-        help='processes that load images, 0 for none but this (default: one per core, 8 at most)',
+        help='processes that load images, 0 to load in this one (default: one per core, 8 at most)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
     args = parser.parse_args(arguments)
@@ -164,7 +163,7 @@ def main() -> None:
     try:
         summary = predict_folder(inferencer, task, args.batch_size, args.num_workers)
     except KeyboardInterrupt:
-        print(f'{Path(__file__).name}: stopped; the same command goes on', file=sys.stderr)
+        print(f'{Path(__file__).name}: stopped; the same command resumes', file=sys.stderr)
         raise SystemExit(_INTERRUPTED_STATUS) from None
     print_summary(summary, task)
     if summary.num_broken:

@@ -69,7 +69,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--show-dir', type=output_folder, metavar='DIR', help='draw maps and boxes into this folder'
     )
     parser.add_argument(
-        '--interval', type=int, default=1, help='draw one image of so many (default: every image)'
+        '--interval', type=int, default=1, help='draw every N-th image (default: every image)'
     )
     parser.add_argument(
         '--protocol',

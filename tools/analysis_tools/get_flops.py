@@ -60,7 +60,7 @@ def measure(model: ImageLocalizer, shape: tuple[int, int], topk: int) -> dict[st
     Args:
         model: The model, in evaluation mode.
         shape: Height and width of the image.
-        topk: Maps of so many classes.
+        topk: Number of classes that maps are made of.
 
     Returns:
         For ``backbone``, ``head`` and ``total``: ``parameters``, ``macs_classification`` (the logits alone)
@@ -115,7 +115,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='side of the image, or height and width (default: 224)',
     )
     parser.add_argument(
-        '--topk', type=int, default=5, metavar='K', help='maps of so many classes per image (default: 5)'
+        '--topk', type=int, default=5, metavar='K', help='number of classes with maps per image (default: 5)'
     )
     parser.add_argument(
         '--out', type=output_file, metavar='FILE', help='also write the numbers to this JSON file'

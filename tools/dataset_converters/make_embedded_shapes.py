@@ -20,7 +20,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         The options; defaults and ranges are those of ``EmbeddedShapesSpec``.
     """
     parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('out', type=Path, metavar='OUT', help='folder of the set')
+    parser.add_argument('out', type=Path, metavar='OUT', help='folder to write')
     parser.add_argument('--seed', type=integer_within(0, 2**32 - 1), default=0, help='seed of all pictures')
     parser.add_argument(
         '--train-per-class', type=integer_within(1, 9999), default=150, metavar='N', help='training pictures'

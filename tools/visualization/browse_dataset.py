@@ -1,4 +1,4 @@
-"""Show what the pipeline of a config really feeds: images as they enter the network, with their boxes.
+"""Show what the pipeline of a config feeds to the network: augmented images with their boxes.
 
 Each row is one image: as it is on disk, then several passes through the pipeline. The boxes go where the
 transforms put them; where that cannot be found out, no box is drawn and the transform is named.
@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--out-dir', type=output_folder, required=True, metavar='DIR', help='folder for the pictures'
     )
     parser.add_argument(
-        '-n', '--num', type=int, default=12, metavar='N', help='number of images, chosen evenly (default: 12)'
+        '-n', '--num', type=int, default=12, metavar='N', help='number of images, evenly spaced (default: 12)'
     )
     parser.add_argument(
         '--variants',

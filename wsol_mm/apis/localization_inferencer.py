@@ -109,7 +109,7 @@ class LocalizationInferencer(BaseInferencer):
                 inside; in sorted order), or a list of these.
             labels: The class of every image, as index or name: its box is wanted. None for the predicted
                 class.
-            topk: Without labels, localize so many of the best classes, 1 to 5, which are all that a
+            topk: Without labels, how many of the best classes to localize, 1 to 5, which are all that a
                 prediction keeps.
             maps: Also return the localization maps: ``'grid'`` as they are on the patch grid, or ``'image'``
                 enlarged to the image.
@@ -147,7 +147,7 @@ class LocalizationInferencer(BaseInferencer):
         return results
 
     def check_topk(self, topk: int) -> None:
-        """Raise a ValueError unless the model can localize so many of the best classes."""
+        """Raise a ValueError unless the model can localize this many of the best classes."""
         check_topk(topk, len(self.classes))
 
     def preprocess(
@@ -283,7 +283,7 @@ def check_topk(topk: int, num_classes: int, name: str = 'topk') -> None:
         name: What the argument is called.
 
     Raises:
-        ValueError: If there are not so many: a prediction keeps the ``PRED_TOPK`` best.
+        ValueError: If there are fewer: a prediction keeps the ``PRED_TOPK`` best.
     """
     most = min(PRED_TOPK, num_classes)
     if not 1 <= topk <= most:

@@ -29,7 +29,7 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
             ``'sat_deit-s_cub'``.
 
     Returns:
-        A config of one's own, and file or address of the weights.
+        A config of the caller alone, and file or address of the weights.
 
     Raises:
         FileNotFoundError: If there is no such config file.

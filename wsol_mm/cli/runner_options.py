@@ -152,7 +152,7 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
         type=output_folder,
         help='folder for logs, config and checkpoints (default: work_dirs/<name of the config>)',
     )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher of the processes')
     # torch.distributed.launch passes it; torchrun sets the environment variable.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 

@@ -58,7 +58,7 @@ class LocalizationDataset(BaseDataset):
         data_prefix: Image folder relative to ``data_root``, or a dict with ``img_path`` (and ``mask_path``).
         classes: Use only these classes, labelled 0, 1, ... in this order: their names, or the path of a text
             file with one name a line. None for all.
-        shots_per_class: Use only so many images of each class, drawn without replacement. The draw of a class
+        shots_per_class: Use only this many images per class, drawn without replacement. The draw of a class
             depends on ``shots_seed``, the class name and the image ids alone, not on the order of files nor
             on the other classes; the images of fewer shots are among those of more.
         shots_seed: Seed of that draw.
@@ -291,7 +291,7 @@ class LocalizationDataset(BaseDataset):
                     return self._stand_in(info, error)
                 if self.on_error == 'raise':
                     raise DatasetError(
-                        f"{message}; to go on without it: train_dataloader.dataset.on_error='skip'"
+                        f"{message}; to continue without it: train_dataloader.dataset.on_error='skip'"
                     ) from error
                 print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
         raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')

@@ -34,7 +34,7 @@ def test_one_process_at_a_time_and_an_interrupt(predict, tmp_path, monkeypatch):
     with monkeypatch.context() as context:
         context.setattr(PredictionJournal, 'append', interrupted)
         status, printed = predict('--out', out, '--batch-size', 7)
-    assert status == 130 and printed.splitlines()[-1] == 'predict.py: stopped; the same command goes on'
+    assert status == 130 and printed.splitlines()[-1] == 'predict.py: stopped; the same command resumes'
     assert 'BlockingIOError' in others[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['a.json.journal']
     assert predict('--out', out)[0] == 3

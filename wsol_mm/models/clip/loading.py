@@ -52,7 +52,7 @@ class _Weights(NamedTuple):
 
 
 def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedCLIP:
-    """Build a CLIP model and load its weights. PyTorch's random numbers go on as if nothing had been built.
+    """Build a CLIP model and load its weights. PyTorch's random state stays as if nothing had been built.
 
     Args:
         model: Name in ``open_clip.list_models()``, or a config with ``embed_dim``, ``vision_cfg``,
