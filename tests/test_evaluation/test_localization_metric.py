@@ -5,6 +5,7 @@ import pickle
 
 import wsol_mm  # noqa: F401
 from wsol_mm.evaluation.metrics import LocalizationMetric
+from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import METRICS
 
 import numpy as np
@@ -288,7 +289,7 @@ def _evaluate_share(rank: int, world_size: int, samples: list[dict], protocols: 
 
 def test_two_processes_give_the_result_of_one():
     samples = random_samples(21)
-    protocols = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    protocols = list(PRESETS)
     expected = evaluate(samples, protocols)
     context = multiprocessing.get_context('spawn')
     queue = context.Queue()

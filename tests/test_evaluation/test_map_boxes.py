@@ -12,6 +12,7 @@ from wsol_mm.evaluation.map_boxes import (
     score_map,
     score_map_iou,
 )
+from wsol_mm.evaluation.protocols import PRESETS
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_constant_map_raises_and_has_a_score():
     assert sat.boxes.tolist() == [[0, 0, 56, 56]]
 
 
-@pytest.mark.parametrize('name', ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2'])
+@pytest.mark.parametrize('name', list(PRESETS))
 def test_predicted_box_in_pixels_of_the_image(name):
     geometry = ImageGeometry((112, 224), SIZE, SIZE)
     protocol = with_one_threshold(name, 0.3)

@@ -24,7 +24,7 @@ def test_committed_case(case):
     assert passed, line
 
 
-SYSTEMS = ('ts_cam', 'scm', 'lctr', 'evaluation', 'sat', 'cdtr')
+SYSTEMS = sorted(folder.name for folder in COMMITTED.iterdir())
 
 
 @pytest.mark.parametrize('system', SYSTEMS)

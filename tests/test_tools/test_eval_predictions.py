@@ -11,6 +11,7 @@ from wsol_mm.evaluation.metrics import (
     PixelAveragePrecision,
     localization_metric,
 )
+from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import MODELS
 
 import mmengine
@@ -92,7 +93,7 @@ def random_samples(agnostic: bool, masks: bool = False, count: int = 14) -> list
 @pytest.mark.parametrize('agnostic', [False, True])
 @pytest.mark.parametrize('tuned_on', ['cub', 'ilsvrc'])
 def test_numbers_of_every_protocol_are_those_of_the_test(evaluate, tmp_path, agnostic, tuned_on):
-    protocols = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    protocols = list(PRESETS)
     file = tmp_path / 'predictions.pkl'
     evaluator = Evaluator([LocalizationMetric(protocols, tuned_on), DumpPredictions(str(file))])
     expected = evaluator.offline_evaluate(random_samples(agnostic), chunk_size=7)

@@ -6,6 +6,7 @@ from pathlib import Path
 import wsol_mm  # noqa: F401
 from tests.methods import METHODS, Size
 from wsol_mm.evaluation.metrics import LocalizationMetric
+from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import MODELS
 
 import pytest
@@ -18,7 +19,7 @@ from torch import distributed, nn
 SIDE, CLASSES, TARGET_AREA = 56, 5, 0.472
 MODEL_NAMES = [*METHODS, 'sat_global']
 SIZE = Size(img_size=SIDE, num_classes=CLASSES)
-PROTOCOLS = ['maxboxacc', 'maxboxacc_v2', 'ts_cam', 'scm', 'sat', 'lctr', 'cdtr']
+PROTOCOLS = list(PRESETS)
 
 
 def build(method: str) -> nn.Module:
