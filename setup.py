@@ -15,6 +15,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 # What OpenMIM and mmengine.hub look for in <package>/.mim.
 MIM_FILES = ('configs', 'tools', 'model-index.yml', 'dataset-index.yml')
+# The door to tests/parity leads nowhere without the source tree.
+NOT_COPIED = ('__pycache__', '*.pyc', 'check_parity.py')
 
 
 def read_requirements(name: str) -> list[str]:
@@ -55,7 +57,7 @@ def copy(source: Path, target: Path) -> None:
     """
     remove(target)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_COPIED))
     else:
         shutil.copy2(source, target)
 

@@ -243,7 +243,7 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
     file = tmp_path / 'predictions.pkl'
     samples = random_samples(False, masks=True)
     file.write_bytes(pickle.dumps(samples))
-    with pytest.raises(SystemExit, match="error: --protocol must be one of .*'maxboxacc'.*, found 'cam'"):
+    with pytest.raises(SystemExit, match="error: protocols: expected names of .*'maxboxacc'.*, got 'cam'"):
         evaluate(file, '--protocol', 'cam')
     for sample in samples:
         sample['gt_mask'] = sample['gt_mask'][:100]
