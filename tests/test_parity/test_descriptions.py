@@ -6,8 +6,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
-from tests.parity.case import Case, _shape_in, every
+from tests.parity.case import Case
 from tests.parity.comparison import _limits, as_array
+from tests.parity.description import every, shape_in
 from tests.parity.engine import check, find_check
 
 import numpy as np
@@ -333,7 +334,7 @@ def test_other_recipe_fails(tmp_path, change, reason):
     ],
 )
 def test_shapes_in_words(told, shape):
-    assert _shape_in(told) == shape
+    assert shape_in(told) == shape
 
 
 @pytest.mark.parametrize(
