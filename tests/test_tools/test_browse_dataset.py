@@ -2,6 +2,8 @@
 
 import importlib.util
 
+from wsol_mm.visualization.pipeline_geometry import PipelineGeometry
+
 import cv2
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def test_unknown_geometry_is_said_and_nothing_is_drawn(tool, tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((40, 40, 3), np.uint8))
     sample = DataSample(metainfo=dict(img_path=str(tmp_path / 'a.png'), img_id='a.png', ori_shape=(40, 40)))
     sample.set_gt_label(0).gt_bboxes = np.array([[5.0, 5, 30, 30]])
-    geometry = tool.PipelineGeometry()
+    geometry = PipelineGeometry()
 
     class OneImage:
         pipeline = Compose([Scramble()])

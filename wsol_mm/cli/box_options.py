@@ -2,8 +2,9 @@
 
 import argparse
 
-from ..evaluation.box_protocol import DEFAULT_PROTOCOL
-from ..evaluation.protocols import PRESETS
+from wsol_mm.evaluation.box_protocol import DEFAULT_PROTOCOL
+from wsol_mm.evaluation.protocols import PRESETS
+
 from .argument_types import map_threshold
 
 

@@ -6,15 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wsol_mm.deployment.choices import BATCH_SIZES, MAP_CHOICES, TOLERANCE
+
 from mmengine.config import Config
 
-from ..deployment.choices import BATCH_SIZES, MAP_CHOICES, TOLERANCE
 from .argument_types import output_file
 from .runner_options import RunnerArgumentParser, add_config_options, checkpoint_path, read_config
 
 if TYPE_CHECKING:
-    from ..deployment.checking import RunFunction
-    from ..deployment.deployed_localizer import DeployedLocalizer
+    from wsol_mm.deployment.checking import RunFunction
+    from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 
 #: Classes with maps, unless another number is asked for.
 _TOPK = 5
@@ -105,8 +106,8 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
         ValueError: If the size of the images is no multiple of the patches, the checkpoint does not fit the
             model, or the model cannot give what is asked for.
     """
-    from ..apis.model_loading import build_localizer, load_localizer
-    from ..deployment.deployed_localizer import DeployedLocalizer
+    from wsol_mm.apis.model_loading import build_localizer, load_localizer
+    from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 
     cfg = read_config(args)
     shape = args.shape or cfg.model.backbone.get('img_size', 224)
@@ -170,7 +171,7 @@ def check_and_report(job: ExportJob, run: RunFunction) -> bool:
     Returns:
         Whether all are within the tolerance.
     """
-    from ..deployment.checking import worst_deviations
+    from wsol_mm.deployment.checking import worst_deviations
 
     worst = worst_deviations(job.model, run, job.shape)
     text = ', '.join(f'{name} {value:.1e}' for name, value in worst.items())

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from wsol_mm.utils.config_settings import CONFIG_SUFFIXES, load_config
+
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 
-from ..utils.config_settings import CONFIG_SUFFIXES, load_config
 from .argument_types import output_folder
 from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch

@@ -1,9 +1,10 @@
 """A localizer as one function from images to scores and maps, as it is deployed."""
 
+from wsol_mm.models.localizers import ImageLocalizer
+
 import torch
 from torch import Tensor, nn
 
-from ..models.localizers import ImageLocalizer
 from .choices import MAP_CHOICES
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wsol_mm.models.layers import class_token_attention, rollout_map
+from wsol_mm.structures import CENTER_CROP
+
 import torch
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
-
-from ..models.layers import class_token_attention, rollout_map
-from ..structures import CENTER_CROP
 
 #: Entries of ``Features.extras`` with a row over all tokens for every layer, and their titles.
 _LAYER_EXTRAS = {'propagated': 'propagated attention', 'spatial_mask': 'spatial mask'}

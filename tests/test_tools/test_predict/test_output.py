@@ -147,7 +147,9 @@ def test_unknown_class_folders(predict, tmp_path):
 def test_what_stops_it_at_once(predict, tool, tmp_path, monkeypatch):
     (tmp_path / 'empty').mkdir()
     with monkeypatch.context() as context:
-        context.setattr(tool, 'LocalizationInferencer', lambda *_, **__: pytest.fail('the model is loaded'))
+        context.setattr(
+            'wsol_mm.apis.LocalizationInferencer', lambda *_, **__: pytest.fail('the model is loaded')
+        )
         out = ['--out', tmp_path / 'a.json']
         assert 'no image in the folder' in predict(*out, folder=tmp_path / 'empty')[0]
         assert 'no folder at' in predict(*out, folder=tmp_path / 'none')[0]

@@ -1,8 +1,8 @@
 """Checks of ground-truth boxes against each other and the image."""
 
-import numpy as np
+from wsol_mm.datasets.dataset_problems import DatasetProblems
 
-from ..dataset_problems import DatasetProblems
+import numpy as np
 
 #: By how many pixels a box may overrun its image before that is an error: annotations are often rounded.
 OVERRUN_TOLERANCE = 1.0

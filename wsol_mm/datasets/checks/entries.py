@@ -9,8 +9,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from ..dataset_problems import DatasetProblems
-from ..readers.image_files import DECODE_ERRORS, error_text
+from wsol_mm.datasets.dataset_problems import DatasetProblems
+from wsol_mm.datasets.readers.image_files import DECODE_ERRORS, error_text
+
 from .boxes import check_boxes
 from .image_files import decode_failure, inspect_image, map_threads, missing_files
 

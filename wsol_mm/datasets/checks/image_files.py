@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
+from wsol_mm.datasets.dataset_problems import UnreadableImage
+from wsol_mm.datasets.readers.image_files import is_folder, open_image, rgb_image
 
-from ..dataset_problems import UnreadableImage
-from ..readers.image_files import is_folder, open_image, rgb_image
+from PIL import Image
 
 Result = TypeVar('Result')
 

@@ -6,9 +6,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
+
 import numpy as np
 
-from ..dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, parse_lines
 
 _CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>[,<score>]]'

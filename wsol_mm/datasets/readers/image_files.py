@@ -7,11 +7,11 @@ from io import BytesIO
 from pathlib import Path
 from struct import error as StructError
 
+from wsol_mm.datasets.dataset_problems import UnreadableImage
+
 import mmengine.fileio as fileio
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-
-from ..dataset_problems import UnreadableImage
 
 #: What Pillow raises for files that are damaged or no images (UnidentifiedImageError is an OSError).
 DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, StructError, Image.DecompressionBombError)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ..dataset_problems import DatasetError, DatasetProblems
+from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
 
 Parsed = TypeVar('Parsed')
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mat4py.loadmat import ParseError, loadmat
+from wsol_mm.datasets.dataset_problems import DatasetError
 
-from ..dataset_problems import DatasetError
+from mat4py.loadmat import ParseError, loadmat
 
 
 def read_mat(path: str | Path) -> dict[str, Any]:

@@ -6,9 +6,10 @@ Their lines end as on Windows or Unix, and paths may be written with backslashes
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
+
 import numpy as np
 
-from ..dataset_problems import DatasetError, DatasetProblems
 from .image_files import list_folders, list_images
 from .list_files import finite_floats, keyed_lines, parse_line, parse_lines, read_lines, split_fields
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
+
 import numpy as np
 
-from ..dataset_problems import DatasetError, DatasetProblems
 from .list_files import finite_floats, keyed_lines, parse_lines
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sized
 
-from mmpretrain.datasets.samplers import RepeatAugSampler
+from wsol_mm.registry import DATA_SAMPLERS
 
-from ...registry import DATA_SAMPLERS
+from mmpretrain.datasets.samplers import RepeatAugSampler
 
 
 @DATA_SAMPLERS.register_module()

@@ -1,5 +1,8 @@
 """Loads images as the published evaluators do, and masks in the frame of the evaluation."""
 
+from wsol_mm.datasets.dataset_problems import DatasetError
+from wsol_mm.datasets.image_pipeline import image_fields
+from wsol_mm.datasets.readers.image_files import open_image, rgb_image
 from wsol_mm.evaluation.functional.masks import IGNORED, rasterize_masks
 from wsol_mm.registry import TRANSFORMS
 
@@ -7,10 +10,6 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import ImageOps
-
-from ..dataset_problems import DatasetError
-from ..image_pipeline import image_fields
-from ..readers.image_files import open_image, rgb_image
 
 
 @TRANSFORMS.register_module()

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
+from wsol_mm.datasets.dataset_problems import DatasetError
 from wsol_mm.registry import TRANSFORMS
 
 import numpy as np
 from mmpretrain.datasets.transforms import PackInputs
-
-from ..dataset_problems import DatasetError
 
 
 @TRANSFORMS.register_module()

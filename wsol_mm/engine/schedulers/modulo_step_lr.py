@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.registry import PARAM_SCHEDULERS
+
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 from torch.optim import Optimizer
-
-from ...registry import PARAM_SCHEDULERS
 
 
 @PARAM_SCHEDULERS.register_module()

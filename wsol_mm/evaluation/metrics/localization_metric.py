@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.evaluation.functional.boxes import ImageGeometry
+from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
+from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
 
 import mmengine
@@ -14,9 +17,6 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 
-from ..functional.boxes import ImageGeometry
-from ..map_boxes import ground_truth_in_frame
-from ..protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from .protocol_record import (
     TOP_K,
     MapsByClass,

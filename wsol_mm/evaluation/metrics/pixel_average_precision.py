@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.evaluation.functional.boxes import ImageGeometry
+from wsol_mm.evaluation.functional.masks import (
+    PixelHistograms,
+    best_pixel_iou,
+    pixel_average_precision,
+    pixel_histograms,
+)
+from wsol_mm.evaluation.functional.score_maps import ConstantMapError
+from wsol_mm.evaluation.map_boxes import score_map
+from wsol_mm.evaluation.protocols import get_protocol
 from wsol_mm.registry import METRICS
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from ..functional.boxes import ImageGeometry
-from ..functional.masks import PixelHistograms, best_pixel_iou, pixel_average_precision, pixel_histograms
-from ..functional.score_maps import ConstantMapError
-from ..map_boxes import score_map
-from ..protocols import get_protocol
 from .localization_metric import to_numpy
 from .protocol_record import MapsByClass
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wsol_mm.evaluation.functional.error_breakdown import OUTCOMES, localization_outcome
+from wsol_mm.evaluation.functional.score_maps import ConstantMapError
+from wsol_mm.evaluation.map_boxes import MapIoU, empty_map_iou, localization_map_iou
+from wsol_mm.evaluation.protocols import LocalizationProtocol
+
 import numpy as np
 from numpy.typing import NDArray
-
-from ..functional.error_breakdown import OUTCOMES, localization_outcome
-from ..functional.score_maps import ConstantMapError
-from ..map_boxes import MapIoU, empty_map_iou, localization_map_iou
-from ..protocols import LocalizationProtocol
 
 # Ranks for which Top-k numbers are made; no protocol looks at more predicted classes than the last.
 TOP_K = (1, 5)

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from wsol_mm.evaluation.functional.error_breakdown import OUTCOMES
+from wsol_mm.evaluation.protocols import LocalizationProtocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..functional.error_breakdown import OUTCOMES
-from ..protocols import LocalizationProtocol
 from .protocol_record import TOP_K, ProtocolRecord
 
 _MAP_SUFFIX = {'label': '', 'predicted': '_predicted', 'ranked': '_ranked', 'agnostic': '_agnostic'}

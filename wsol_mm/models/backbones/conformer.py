@@ -2,15 +2,15 @@
 
 from collections.abc import Collection
 
+from wsol_mm.models.layers import TokenEncoderLayer
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+from wsol_mm.structures.features import LayerMaps, check_needs
+
 import torch
 from mmpretrain.models.backbones import Conformer
 from mmpretrain.models.backbones.conformer import ConvBlock, ConvTransBlock
 from torch import Tensor, nn
-
-from ...registry import MODELS
-from ...structures import Features
-from ...structures.features import LayerMaps, check_needs
-from ..layers import TokenEncoderLayer
 
 
 @MODELS.register_module()

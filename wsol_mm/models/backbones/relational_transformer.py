@@ -1,7 +1,8 @@
 """Vision transformer whose layers propagate the class token's attention (LCTR, Chen et al., AAAI 2022)."""
 
-from ...registry import MODELS
-from ..layers import RelationalEncoderLayer
+from wsol_mm.models.layers import RelationalEncoderLayer
+from wsol_mm.registry import MODELS
+
 from .vision_transformer import TokenVisionTransformer
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.models.layers.spatial_query_attention import SpatialQueryEncoderLayer
+from wsol_mm.registry import MODELS
+
 import torch
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-from ...registry import MODELS
-from ..layers.spatial_query_attention import SpatialQueryEncoderLayer
 from .vision_transformer import TokenVisionTransformer
 
 

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Collection, Sequence
 
+from wsol_mm.models.layers import TokenEncoderLayer
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+from wsol_mm.structures.features import check_needs
+
 import torch
 from mmengine.model import ModuleList
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
-
-from ...registry import MODELS
-from ...structures import Features
-from ...structures.features import check_needs
-from ..layers import TokenEncoderLayer
 
 _POS_EMBED, _PATCH_WEIGHT = 'backbone.pos_embed', 'backbone.patch_embed.projection.weight'
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..utils.precision import at_least_float32, autocast_off
 from .loading import load_clip
 
 #: Prompts that are encoded at a time.

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_mm.utils.per_node import one_per_node_first
+
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
-
-from ...utils.per_node import one_per_node_first
 
 #: Where a config describes CLIP.
 CLIP_KEY = 'model.head.sba.clip'

@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from wsol_mm.models.layers import CategoryStimulation, ObjectConstraint, SemanticConv, class_token_attention
+from wsol_mm.models.losses import AutomaticLossWeighting
+from wsol_mm.models.weights.layouts import TIMM_VIT, Layout, Rule
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import CategoryStimulation, ObjectConstraint, SemanticConv, class_token_attention
-from ..losses import AutomaticLossWeighting
-from ..weights.layouts import TIMM_VIT, Layout, Rule
-from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
 
 # Both official repositories, which name the two halves of CSM differently. `block0.0.weight` belongs to OCM,

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsol_mm.models.layers import SemanticKernelIntegrator
+from wsol_mm.models.losses import AutomaticLossWeighting, SemanticBoostAdapter
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+from wsol_mm.models.weights.layouts import Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import SemanticKernelIntegrator
-from ..losses import AutomaticLossWeighting, SemanticBoostAdapter
-from ..utils.precision import at_least_float32, autocast_off
-from ..weights.layouts import Layout
-from ..weights.official import OfficialCheckpoints
 from .catr_head import CATR_RULES, CATR_VIT, DEFAULT_PART, CATRHead
 
 _LOSS_WEIGHTS, _SKI_WEIGHT = 'head.loss_weighting.params', 'head.ski.weight'

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from wsol_mm.models.layers import CueDigging, class_token_attention, relational_patch_maps
+from wsol_mm.models.weights.layouts import TIMM_VIT, Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 from torch import Tensor, nn
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import CueDigging, class_token_attention, relational_patch_maps
-from ..weights.layouts import TIMM_VIT, Layout
-from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
 
 LCTR_VIT = Layout(

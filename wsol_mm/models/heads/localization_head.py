@@ -3,14 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from wsol_mm.models.utils.precision import at_least_float32
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.structures import Features
+
 import torch
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
-
-from ...structures import Features
-from ..utils.precision import at_least_float32
-from ..weights.official import OfficialCheckpoints
 
 #: How many of the best classes are kept in ``pred_topk``.
 PRED_TOPK = 5

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.models.layers import SemanticConv, fused_spatial_mask
+from wsol_mm.models.weights.layouts import TIMM_VIT, Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import SemanticConv, fused_spatial_mask
-from ..weights.layouts import TIMM_VIT, Layout
-from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
 
 # SAT names its position `loc_embed` and keeps the kernel of its normalization loss as a weight.

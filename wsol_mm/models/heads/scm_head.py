@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+from wsol_mm.models.layers import SpatialCalibration, min_max
+from wsol_mm.models.weights.layouts import CONFORMER, TIMM_VIT, Layout, Rule
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import SpatialCalibration, min_max
-from ..weights.layouts import CONFORMER, TIMM_VIT, Layout, Rule
-from ..weights.official import OfficialCheckpoints
 from .ts_cam_head import TSCAMHead
 
 # Two scalars per calibration layer; everything else is named as in TS-CAM.

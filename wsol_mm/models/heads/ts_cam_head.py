@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from wsol_mm.models.layers import SemanticConv, class_token_attention
+from wsol_mm.models.weights.layouts import CONFORMER, TIMM_VIT
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
 import torch.nn.functional as F
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-from ...registry import MODELS
-from ...structures import Features
-from ..layers import SemanticConv, class_token_attention
-from ..weights.layouts import CONFORMER, TIMM_VIT
-from ..weights.official import OfficialCheckpoints
 from .localization_head import LocalizationHead
 
 CONV_INITS = ('default', 'kaiming')

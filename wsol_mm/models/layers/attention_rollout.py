@@ -1,9 +1,9 @@
 """Attention Rollout (Abnar and Zuidema, 2020): attention traced through all layers."""
 
+from wsol_mm.structures import Features
+
 import torch
 from torch import Tensor
-
-from ...structures import Features
 
 
 def _mixed(attention: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """CSM, the category-aware stimulation module of CATR (Chen et al., ICCV 2023)."""
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ..utils.precision import at_least_float32, autocast_off
 
 
 def double_conv(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """Class-token attention on the patch grid."""
 
-from torch import Tensor
+from wsol_mm.structures import Features
 
-from ...structures import Features
+from torch import Tensor
 
 
 def class_token_attention(feats: Features) -> Tensor:

@@ -1,10 +1,11 @@
 """CDM, the cue digging module of LCTR (Chen et al., AAAI 2022)."""
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..utils.precision import at_least_float32, autocast_off
 from .per_sample_conv import per_sample_conv
 
 KERNEL_INITS = ('reference', 'default')

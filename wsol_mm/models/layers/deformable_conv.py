@@ -2,12 +2,12 @@
 
 from functools import cache
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor
-
-from ..utils.precision import at_least_float32, autocast_off
 
 #: Taps of the kernel, row by row; tap k reads at (k // 3, k % 3).
 NUM_TAPS = 9

@@ -2,11 +2,11 @@
 
 import math
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ..utils.precision import at_least_float32, autocast_off
 
 
 def gaussian_kernel(size: int, sigmas: float) -> Tensor:

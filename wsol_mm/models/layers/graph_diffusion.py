@@ -5,11 +5,12 @@ See docs/specifications/scm.md, section 2.3.
 
 from typing import Any
 
+from wsol_mm.models.utils.precision import full_precision
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..utils.precision import full_precision
 from .grid_graph import GridGraph, symmetric_matrix
 
 # So many of the iterations are done as 2^levels - 1 products with a vector, the others as matrix products.

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection
 
+from wsol_mm.models.utils.precision import autocast_off
+from wsol_mm.structures import Features
+from wsol_mm.structures.features import LayerMaps
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...structures import Features
-from ...structures.features import LayerMaps
-from ..utils.precision import autocast_off
 from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer
 

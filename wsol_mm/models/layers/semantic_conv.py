@@ -1,9 +1,10 @@
 """3x3 convolution to class maps that computes only what is asked for."""
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..utils.precision import at_least_float32, autocast_off
 from .per_sample_conv import per_sample_conv
 
 

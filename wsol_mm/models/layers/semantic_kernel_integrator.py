@@ -1,10 +1,11 @@
 """SKI, the semantic kernel integrator of CDTR (TPAMI 2025)."""
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..utils.precision import at_least_float32, autocast_off
 from .deformable_conv import NUM_TAPS, bilinear_neighbours, deform_conv2d
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 from torch import Tensor, nn
 
-from ..utils.precision import at_least_float32, autocast_off
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, neighbour_similarity
 

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+from wsol_mm.structures import Features
+from wsol_mm.structures.features import LayerMaps
+
 import torch
 from torch import Tensor
 
-from ...structures import Features
-from ...structures.features import LayerMaps
-from ..utils.precision import at_least_float32, autocast_off
 from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from typing import Any
 
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+from wsol_mm.structures.features import LayerMaps
+
 import torch.nn.functional as F
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
-
-from ...structures.features import LayerMaps
-from ..utils.precision import at_least_float32, autocast_off
 
 
 class TokenAttention(MultiheadAttention):

@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
+from wsol_mm.structures.features import LayerMaps
+
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
-from ...structures.features import LayerMaps
 from .token_attention import TokenAttention
 
 

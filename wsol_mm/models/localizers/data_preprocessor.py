@@ -1,9 +1,9 @@
 """Normalisation of images and of their crops."""
 
+from wsol_mm.registry import MODELS
+
 from mmpretrain.models.utils import ClsDataPreprocessor
 from torch import Tensor, stack
-
-from ...registry import MODELS
 
 
 @MODELS.register_module()

@@ -2,15 +2,16 @@
 
 from collections.abc import Collection, Sequence
 
+from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.weights import load_pretrained
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
+from wsol_mm.structures.features import check_needs
+
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ...registry import MODELS
-from ...structures import CENTER_CROP, NUM_CROPS, Features
-from ...structures.features import check_needs
-from ..heads import LocalizationHead
-from ..weights import load_pretrained
 from .data_preprocessor import LocalizationDataPreprocessor
 from .freezing import freeze_parameters, frozen_batch_norms
 

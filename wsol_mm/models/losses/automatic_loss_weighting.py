@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from wsol_mm.registry import MODELS
+
 import torch
 from torch import Tensor, nn
-
-from ...registry import MODELS
 
 
 @MODELS.register_module()

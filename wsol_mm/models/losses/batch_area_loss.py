@@ -1,9 +1,9 @@
 """Keeps the mean area of the localization maps of a batch near a constant."""
 
+from wsol_mm.registry import MODELS
+
 import mmengine.dist as dist
 from torch import Tensor, nn
-
-from ...registry import MODELS
 
 
 @MODELS.register_module()

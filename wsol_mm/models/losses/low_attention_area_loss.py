@@ -1,8 +1,8 @@
 """Pushes the lowest values of an attention map towards zero."""
 
-from torch import Tensor, nn
+from wsol_mm.registry import MODELS
 
-from ...registry import MODELS
+from torch import Tensor, nn
 
 
 @MODELS.register_module()

@@ -1,9 +1,9 @@
 """Ties a predicted foreground map to an attention map."""
 
+from wsol_mm.registry import MODELS
+
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from ...registry import MODELS
 
 PAIRINGS = ('batch', 'sample')
 

@@ -1,9 +1,9 @@
 """Pushes every position of a localization map towards 0 or 1."""
 
-from torch import Tensor, nn
+from wsol_mm.models.layers.gaussian_filter import GaussianFilter
+from wsol_mm.registry import MODELS
 
-from ...registry import MODELS
-from ..layers.gaussian_filter import GaussianFilter
+from torch import Tensor, nn
 
 
 @MODELS.register_module()

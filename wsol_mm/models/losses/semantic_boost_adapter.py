@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsol_mm.models.clip import FrozenCLIP, load_class_names
+from wsol_mm.models.clip.class_names import CLASS_NAMES_KEY
+from wsol_mm.models.layers.spatial_calibration import min_max
+from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from ..clip import FrozenCLIP, load_class_names
-from ..clip.class_names import CLASS_NAMES_KEY
-from ..layers.spatial_calibration import min_max
-from ..utils.precision import at_least_float32, autocast_off
 
 _MIN_MAX_EPS = 1e-15
 _SIMILARITY_RANGE = (1e-4, 0.9999)

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from wsol_mm.registry import MODELS
+
 from torch import Tensor
 
-from ...registry import MODELS
 from .layouts import CONFORMER, MMENGINE, TIMM_VIT, Layout, describe_names, find_layout
 from .official import OfficialCheckpoints
 from .sources import unwrap_state_dict

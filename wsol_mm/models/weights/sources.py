@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from wsol_mm.utils.checkpoint_io import CheckpointError, read_checkpoint, without_prefixes
+
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from ...utils.checkpoint_io import CheckpointError, read_checkpoint, without_prefixes
 from .layouts import describe_names
 
 TIMM_SCHEME = 'timm://'
