@@ -144,7 +144,7 @@ def main() -> None:
     apply_train_options(cfg, args)
     runner = Runner.from_cfg(cfg)
     if cfg.get('load_from'):
-        # MMEngine warns of what does not fit, and would train from random weights if that is everything.
+        # MMEngine would train from random weights if nothing fits.
         with main_process_errors():
             read_fitting_checkpoint(cfg.load_from, runner.model, strict=False)
     warn_of_another_length(cfg)

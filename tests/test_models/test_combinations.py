@@ -69,7 +69,7 @@ def test_on_transformers(method, kind, size, image):
     missing = needs_of(method, size) - MODELS.get(kind).gives - {'images'}
     if missing:
         assert kind != METHODS[method].backbone
-        with pytest.raises(ValueError, match=f'{head["type"]}: expected what {kind} gives'):
+        with pytest.raises(ValueError, match=f'{head["type"]}: expected a backbone .* got {kind}'):
             build(backbone, head)
     else:
         check_steps(build(backbone, head), image, tuple(side // size.patch for side in image))
@@ -82,7 +82,7 @@ def test_on_conformer(method):
     head = METHODS[method].head_config(size, training=True, **(hybrid or {}))
     missing = needs_of(method, size) - MODELS.get('TokenConformer').gives - {'images'}
     if missing:
-        with pytest.raises(ValueError, match=f'{head["type"]}: expected what TokenConformer gives'):
+        with pytest.raises(ValueError, match=f'{head["type"]}: expected a backbone .* got TokenConformer'):
             build(CONFORMER, head)
     elif hybrid is not None:
         check_steps(build(CONFORMER, head), (64, 80), (4, 5))

@@ -57,7 +57,7 @@ def test_what_is_required_is_named():
 
 def test_needs_beyond_what_is_given_are_named():
     check_needs({'cls_token'}, {'cls_token', 'stages'}, 'Net')
-    message = r"MyHead: expected what Net gives, \['cls_token', 'stages'\], got also \['a', 'b'\]"
+    message = r"MyHead: expected a backbone that gives \['a', 'b'\], got Net, which gives \['cls_token', 'st"
     with pytest.raises(ValueError, match=message):
         check_needs({'b', 'cls_token', 'a'}, {'cls_token', 'stages'}, 'Net', asker='MyHead')
     with pytest.raises(TypeError, match="got the string 'cls_token'"):

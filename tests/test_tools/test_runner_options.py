@@ -344,10 +344,20 @@ def test_errors_from_below_are_one_line_too(monkeypatch):
         'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
     )
     setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
-    for error, text in ((worker, 'ValueError: a.jpg'), (setting, str(setting))):
+    backbone = TypeError('expected a backbone that returns Features (it has `gives`), got ResNet')
+    misspelt = KeyError('TSCAMHaed is not in the wsol_mm::model registry')
+    for error, text in (
+        (worker, 'ValueError: a.jpg'),
+        (setting, str(setting)),
+        (backbone, str(backbone)),
+        (misspelt, misspelt.args[0]),
+    ):
         with pytest.raises(SystemExit) as caught:
             tool(error)
         assert caught.value.code == f'tool.py: error: {text}'
+    for error in (TypeError('unsupported operand'), KeyError('img_path')):
+        with pytest.raises(type(error)):  # a mistake of the program
+            tool(error)
 
 
 def test_the_traceback_is_in_the_log(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Tests of wsol_mm.utils.checkpoint_differences."""
 
+import logging
+
 import wsol_mm  # noqa: F401
 from wsol_mm.utils.checkpoint_differences import find_differences, read_fitting_checkpoint
 from wsol_mm.utils.checkpoint_io import without_prefixes
@@ -125,3 +127,20 @@ def test_experiment_that_wrote_a_checkpoint(model, tmp_path):
 def test_prefixes_within_names_stay():
     weights = {'_orig_mod.submodule.module.weight': torch.zeros(1), 'module.a._orig_mod.b': torch.ones(1)}
     assert list(without_prefixes(weights)) == ['submodule.module.weight', 'a._orig_mod.b']
+
+
+def test_what_does_not_fit_is_a_warning_where_not_all_has_to(model, saved, monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        'wsol_mm.utils.checkpoint_differences.print_log',
+        lambda text, logger, level: lines.append((text, level)),
+    )
+    weights = dict(model.state_dict())
+    first = next(iter(weights))
+    read_fitting_checkpoint(saved(weights), model, strict=False)
+    assert lines == []
+    weights['other'] = weights.pop(first)
+    read_fitting_checkpoint(saved(weights), model, strict=False)
+    ((text, level),) = lines
+    assert f'fits only {len(weights) - 1} entries of the model' in text and level == logging.WARNING
+    assert f'1 missing ({first}), 1 unexpected (other) keys' in text

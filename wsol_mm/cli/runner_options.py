@@ -21,6 +21,8 @@ from .launch import LAUNCHERS, prepare_launch
 
 # What an error says of a setting of the config, as in `model.head.num_classes=3`.
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
+# TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.
+_OF_A_CONFIG = re.compile(r'unexpected keyword argument|^expected a |is not in the .+ registry')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -37,7 +39,7 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
 
     For the ``main`` of a tool, as a decorator: ``@one_line_errors()``. What is reported are files that cannot
     be read or written (OSError), arguments, configs and contents that are not as needed (ValueError), and
-    settings that what they are for does not have. Where the error names a setting of the config with a value,
+    settings or types that there are not. Where the error names a setting of the config with a value,
     how it is set is added. The traceback goes into the log file, if there is one.
 
     Args:
@@ -46,11 +48,11 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     Raises:
         SystemExit: In place of these exceptions.
     """
-    expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, *more)
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, KeyError, *more)
     try:
         yield
     except expected as error:
-        if isinstance(error, TypeError) and 'unexpected keyword argument' not in str(error):
+        if not isinstance(error, (OSError, ValueError, *more)) and not _OF_A_CONFIG.search(str(error)):
             raise
         # The text of a KeyError is its argument in quotes; that of an error in a worker of a dataloader is a
         # traceback.

@@ -119,4 +119,6 @@ def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, a
         raise TypeError(f'expected a set of names for needs, got the string {needs!r}')
     missing = sorted(set(needs) - set(gives))
     if missing:
-        raise ValueError(f'{asker}: expected what {backbone} gives, {sorted(gives)}, got also {missing}')
+        raise ValueError(
+            f'{asker}: expected a backbone that gives {missing}, got {backbone}, which gives {sorted(gives)}'
+        )

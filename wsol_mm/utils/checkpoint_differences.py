@@ -1,10 +1,12 @@
 """Tells how a checkpoint differs from a model, by comparing names and shapes."""
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
@@ -67,7 +69,7 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     Args:
         checkpoint: File or address.
         model: The model, also one that is wrapped for distributed training; it is left as it is.
-        strict: Whether all has to fit; otherwise something has to.
+        strict: Whether all has to fit; otherwise something has to, and the rest is a warning in the log.
 
     Returns:
         The checkpoint, with the weights as ``state_dict``.
@@ -84,6 +86,13 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     found = find_differences(weights, model.module if is_model_wrapper(model) else model)
     if not found.fitting or (strict and (found.missing or found.unexpected or found.mismatched)):
         raise ValueError(f'{checkpoint}{_made_by(content)} does not fit the model of the config: {found}')
+    if found.missing or found.unexpected or found.mismatched:
+        print_log(
+            f'{checkpoint}{_made_by(content)} fits only {found.fitting} entries of the model of the config: '
+            f'{found}',
+            logger='current',
+            level=logging.WARNING,
+        )
     return {**(content if 'state_dict' in content else {}), 'state_dict': weights}
 
 

@@ -93,7 +93,7 @@ def test_images_are_given_by_the_localizer(build_localizer):
     ids=str,
 )
 def test_what_the_backbone_does_not_give_is_an_error_of_building(build_localizer, head, kind, missing):
-    message = rf"{head['type']}: expected what {kind} gives, \[.*\], got also \['{missing}'\]"
+    message = rf"{head['type']}: expected a backbone that gives \['{missing}'\], got {kind}, which gives"
     with pytest.raises(ValueError, match=message):
         build_localizer(head=head, backbone=dict(type=kind))
 
