@@ -16,17 +16,18 @@ class UnreadableImage(DatasetError):
     """An image file that is missing or does not decode, or does not fit what is known of it.
 
     Args:
-        path: The image.
+        path: The image; without ``reason`` the whole message, of which PyTorch rebuilds the
+            error of a worker.
         reason: What is wrong with it.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str = '') -> None:
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
 
     def __str__(self) -> str:
-        return f'image {self.path} cannot be used: {self.reason}'
+        return self.path if not self.reason else f'image {self.path} cannot be used: {self.reason}'
 
 
 class DatasetProblems:

@@ -36,7 +36,7 @@ _PHOTOMETRIC = (
                 'Equalize',
             ),
             *('GaussianBlur', 'Invert', 'Lighting', 'Posterize', 'RandomErasing', 'Sharpness', 'Solarize'),
-            *('Equalize', 'SolarizeAdd'),
+            'SolarizeAdd',
         )
     ),
     mmcv_transforms.Normalize,

@@ -3,6 +3,8 @@
 import copy
 import pickle
 
+import wsol_mm  # noqa: F401
+from tests.methods import METHODS
 from wsol_mm.models.backbones import TokenVisionTransformer
 
 import pytest
@@ -162,3 +164,13 @@ def test_layer_class_can_be_replaced():
 
     vit = Backbone(dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48), img_size=32)
     assert all(type(layer) is Layer for layer in vit.layers)
+
+
+@pytest.mark.parametrize(
+    'kind', ['TokenVisionTransformer', 'SpatialTokenTransformer', 'RelationalTransformer']
+)
+def test_all_that_is_given_can_be_had_at_once(build_vit, method):
+    vit = build_vit(type=METHODS[method].backbone)
+    feats = vit(torch.randn(1, 3, 32, 32), vit.gives)
+    for name in vit.gives:
+        assert feats.require(name) is not None

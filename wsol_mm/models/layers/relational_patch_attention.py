@@ -99,6 +99,8 @@ class RelationalAttention(TokenAttention):
             return super().attend(query, key, value, needs)
         out, row, propagated = relational_patch_attention(query, key, value, self.attention_weights)
         maps = {'class_attention': row, 'propagated': propagated}
+        if 'full_attention' in needs:
+            maps['full_attention'] = self.attention_weights(query, key)
         if self.training and self.attn_drop:
             out = F.scaled_dot_product_attention(
                 query, key, value, dropout_p=self.attn_drop, scale=self.scale
