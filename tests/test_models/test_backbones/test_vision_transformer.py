@@ -166,9 +166,7 @@ def test_layer_class_can_be_replaced():
     assert all(type(layer) is Layer for layer in vit.layers)
 
 
-@pytest.mark.parametrize(
-    'kind', ['TokenVisionTransformer', 'SpatialTokenTransformer', 'RelationalTransformer']
-)
+@pytest.mark.parametrize('method', METHODS)
 def test_all_that_is_given_can_be_had_at_once(build_vit, method):
     vit = build_vit(type=METHODS[method].backbone)
     feats = vit(torch.randn(1, 3, 32, 32), vit.gives)
