@@ -80,8 +80,8 @@ class CDTRHead(CATRHead):
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
         """Let CATR's loss weights fill those of CDTR, where the loss of SKI, the last, keeps a fresh one."""
         theirs, own = weights.get(_LOSS_WEIGHTS), self.state_dict().get(_LOSS_WEIGHTS.removeprefix('head.'))
-        has_ski = self.ski is None or _SKI_WEIGHT in weights
-        if theirs is None or own is None or has_ski or len(theirs) != len(own) - 1:
+        lacks_ski = self.ski is not None and _SKI_WEIGHT not in weights
+        if not lacks_ski or theirs is None or own is None or len(theirs) != len(own) - 1:
             return []
         weights[_LOSS_WEIGHTS] = torch.cat((theirs, own[-1:]))
         return [f'{_LOSS_WEIGHTS}[{len(theirs)}]']
