@@ -141,7 +141,7 @@ class LocalizationHead(ClsHead):
         return None
 
     def _get_loss(
-        self, cls_score: Tensor, data_samples: list[DataSample], **kwargs: Any
+        self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs: Any
     ) -> dict[str, Tensor]:
         """Return the classification loss and, with ``cal_acc``, the accuracy.
 
