@@ -48,8 +48,9 @@ class CacheKey:
     @classmethod
     def from_json(cls, text: str) -> 'CacheKey':
         """Return the key that :meth:`to_json` wrote."""
-        values: dict[str, Any] = json.loads(text)
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        given: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+        return cls(**values)
 
     def differences(self, other: 'CacheKey') -> list[str]:
         """Return what differs from another key, one text for each field."""

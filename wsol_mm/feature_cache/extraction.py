@@ -145,7 +145,9 @@ def extract_features(
     first = run(default_collate([items[0, 0]]))
     record = np.dtype([(name, np.dtype(dtype), tuple(value.shape[1:])) for name, value in first.items()])
     cache = _create(folder, key, record, shard_size)
-    left = cache.missing()[get_rank() :: get_world_size()]
+    # Of all shards, not of those that are missing: these change while the processes write.
+    own = set(cache.shards[get_rank() :: get_world_size()])
+    left = [shard for shard in cache.missing() if shard in own]
     batches = [
         (shard, indices[start : start + batch_size])
         for shard in left

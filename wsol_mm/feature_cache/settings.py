@@ -8,8 +8,8 @@ from mmengine.config import Config
 from .cache import FeatureCache
 
 SPLITS = ('train', 'val', 'test')
-#: Views of an image: as in a test, the same mirrored, and as in training (a random crop and flip that is fixed
-#: for every image and view).
+#: Views of an image: as in a test, the same mirrored, and as in training, with a random crop and flip that is
+#: fixed for every image and view.
 VIEWS = ('plain', 'flip', 'crop')
 
 
