@@ -1,6 +1,7 @@
 """Losses on localization maps, and how losses are weighed."""
 
 from .automatic_loss_weighting import AutomaticLossWeighting
+from .background_activation_loss import BackgroundActivationLoss
 from .batch_area_loss import BatchAreaLoss
 from .low_attention_area_loss import LowAttentionAreaLoss
 from .map_alignment_loss import MapAlignmentLoss
@@ -9,6 +10,7 @@ from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_lo
 
 __all__ = [
     'AutomaticLossWeighting',
+    'BackgroundActivationLoss',
     'BatchAreaLoss',
     'LowAttentionAreaLoss',
     'MapAlignmentLoss',
