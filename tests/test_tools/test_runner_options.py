@@ -344,7 +344,7 @@ def test_errors_from_below_are_one_line_too(monkeypatch):
         'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
     )
     setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
-    backbone = TypeError('expected a backbone that returns Features (it has `gives`), got ResNet')
+    backbone = TypeError('expected a LocalizationHead, got LinearClsHead')
     misspelt = KeyError('TSCAMHaed is not in the wsol_mm::model registry')
     for error, text in (
         (worker, 'ValueError: a.jpg'),

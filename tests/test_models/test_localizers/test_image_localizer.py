@@ -1,7 +1,10 @@
 """Tests of wsol_mm.models.localizers.image_localizer."""
 
+import copy
 import pickle
 
+from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.localizers import ImageLocalizer
 from wsol_mm.registry import MODELS
 
 import pytest
@@ -98,12 +101,6 @@ def test_what_the_backbone_does_not_give_is_an_error_of_building(build_localizer
         build_localizer(head=head, backbone=dict(type=kind))
 
 
-def test_a_backbone_without_features_is_named():
-    head = dict(type='TSCAMHead', num_classes=7, in_channels=512)
-    with pytest.raises(TypeError, match='expected a backbone that returns Features .* got ResNet'):
-        MODELS.build(dict(type='ImageLocalizer', backbone=dict(type='ResNet', depth=18), head=head))
-
-
 def test_a_head_that_does_not_localize_is_named(build_localizer):
     with pytest.raises(TypeError, match='expected a LocalizationHead, got LinearClsHead'):
         build_localizer(head=dict(type='LinearClsHead'))
@@ -167,3 +164,72 @@ def test_modules_may_be_given_built(build_localizer):
     parts = build_localizer()
     model = MODELS.build(dict(type='ImageLocalizer', backbone=parts.backbone, head=parts.head))
     assert model.backbone is parts.backbone and model.head is parts.head
+
+
+class _StageHead(LocalizationHead):
+    loss_needs = frozenset({'stages'})
+
+    def forward(self, feats):
+        return feats.feature_map.mean(dim=(2, 3))[:, : self.num_classes]
+
+    def localization_maps(self, feats, labels):
+        return feats.feature_map[:, :1]
+
+
+def stage_localizer(**options) -> ImageLocalizer:
+    backbone = dict(type='mmpretrain.ResNet', depth=18)
+    return ImageLocalizer(backbone, _StageHead(num_classes=3, in_channels=512), **options)
+
+
+def test_stages_are_outputs_of_named_modules():
+    model, images = stage_localizer(stages=('layer3', 'layer1.0')).eval(), torch.randn(2, 3, 64, 64)
+    feats = model.extract_feat(images, {'stages'})
+    assert [tuple(stage.shape) for stage in feats.stages] == [(2, 256, 4, 4), (2, 64, 16, 16)]
+    assert torch.equal(model.backbone.layer4(feats.stages[0]), feats.feature_map)
+    assert model.extract_feat(images).stages == ()
+    twin = copy.deepcopy(model)
+    torch.nn.init.zeros_(model.backbone.layer3[1].bn2.weight)
+    assert torch.equal(twin.extract_feat(images, {'stages'}).stages[0], feats.stages[0])
+
+
+def test_a_head_without_the_stages_that_it_needs_is_refused():
+    with pytest.raises(
+        ValueError, match='stages: expected names of modules of ResNet, which _StageHead needs'
+    ):
+        stage_localizer()
+    with pytest.raises(ValueError, match="stages: expected the name of a module of ResNet, .* got 'layer9'"):
+        stage_localizer(stages=('layer9',))
+
+
+class _OwnData(torch.nn.Module):
+    gives = frozenset()
+    data_config = dict(mean=(127.5, 127.5, 127.5), std=(255, 255, 255), input_size=(3, 64, 64))
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Conv2d(3, 3, 1)
+
+
+@pytest.mark.parametrize('given', [{}, dict(mean=[127.5] * 3, std=[255.0] * 3)])
+def test_mean_and_deviation_are_those_of_the_backbone(given):
+    model = ImageLocalizer(_OwnData(), _StageHead(3, 3), stages=('body',), data_preprocessor=given)
+    assert model.data_preprocessor.mean.flatten().tolist() == [127.5] * 3
+
+
+def test_another_mean_than_the_backbone_s_is_refused():
+    with pytest.raises(
+        ValueError, match=r'data_preprocessor.mean: expected \(127.5, .* of _OwnData, got \(0, 0'
+    ):
+        ImageLocalizer(_OwnData(), _StageHead(3, 3), data_preprocessor=dict(mean=(0, 0, 0)))
+
+
+def test_mixed_labels_give_the_loss_and_whole_ones_the_accuracy():
+    model = stage_localizer(stages=('layer1',))
+    scores = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])
+    samples = [
+        DataSample().set_gt_label(i).set_gt_score(score) for i, score in zip((0, 1), scores, strict=True)
+    ]
+    logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.5, 3.0]])
+    losses = model.head._get_loss(logits, samples)
+    torch.testing.assert_close(losses['loss'], torch.nn.functional.cross_entropy(logits, scores))
+    assert losses['accuracy_top-1'][0].item() == 50

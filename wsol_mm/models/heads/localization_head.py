@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from wsol_mm.models.utils.precision import at_least_float32
 from wsol_mm.models.weights.official import OfficialCheckpoints
 from wsol_mm.structures import Features
 
 import torch
+from mmpretrain.evaluation import Accuracy
 from mmpretrain.models.heads import ClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -137,6 +139,23 @@ class LocalizationHead(ClsHead):
             None if the method's maps have no such factor.
         """
         return None
+
+    def _get_loss(
+        self, cls_score: Tensor, data_samples: Sequence[DataSample], **kwargs: Any
+    ) -> dict[str, Tensor]:
+        """Return the classification loss and, with ``cal_acc``, the accuracy.
+
+        The loss takes the soft labels (``gt_score``) of batch augmentations, where there are any; the
+        accuracy always refers to ``gt_label``, the class of the image before it was mixed.
+        """
+        soft = 'gt_score' in data_samples[0]
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        target = torch.stack([sample.gt_score for sample in data_samples]) if soft else labels
+        losses = {'loss': self.loss_module(cls_score, target, avg_factor=len(cls_score), **kwargs)}
+        if self.cal_acc:
+            accuracies = Accuracy.calculate(cls_score, labels, topk=self.topk)
+            losses |= {f'accuracy_top-{k}': value for k, value in zip(self.topk, accuracies, strict=True)}
+        return losses
 
     def predict(
         self,

@@ -2,8 +2,9 @@
 
 from wsol_mm.registry import MODELS
 
+import numpy as np
 from mmpretrain.models.utils import ClsDataPreprocessor
-from torch import Tensor, stack
+from torch import Tensor, nn, stack
 
 
 @MODELS.register_module()
@@ -33,3 +34,31 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         batch = super().forward({**data, 'inputs': inputs.flatten(0, 1)}, training)
         batch['inputs'] = batch['inputs'].unflatten(0, inputs.shape[:2])
         return batch
+
+
+def preprocessor_config(config: dict, backbone: nn.Module, head: nn.Module) -> dict:
+    """Return the config of a preprocessor, with what backbone and head know.
+
+    Args:
+        config: Settings of the preprocessor; its type is ``LocalizationDataPreprocessor`` by default.
+        backbone: Its ``data_config``, if it has one, holds ``mean`` and ``std`` (of 0..255) of the RGB images
+            that its weights were trained with.
+        head: Its number of classes makes the one-hot labels that batch augmentations mix.
+
+    Raises:
+        ValueError: If ``config`` contradicts the backbone.
+    """
+    own = {
+        name: value for name, value in getattr(backbone, 'data_config', {}).items() if name in ('mean', 'std')
+    }
+    for name, value in own.items():
+        given = config.get(name, value)
+        if np.shape(given) != np.shape(value) or not np.allclose(given, value, rtol=0, atol=0.01):
+            raise ValueError(
+                f'data_preprocessor.{name}: expected {tuple(value)}, that of the weights of '
+                f'{type(backbone).__name__}, got {tuple(given)}'
+            )
+    defaults = dict(
+        type='wsol_mm.LocalizationDataPreprocessor', num_classes=getattr(head, 'num_classes', None)
+    )
+    return {**defaults, **(dict(to_rgb=True) if own else {}), **config, **own}

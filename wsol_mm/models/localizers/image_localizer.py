@@ -12,11 +12,13 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from .data_preprocessor import LocalizationDataPreprocessor
+from .data_preprocessor import LocalizationDataPreprocessor, preprocessor_config
+from .foreign_backbones import foreign_features, foreign_gives
 from .freezing import freeze_parameters, frozen_batch_norms
+from .submodule_outputs import insert_layers, named_submodule, recorded_outputs
 
-#: What the localizer itself adds to the features.
-LOCALIZER_GIVES = frozenset({'images'})
+#: What the localizer itself can add to the features.
+LOCALIZER_GIVES = frozenset({'images', 'stages'})
 
 
 @MODELS.register_module()
@@ -24,14 +26,20 @@ class ImageLocalizer(ImageClassifier):
     """Classifier that also localizes: asks its backbone for what its head needs.
 
     Args:
-        backbone: A backbone that returns :class:`Features` and says what it ``gives``.
+        backbone: A backbone that returns :class:`Features` and says what it ``gives``, or any of mmpretrain's
+            that returns feature maps.
         head: A :class:`LocalizationHead`.
         pretrained: Weights to start a training from, of any layout that
             :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or ``timm://<model
             name>``. They are loaded by :meth:`init_weights`, so never for a test.
         train_cfg: Batch augmentations, as in mmpretrain.
-        data_preprocessor: ``LocalizationDataPreprocessor`` if None or untyped.
+        data_preprocessor: ``LocalizationDataPreprocessor`` if None or untyped. Mean and standard deviation
+            are those of the backbone's ``data_config``, if it has one.
         init_cfg: Initialisation config.
+        stages: Names of modules of the backbone, such as ``'layer3.0'``, whose outputs become the ``stages``
+            of the features, for a head that needs them.
+        inserts: Layers that change what named modules of the model return (see :func:`insert_layers`), such
+            as ``dict(type='AttentionDropout', after=('backbone.layer3.0', 'backbone.layer4.2'))``.
         frozen: Shell patterns for the names of parameters that are not trained, e.g.
             ``'backbone.layers.[0-8].*'`` (see :func:`freeze_parameters`). They keep their initial or
             pretrained values, get no gradient and no weight decay. Batch normalisation whose parameters are
@@ -40,9 +48,10 @@ class ImageLocalizer(ImageClassifier):
             rates to 0 to be without).
 
     Raises:
-        TypeError: If the backbone does not return :class:`Features`, or the head does not localize.
-        ValueError: If the head needs what the backbone does not give, a pattern of ``frozen`` matches no
-            parameter, or they match all.
+        TypeError: If the head does not localize.
+        ValueError: If the head needs what the backbone does not give, ``stages`` or ``inserts`` name no
+            module, the preprocessor contradicts the backbone's ``data_config``, a pattern of ``frozen``
+            matches no parameter, or they match all.
     """
 
     def __init__(
@@ -53,31 +62,45 @@ class ImageLocalizer(ImageClassifier):
         train_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        stages: Sequence[str] = (),
+        inserts: Sequence[dict] = (),
         frozen: Sequence[str] = (),
     ) -> None:
-        if data_preprocessor is None or isinstance(data_preprocessor, dict):
-            data_preprocessor = {'type': 'wsol_mm.LocalizationDataPreprocessor', **(data_preprocessor or {})}
         # Built here, so that names of wsol_mm are found without a default scope too.
+        backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
+        head = head if isinstance(head, nn.Module) else MODELS.build(head)
+        if data_preprocessor is None or isinstance(data_preprocessor, dict):
+            data_preprocessor = preprocessor_config(data_preprocessor or {}, backbone, head)
         super().__init__(
-            backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone),
-            head=head if isinstance(head, nn.Module) else MODELS.build(head),
+            backbone,
+            head=head,
             train_cfg=train_cfg,
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        self.stages = tuple(stages)
+        self._stage_modules()
         self._check_needs()
+        self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
         self.frozen = freeze_parameters(self, frozen)
 
     def _check_needs(self) -> None:
         backbone, head = type(self.backbone).__name__, type(self.head).__name__
-        gives = getattr(self.backbone, 'gives', None)
-        if gives is None:
-            raise TypeError(f'expected a backbone that returns Features (it has `gives`), got {backbone}')
         if not isinstance(self.head, LocalizationHead):
             raise TypeError(f'expected a LocalizationHead, got {head}')
         needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
-        check_needs(needs - LOCALIZER_GIVES, gives, backbone, asker=head)
+        if 'stages' in needs and not self.stages:
+            raise ValueError(f'stages: expected names of modules of {backbone}, which {head} needs, got none')
+        check_needs(needs - LOCALIZER_GIVES, self._backbone_gives(), backbone, asker=head)
+
+    def _backbone_gives(self) -> frozenset[str]:
+        gives = getattr(self.backbone, 'gives', None)
+        return foreign_gives(self.backbone) if gives is None else gives
+
+    def _stage_modules(self) -> list[nn.Module]:
+        # Looked up each time: a copy of the model must not read the original's modules.
+        return [named_submodule(self.backbone, name, 'stages') for name in self.stages]
 
     def init_weights(self) -> None:
         """Initialise all weights, then load ``pretrained``."""
@@ -109,8 +132,15 @@ class ImageLocalizer(ImageClassifier):
                 f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
                 'crops (B, 10, 3, H, W) at test time alone'
             )
-        needs = self.head.logits_needs if needs is None else needs
-        feats = self.backbone(inputs, frozenset(needs) - LOCALIZER_GIVES)
+        needs = frozenset(self.head.logits_needs if needs is None else needs)
+        with recorded_outputs(self._stage_modules() if 'stages' in needs else []) as stages:
+            if hasattr(self.backbone, 'gives'):
+                feats = self.backbone(inputs, needs - LOCALIZER_GIVES)
+            else:
+                check_needs(needs - LOCALIZER_GIVES, self._backbone_gives(), type(self.backbone).__name__)
+                feats = foreign_features(self.backbone, inputs)
+        if stages:
+            feats = feats._replace(stages=tuple(stages))
         return feats.with_extras(images=inputs) if 'images' in needs else feats
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
