@@ -220,7 +220,8 @@ def noise_of(case: Case, name: str) -> float:
             if isinstance(value, Mapping):
                 value = next((number for text, number in value.items() if re.search('64', text)), None)
             if isinstance(value, int | float):
-                return float(value)
+                largest = np.abs(case.arrays[name]).max(initial=0.0) if 'over_max' in title else 1.0
+                return float(value * largest)
     return 0.0
 
 

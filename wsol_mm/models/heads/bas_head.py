@@ -1,10 +1,13 @@
 """Head of BAS: background activation suppression (Wu et al., CVPR 2022)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from wsol_mm.models.layers import SemanticConv
 from wsol_mm.models.utils import at_least_float32, autocast_off
+from wsol_mm.models.weights.layouts import Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 
@@ -17,6 +20,35 @@ from torch.func import functional_call
 from .localization_head import LocalizationHead
 
 CONV_INITS = ('xavier', 'normal')
+
+
+def _layout(network: str, marker: str, trunk: str, back_end: str, copies: str) -> Layout:
+    """Return the layout of one network: expressions for the names of its parts.
+
+    The files of ILSVRC keep the copies that the authors' code masks with, which hold nothing of their own.
+    """
+    return Layout(
+        name=f'BAS on {network} ({marker}, ..., classifier_loc.0.weight)',
+        markers=(re.escape(marker), r'classifier_loc\.0\.weight', r'classifier(?:_cls)?\.4\.weight'),
+        rules=(
+            (rf'({trunk}\..+)', r'backbone.\1'),
+            (rf'({back_end}\..+)', r'head.back_end.\1'),
+            (r'classifier(?:_cls)?\.([024]\.(?:weight|bias))', r'head.classifier.\1'),
+            (r'classifier_loc\.0\.(weight|bias)', r'head.generator.\1'),
+        ),
+        dropped=(r'classifier_cls_copy\..+', rf'{copies}\..+'),
+    )
+
+
+BAS_LAYOUTS = (
+    _layout('VGG16', 'conv5_3.weight', r'conv[1-4]_[123]', r'conv5_[123]', r'conv_copy_5_[123]'),
+    _layout('ResNet', 'layer4.0.conv1.weight', r'(?:conv1|bn1|layer[123])', 'layer4', 'layer4_copy'),
+    _layout(
+        *('Inception v3', 'Mixed_7c.branch1x1.conv.weight', r'(?:Conv2d_\d[ab]_\dx\d|Mixed_[56][a-e])'),
+        *(r'Mixed_7[abc]', r'Mixed_7[abc]_copy'),
+    ),
+    _layout('MobileNet v1', 'model.13.3.weight', r'model\.(?:\d|1[01])', r'model\.1[23]', 'erase_branch'),
+)
 
 
 @MODELS.register_module()
@@ -48,7 +80,7 @@ class BASHead(LocalizationHead):
             ``conv_init`` is not one of the two.
     """
 
-    inherits_classifier = False
+    official = OfficialCheckpoints('bas', layouts=BAS_LAYOUTS, dimensions={'head.generator.weight': 4})
 
     def __init__(
         self,
@@ -101,6 +133,11 @@ class BASHead(LocalizationHead):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+    def pretrained_target(self, name: str) -> str:
+        """Return where a weight of the whole network goes: those of its last stages to the back end."""
+        inner = name.removeprefix('backbone.')
+        return f'head.back_end.{inner}' if inner in self.back_end.state_dict() else name
 
     def class_maps(self, feats: Features) -> Tensor:
         """Return the positive class maps M, (B, C, h', w') on the grid of the back end."""

@@ -6,7 +6,7 @@ from wsol_mm.registry import MODELS
 
 from torch import Tensor
 
-from .layouts import CONFORMER, MMENGINE, TIMM_VIT, Layout, describe_names, find_layout
+from .layouts import CONFORMER, MMENGINE, MOBILENET_V1, TIMM_VIT, Layout, describe_names, find_layout
 from .official import OfficialCheckpoints
 from .sources import unwrap_state_dict
 
@@ -21,7 +21,7 @@ def official_methods() -> dict[str, OfficialCheckpoints]:
 def known_layouts() -> tuple[Layout, ...]:
     """Return all layouts that weights can be loaded from, the one with the most markers first."""
     official = [layout for method in official_methods().values() for layout in method.layouts]
-    layouts = dict.fromkeys((*official, MMENGINE, CONFORMER, TIMM_VIT))
+    layouts = dict.fromkeys((*official, MMENGINE, CONFORMER, TIMM_VIT, MOBILENET_V1))
     return tuple(sorted(layouts, key=lambda layout: -len(layout.markers)))
 
 
