@@ -118,6 +118,8 @@ def build(case: Case) -> nn.Module:
 def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray | None:
     """The stated share of the largest value, or ten times the stated noise; of statistics, by column."""
     limit = np.asarray(stated_tolerance(case, name, expected))
+    if re.match(r'(out|grad)64', name):
+        return limit
     largest = np.abs(expected).max(axis=0 if 'stats' in name else None, initial=0.0)
     if 'stats' in name:
         limit = limit / np.abs(expected).max() * largest
@@ -125,7 +127,12 @@ def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray | None:
     return np.maximum(limit, 10 * case.meta['float32_noise_over_max'].get(key, 0.0) * largest)
 
 
-@computes(SYSTEM, lambda case: is_bas(case) and 'architecture' in case.meta, tolerance_of)
+def share_of(case: Case, name: str) -> float:
+    """Batch norm over two images magnifies the rounding of gradients, and some ReLU switch."""
+    return 0.1 if name.startswith('grad/') else 1e-4
+
+
+@computes(SYSTEM, lambda case: is_bas(case) and 'architecture' in case.meta, tolerance_of, share_of)
 def compute_networks(case: Case, dtype: torch.dtype) -> Found:
     """A network: evaluation with the label's map and with the mean of several, and a training step."""
     model, images, labels = build(case).to(dtype), case.images().to(dtype), case.labels()
@@ -180,7 +187,7 @@ def run_train(model: nn.Module, images: Tensor, labels: Tensor, case: Case) -> F
     statistics = torch.stack([torch.stack((row.sum(), row.abs().sum(), row.norm())) for row in rows])
     found = run.prefixed('out/train/', found)
     found |= {f'grad/{name}': value for name, value in gradients.items() if value is not None}
-    return found | {'grad_stats': statistics, 'grad64_stats': statistics}
+    return found | {'grad_stats': statistics}
 
 
 @checks(SYSTEM, lambda case: is_bas(case) and 'out/pred_box' in case.arrays)

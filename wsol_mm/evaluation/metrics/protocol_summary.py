@@ -126,6 +126,9 @@ def summarize(
     chooser = _ThresholdChooser(protocol, chosen)
     make = {'localization': _localization, 'max_box': _max_box, 'scm': _scm}[protocol.report]
     values, index = make(protocol, counts, chooser)
+    if protocol.average == 'classes':
+        for k, count in zip(TOP_K, counts.classified, strict=True):
+            values[f'Top-{k}_Cls'] = float(_percent(count, counts.images))
     criterion = protocol.loc_criterion
     details: dict[str, Any] = {
         'map': counts.map_kind,
@@ -186,13 +189,12 @@ def _localization(
 ) -> tuple[dict[str, float], int]:
     known = counts.known[0, protocol.known_criterion]
     located = counts.located[:, protocol.loc_criterion]
+    if protocol.threshold_choice == 'each':
+        return _localization_each(protocol, counts, located, choose)
     index = choose(located[0] if protocol.threshold_choice == 'top1' else known + located[0], 'threshold')
     values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': float(_percent(known[index], counts.images))}
     for k, count in zip(TOP_K, located, strict=True):
         values[f'Top-{k}_Loc'] = float(_percent(count[index], counts.images))
-    if protocol.average == 'classes':
-        for k, count in zip(TOP_K, counts.classified, strict=True):
-            values[f'Top-{k}_Cls'] = float(_percent(count, counts.images))
     if protocol.threshold_choice != 'fixed':
         values['threshold'] = choose.value(index)
     if protocol.threshold_choice == 'joint':
@@ -205,6 +207,24 @@ def _localization(
             values[f'IoU{round(100 * level)}'] = accuracy
         values['IoU_mean'] = float(np.mean(accuracies))
     return values, index
+
+
+def _localization_each(
+    protocol: LocalizationProtocol,
+    counts: ProtocolCounts,
+    located: NDArray[np.number],
+    choose: _ThresholdChooser,
+) -> tuple[dict[str, float], int]:
+    """Every metric at its own best threshold: the box accuracies, of which one is GT-known Loc, and Top-k."""
+    accuracies, index = _max_box(protocol, counts, choose)
+    known = float(_percent(counts.known[0, protocol.known_criterion, index], counts.images))
+    values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': known}
+    for k, count in zip(TOP_K, located, strict=True):
+        name = f'threshold_Top-{k}_Loc'
+        best = choose(count, name)
+        values[f'Top-{k}_Loc'] = float(_percent(count[best], counts.images))
+        values[name] = choose.value(best)
+    return {**values, **accuracies}, index
 
 
 def _max_box(
