@@ -85,6 +85,11 @@ def backbone_of(case: Case) -> tuple[dict[str, Any], dict[str, Any], int]:
             dict(type='ResNetBackEnd', depth=depth),
             channels,
         )
+    if 'conv1_1.weight' in shapes:
+        pools, width = ('max2', 'max2', 'max2', None), shapes['conv1_1.weight'][0]
+        return dict(type='VGG16', pools=pools, base_channels=width), dict(type='VGGBackEnd'), channels
+    if 'Mixed_6e.branch1x1.conv.weight' in shapes:
+        return dict(type='InceptionV3', output_stride=8), dict(type='InceptionBackEnd'), channels
     raise case.error('state', next(iter(shapes)), 'weights of VGG16, ResNet, Inception v3 or MobileNet v1')
 
 
