@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 COPIES = {
+    'vgg': ('conv5_1.weight', 'conv_copy_5_1.weight'),
+    'inception': ('Mixed_7a.branch3x3_1.conv.weight', 'Mixed_7a_copy.branch3x3_1.conv.weight'),
     'resnet': ('layer4.0.conv1.weight', 'layer4_copy.0.conv1.weight'),
     'mobilenet': ('model.12.0.weight', 'erase_branch.12.0.weight'),
 }
@@ -53,7 +55,7 @@ def test_converted_weights_arrive_at_their_places(network, files):
 
 
 def test_the_other_name_of_the_classifier():
-    model = build('mobilenet')
+    model = build('inception')
     converted = convert_state_dict('bas', official_state(model, classifier='classifier'))
     assert converted.keys() == model.state_dict().keys()
 
