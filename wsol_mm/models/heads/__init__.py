@@ -1,5 +1,7 @@
 """Localization heads, one file per method."""
 
+from .acol_head import ACoLHead
+from .cam_head import CAMHead
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
 from .class_attention_head import ClassAttentionHead
@@ -8,10 +10,14 @@ from .localization_head import LocalizationHead
 from .probe_head import ProbeHead
 from .sat_head import SATHead
 from .scm_head import SCMHead
+from .spg_head import SPGHead
 from .trilite_head import TriLiteHead
 from .ts_cam_head import TSCAMHead
 
 __all__ = [
+    'ACoLHead',
+    'CAMHead',
+    'SPGHead',
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',
