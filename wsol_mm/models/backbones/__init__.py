@@ -3,6 +3,7 @@
 from .conformer import TokenConformer
 from .inception_v3 import InceptionV3
 from .layer_sequence import LayerSequence
+from .mobilenet_v1 import MobileNetV1
 from .relational_transformer import RelationalTransformer
 from .spatial_token_transformer import SpatialTokenTransformer
 from .timm_backbone import TimmBackbone
@@ -13,6 +14,7 @@ __all__ = [
     'VGG16',
     'InceptionV3',
     'LayerSequence',
+    'MobileNetV1',
     'RelationalTransformer',
     'SpatialTokenTransformer',
     'TimmBackbone',

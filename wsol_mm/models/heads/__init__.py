@@ -1,6 +1,7 @@
 """Localization heads, one file per method."""
 
 from .acol_head import ACoLHead
+from .bas_head import BASHead
 from .cam_head import CAMHead
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
@@ -18,6 +19,7 @@ __all__ = [
     'ACoLHead',
     'CAMHead',
     'SPGHead',
+    'BASHead',
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',

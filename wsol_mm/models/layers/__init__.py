@@ -2,10 +2,12 @@
 
 from .attention_dropout import AttentionDropout
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
+from .back_ends import InceptionBackEnd, MobileNetBackEnd, ResNetBackEnd, VGGBackEnd
 from .category_stimulation import CategoryStimulation
 from .class_attention import class_token_attention
 from .cue_digging import CueDigging
 from .deformable_conv import deform_conv2d
+from .depthwise_separable import depthwise_separable
 from .gaussian_filter import GaussianFilter, gaussian_kernel
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
@@ -38,10 +40,13 @@ __all__ = [
     'CueDigging',
     'GaussianFilter',
     'GridGraph',
+    'InceptionBackEnd',
+    'MobileNetBackEnd',
     'ObjectConstraint',
     'RegionDisentanglement',
     'RelationalAttention',
     'RelationalEncoderLayer',
+    'ResNetBackEnd',
     'SemanticConv',
     'SemanticKernelIntegrator',
     'SpatialCalibration',
@@ -50,10 +55,12 @@ __all__ = [
     'SpatialQueryEncoderLayer',
     'TokenAttention',
     'TokenEncoderLayer',
+    'VGGBackEnd',
     'attention_rollout',
     'class_token_attention',
     'conv_relu',
     'deform_conv2d',
+    'depthwise_separable',
     'fused_spatial_mask',
     'gaussian_kernel',
     'graph_diffusion',

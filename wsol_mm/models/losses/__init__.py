@@ -2,6 +2,7 @@
 
 from .adversarial_background_loss import AdversarialBackgroundLoss
 from .automatic_loss_weighting import AutomaticLossWeighting
+from .background_activation_loss import BackgroundActivationLoss
 from .batch_area_loss import BatchAreaLoss
 from .low_attention_area_loss import LowAttentionAreaLoss
 from .map_alignment_loss import MapAlignmentLoss
@@ -12,6 +13,7 @@ from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_lo
 __all__ = [
     'AdversarialBackgroundLoss',
     'AutomaticLossWeighting',
+    'BackgroundActivationLoss',
     'BatchAreaLoss',
     'LowAttentionAreaLoss',
     'MapAlignmentLoss',

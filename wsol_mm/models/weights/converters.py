@@ -6,17 +6,7 @@ from wsol_mm.registry import MODELS
 
 from torch import Tensor
 
-from .layouts import (
-    CONFORMER,
-    INCEPTION_V3,
-    MMENGINE,
-    RESNET,
-    TIMM_VIT,
-    VGG16,
-    Layout,
-    describe_names,
-    find_layout,
-)
+from .layouts import COMMON_LAYOUTS, Layout, describe_names, find_layout
 from .official import OfficialCheckpoints
 from .sources import unwrap_state_dict
 
@@ -31,7 +21,7 @@ def official_methods() -> dict[str, OfficialCheckpoints]:
 def known_layouts() -> tuple[Layout, ...]:
     """Return all layouts that weights can be loaded from, the one with the most markers first."""
     official = [layout for method in official_methods().values() for layout in method.layouts]
-    layouts = dict.fromkeys((*official, MMENGINE, CONFORMER, TIMM_VIT, VGG16, RESNET, INCEPTION_V3))
+    layouts = dict.fromkeys((*official, *COMMON_LAYOUTS))
     return tuple(sorted(layouts, key=lambda layout: -len(layout.markers)))
 
 

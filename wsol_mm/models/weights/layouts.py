@@ -219,6 +219,9 @@ INCEPTION_V3 = Layout(
     rules=(INCEPTION_RULE,),
 )
 
+#: Those that are no method's own.
+COMMON_LAYOUTS = (MMENGINE, CONFORMER, TIMM_VIT, MOBILENET_V1, VGG16, RESNET, INCEPTION_V3)
+
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout]) -> Layout | None:
     """Return the first layout that fits these parameter names, or None."""
