@@ -7,6 +7,7 @@ from .batch_area_loss import BatchAreaLoss
 from .low_attention_area_loss import LowAttentionAreaLoss
 from .map_alignment_loss import MapAlignmentLoss
 from .normalization_loss import NormalizationLoss
+from .self_produced_guidance_loss import SelfProducedGuidanceLoss, guidance_mask
 from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_loss
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     'LowAttentionAreaLoss',
     'MapAlignmentLoss',
     'NormalizationLoss',
+    'SelfProducedGuidanceLoss',
     'SemanticBoostAdapter',
     'foreground_contrast_loss',
+    'guidance_mask',
 ]
