@@ -110,6 +110,10 @@ class LocalizationHead(ClsHead):
             (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
 
+    def pretrained_target(self, name: str) -> str:
+        """Return where a pretrained weight goes that has this name in the whole model."""
+        return name
+
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
         """Adapt pretrained weights to this head, where a method has more to it than renaming.
 
