@@ -106,7 +106,7 @@ class LocalizationMetric(BaseMetric):
         ]
         names = [protocol.name for protocol in self.protocols]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f'protocols must be one or more with different names, found {names}')
+            raise ValueError(f'protocols: expected one or more with different names, got {names}')
         self.chosen = (
             {} if thresholds_from is None else load_thresholds(self.protocols, thresholds_from, prefix)
         )
@@ -129,7 +129,9 @@ class LocalizationMetric(BaseMetric):
         for sample in data_samples:
             for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
                 if key not in sample:
-                    raise KeyError(f'{type(self).__name__} needs the field {key!r} in every data sample')
+                    raise KeyError(
+                        f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
+                    )
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
             failed = sample.get('load_error') is not None
@@ -254,7 +256,7 @@ def load_thresholds(
         }
         chosen[protocol.name] = values.get(protocol.name, {}).get('metrics', flat)
         if not chosen[protocol.name]:
-            raise ValueError(f'{path} holds no results of protocol {protocol.name!r}, only {sorted(values)}')
+            raise ValueError(f'{path}: expected results of protocol {protocol.name!r}, got {sorted(values)}')
     return chosen
 
 
