@@ -87,7 +87,7 @@ def test_disabled_by_default(recorder):
 def test_errors():
     with pytest.raises(ValueError, match='interval'):
         LocalizationVisualizationHook(interval=0)
-    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold"):
+    with pytest.raises(ValueError, match="threshold: expected .* for protocol 'maxboxacc'"):
         LocalizationVisualizationHook(protocol='maxboxacc')
 
 

@@ -93,8 +93,8 @@ class DatasetProblems:
             listing = '\n  '.join(self._lines())
             raise DatasetError(
                 f'{self.source}: expected files without problems, got {len(self)} problem(s):\n  {listing}\n'
-                "Correct the files, or leave out the affected entries: train_dataloader.dataset.on_error='skip' "
-                '(of other loaders likewise)'
+                'Correct the files, or leave out the affected entries: '
+                "train_dataloader.dataset.on_error='skip' (or that of another loader)"
             )
 
     def log_summary(self) -> None:

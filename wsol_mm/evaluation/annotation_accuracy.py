@@ -46,7 +46,7 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
     missing = [key for key in keys if not isinstance(coco, Mapping) or key not in coco]
     if missing:
         raise ValueError(
-            f'expected COCO annotations with {", ".join(keys)}, got none of {", ".join(missing)}'
+            f'annotations: expected COCO annotations with {", ".join(keys)}, got none of {", ".join(missing)}'
         )
     names = {category['id']: category['name'] for category in coco['categories']}
     files = {image['id']: image['file_name'] for image in coco['images']}

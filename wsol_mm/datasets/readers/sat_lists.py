@@ -72,7 +72,9 @@ def parse_boxes_and_size(text: str) -> tuple[np.ndarray, tuple[int, int]]:
         raise ValueError(f'expected 4 numbers per box and 2, got {len(numbers)}')
     height, width = (int(number) for number in numbers[-2:])
     if (height, width) != tuple(numbers[-2:]) or height < 1 or width < 1:
-        raise ValueError(f'expected height and width from 1, got {numbers[-2]:g} and {numbers[-1]:g}')
+        raise ValueError(
+            f'expected integers from 1 for height and width, got {numbers[-2]:g}, {numbers[-1]:g}'
+        )
     return np.array(numbers[:-2], dtype=np.float64).reshape(-1, 4), (width, height)
 
 
