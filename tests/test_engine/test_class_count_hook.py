@@ -51,7 +51,7 @@ def test_difference_is_an_error(split, in_data, in_head):
     runner = make_runner(in_head, **{split: in_data})
     message = (
         rf'model.head.num_classes: expected {in_data}, the number of classes of '
-        rf'{split}_dataloader.dataset, got {in_head}$'
+        rf'{split}_dataloader.dataset, got {in_head}. Set model.head.num_classes={in_data}$'
     )
     with pytest.raises(ValueError, match=message):
         getattr(ClassCountHook(), f'before_{split}')(runner)

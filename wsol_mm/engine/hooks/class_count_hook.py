@@ -56,7 +56,7 @@ class ClassCountHook(Hook):
             return
         raise ValueError(
             f'model.head.num_classes: expected {in_data}, the number of classes of '
-            f'{split}_dataloader.dataset, got {in_head}'
+            f'{split}_dataloader.dataset, got {in_head}. Set model.head.num_classes={in_data}'
         )
 
 
