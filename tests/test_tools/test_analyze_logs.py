@@ -96,7 +96,7 @@ def test_what_is_no_log_is_named(tool, resumed_run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--legend', 'a', 'b'], 'argument --legend: expected 1 names, one per run, got 2'),
+        (['--legend', 'a', 'b'], 'argument --legend: expected a name for each run, 1 in all, got 2'),
         (['--keys', 'loss'], 'argument --out: expected beside --keys, got none'),
         (
             ['--keys', 'loss', '--out', 'a.jpg'],

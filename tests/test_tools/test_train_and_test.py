@@ -131,7 +131,8 @@ def test_other_number_of_classes_than_the_data_has(micro_project):
     assert result.returncode != 0
     assert (
         'train.py: error: model.head.num_classes: expected 3, the number of classes of '
-        'train_dataloader.dataset, got 2. Set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE) (traceback in '
+        'train_dataloader.dataset, got 2. Set model.head.num_classes=3 '
+        '(settings are changed by --cfg-options KEY=VALUE) (traceback in '
     ) in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
 
