@@ -47,7 +47,7 @@ def test_picture_shows_both_boxes(tmp_path):
     picture = visualizer.add_datasample(
         'x', sample, get_protocol('ts_cam'), image=image, out_file=str(out_file)
     )
-    assert picture.shape == (SIDE, 2 * SIDE, 3)
+    assert picture.shape[0] > SIDE and picture.shape[1] == 2 * SIDE
     assert has_color(picture, GT_COLOR) and has_color(picture, PREDICTION_COLOR)
     assert np.array_equal(mmcv.imread(str(out_file))[..., ::-1], picture)
 

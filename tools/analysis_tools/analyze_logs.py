@@ -195,7 +195,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     args = parser.parse_args(arguments)
     if args.legend is not None and len(args.legend) != len(args.runs):
         parser.error(
-            f'argument --legend: expected a name for each run, {len(args.runs)} in all, got {len(args.legend)}'
+            f'argument --legend: expected a name for each run, {len(args.runs)} in all, got '
+            f'{len(args.legend)}'
         )
     if (args.keys is None) != (args.out is None):
         missing, given = ('keys', 'out') if args.keys is None else ('out', 'keys')

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class LocalizationMetric(BaseMetric):
         **kwargs: Of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: If a protocol is unknown or two share a name, or ``thresholds_from`` lacks one.
+        ValueError: If an argument or a protocol is unknown, two protocols share a name, or
+            ``thresholds_from`` lacks one.
     """
 
     default_prefix = 'localization'
@@ -95,6 +97,10 @@ class LocalizationMetric(BaseMetric):
         **kwargs: Any,
     ) -> None:
         refuse_dataset(kwargs)
+        accepted = {**signature(LocalizationMetric).parameters, **signature(BaseMetric).parameters}
+        if unknown := sorted(kwargs.keys() - accepted):
+            names = [name for name in accepted if name != 'kwargs']
+            raise ValueError(f'LocalizationMetric: expected arguments out of {names}, got {unknown}')
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
