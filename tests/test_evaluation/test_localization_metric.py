@@ -257,6 +257,8 @@ def test_protocol_errors():
         LocalizationMetric([])
     with pytest.raises(ValueError, match='got .unknown.'):
         LocalizationMetric(['unknown'])
+    with pytest.raises(ValueError, match=r"LocalizationMetric: expected .*'tuned_on'.*, got \['tuned_onn'\]"):
+        LocalizationMetric(['ts_cam'], tuned_onn='cub')
 
 
 def test_records_are_small():

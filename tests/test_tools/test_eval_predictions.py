@@ -192,7 +192,7 @@ def test_annotations_against_the_test_data_of_a_config(micro_project, evaluate, 
     with pytest.raises(SystemExit, match='expected COCO annotations, got no valid JSON'):
         evaluate('--ann', file, '--config', micro_project.config)
     file.write_text('{}')
-    with pytest.raises(SystemExit, match=r'annotations.json: annotations lack'):
+    with pytest.raises(SystemExit, match=r'annotations.json: annotations: expected COCO annotations with'):
         evaluate('--ann', file, '--config', micro_project.config)
 
 

@@ -307,7 +307,8 @@ def test_a_config_that_cannot_take_an_option_is_one_line(here, train_tool, monke
     with pytest.raises(SystemExit) as caught:
         train_tool.main()
     assert caught.value.code == (
-        'train.py: error: --amp replaces the optimizer wrapper OptimWrapper, the config has ApexOptimWrapper'
+        'train.py: error: argument --amp: expected OptimWrapper as optimizer wrapper of the config, '
+        'got ApexOptimWrapper'
     )
 
 
