@@ -117,11 +117,6 @@ class LocalizationProtocol:
                 f"threshold_choice: expected 'each', as report is {self.report!r}, got "
                 f'{self.threshold_choice!r}'
             )
-        if self.report == 'localization' and self.threshold_choice == 'each':
-            raise ValueError(
-                "threshold_choice: expected 'fixed', 'joint' or 'top1', as report is 'localization', got "
-                "'each'"
-            )
         if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
             raise ValueError(
                 "interpolation: expected 'bilinear', as normalize is 'before_resize', got 'bicubic', which "
@@ -195,6 +190,16 @@ PRESETS: dict[str, LocalizationProtocol] = {
         LocalizationProtocol(
             'cdtr', normalize='before_resize', thresholds=(0.2,), gt_boxes='last', **_SHORT_SIDE_CROP
         ),
+        LocalizationProtocol(
+            'trilite',
+            **{
+                **_WSOLEVALUATION,
+                'dtype': 'float32',
+                'thresholds': _grid(0.005),
+                'iou_levels': (0.3, 0.5, 0.7),
+                'report': 'localization',
+            },
+        ),
         LocalizationProtocol('maxboxacc', **_WSOLEVALUATION),
         LocalizationProtocol('maxboxacc_v2', contours='all', iou_levels=(0.3, 0.5, 0.7), **_WSOLEVALUATION),
     )
@@ -211,6 +216,7 @@ _ILSVRC_CHANGES: dict[str, dict[str, Any]] = {
     'sat': dict(thresholds=(0.3,)),
     'lctr': dict(thresholds=(0.18,)),
     'cdtr': dict(thresholds=(0.19,)),
+    'trilite': dict(contours='all'),
 }
 
 
