@@ -33,6 +33,8 @@ class Method:
         needs_clip: Whether training needs class names and a CLIP model.
         hybrid_options: Further arguments of the head on :data:`CONFORMER`; None if it does not use the
             convolutional branch.
+        official_case: Reference case in ``tests/data/parity`` with the names of a published checkpoint; None
+            if there is no checkpoint.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Method:
     reads_layers: bool = False
     needs_clip: bool = False
     hybrid_options: Mapping[str, Any] | None = None
+    official_case: str | None = None
 
     def backbone_config(self, size: Size = Size(), **options: Any) -> dict[str, Any]:
         """Return the config of its backbone, or of the one that ``options`` name."""
@@ -83,13 +86,30 @@ _CONV_CHANNELS = dict(conv_channels=64)
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method('ts-cam', 'TSCAMHead', hybrid_options=_CONV_CHANNELS),
-        Method('scm', 'SCMHead', hybrid_options=_CONV_CHANNELS),
-        Method('sat', 'SATHead', 'SpatialTokenTransformer', dict(masked_layers=2)),
-        Method('lctr', 'LCTRHead', 'RelationalTransformer'),
-        Method('catr', 'CATRHead', head_options=dict(ocm=dict(num_layers=2)), reads_layers=True),
+        Method('ts-cam', 'TSCAMHead', hybrid_options=_CONV_CHANNELS, official_case='ts_cam/tiny_deit'),
+        Method('scm', 'SCMHead', hybrid_options=_CONV_CHANNELS, official_case='scm/deit_scm_tiny_eval'),
         Method(
-            'cdtr', 'CDTRHead', head_options=dict(ocm=dict(num_layers=2)), reads_layers=True, needs_clip=True
+            'sat',
+            'SATHead',
+            'SpatialTokenTransformer',
+            dict(masked_layers=2),
+            official_case='sat/full_tiny_ilsvrc',
+        ),
+        Method('lctr', 'LCTRHead', 'RelationalTransformer', official_case='lctr/tiny_train'),
+        Method(
+            'catr',
+            'CATRHead',
+            head_options=dict(ocm=dict(num_layers=2)),
+            reads_layers=True,
+            official_case='cdtr/tiny_catr_cub_train',
+        ),
+        Method(
+            'cdtr',
+            'CDTRHead',
+            head_options=dict(ocm=dict(num_layers=2)),
+            reads_layers=True,
+            needs_clip=True,
+            official_case='cdtr/tiny_cdtr_imnet_train',
         ),
         Method('bas', 'BASHead', head_options=dict(hidden_channels=32)),
     )

@@ -35,7 +35,9 @@ def output_path(text: str) -> Path:
             written.
     """
     if not text.endswith(('.json', '.pkl')):
-        raise argparse.ArgumentTypeError(f"must end in .json (metrics) or .pkl (predictions), found '{text}'")
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in .json (metrics) or .pkl (predictions), got '{text}'"
+        )
     return output_file(text)
 
 
@@ -83,7 +85,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.interval < 1:
-        parser.error(f'argument --interval: must be 1 or more, found {args.interval}')
+        parser.error(f'argument --interval: expected an integer from 1, got {args.interval}')
     return args
 
 
@@ -105,7 +107,9 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not is_ema_hook(hook)]
     if args.split == 'val':
         if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
-            raise ValueError('--split val needs val_dataloader and val_evaluator in the config')
+            raise ValueError(
+                'argument --split val: expected val_dataloader and val_evaluator in the config, got none'
+            )
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     # The checkpoint holds every weight: the files that training starts from are not needed.
     if 'pretrained' in cfg.model:

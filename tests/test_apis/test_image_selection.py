@@ -35,7 +35,10 @@ def test_files_and_folders(cfg, tmp_path):
     assert images.classes is None
     assert len(ImageSelection(cfg, [tmp_path], count=2)) == 2
     # A file is taken as it is given.
-    with pytest.raises(UnreadableImage, match='image .*notes.txt cannot be used: UnidentifiedImageError'):
+    with pytest.raises(
+        UnreadableImage,
+        match='notes.txt: expected a usable image, got an unusable one: UnidentifiedImageError',
+    ):
         ImageSelection(cfg, [tmp_path / 'notes.txt'])[0]
     with pytest.raises(FileNotFoundError, match='nowhere'):
         ImageSelection(cfg, [tmp_path / 'nowhere'])

@@ -248,7 +248,9 @@ def test_wrong_inputs(inferencer, tmp_path):
     with pytest.raises(ValueError, match='no image in the folder'):
         inferencer(tmp_path)
     (tmp_path / 'torn.jpg').write_bytes(b'\xff\xd8')
-    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: UnidentifiedImageError'):
+    with pytest.raises(
+        ValueError, match='torn.jpg: expected a usable image, got an unusable one: UnidentifiedImageError'
+    ):
         inferencer(tmp_path, progress=False)
     with pytest.raises(FileNotFoundError, match='no config file at'):
         LocalizationInferencer(tmp_path / 'no.py', 'weights.pth')

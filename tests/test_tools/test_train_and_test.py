@@ -130,8 +130,9 @@ def test_other_number_of_classes_than_the_data_has(micro_project):
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode != 0
     assert (
-        'train.py: error: train_dataloader.dataset has 3 classes, model.head.num_classes is 2: '
-        'set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE) (traceback in '
+        'train.py: error: model.head.num_classes: expected 3, the number of classes of '
+        'train_dataloader.dataset, got 2. Set model.head.num_classes=3 '
+        '(settings are changed by --cfg-options KEY=VALUE) (traceback in '
     ) in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
 
@@ -148,7 +149,7 @@ def test_resuming_from_another_model_is_one_line(micro_project, trained_by_two):
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode == 1
     error = result.stderr.splitlines()[-1]
-    assert error.startswith('train.py: error: --resume: the checkpoint is of another model or optimizer: ')
+    assert error.startswith('train.py: error: argument --resume: expected a checkpoint of this model ')
 
 
 def test_resumed_training_ends_as_if_never_stopped(micro_project):

@@ -63,8 +63,8 @@ def test_images_of_ones_own_need_no_data_set(run_here, micro_project, checkpoint
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--num', '0'], '--num: must be 1 or more, found 0'),
-        (['--tile', '8'], '--tile: must be 64 or more, found 8'),
+        (['--num', '0'], '--num: expected an integer from 1, got 0'),
+        (['--tile', '8'], '--tile: expected an integer from 64, got 8'),
         (['--threshold', '1'], '--threshold: must lie in [0, 1), found 1.0'),
         (['--protocol', 'cam'], "--protocol: invalid choice: 'cam' (choose from"),
         (

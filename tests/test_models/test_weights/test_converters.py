@@ -149,8 +149,11 @@ def test_tool(tool, build_localizer, tmp_path, capsys):
     ('arguments', 'message'),
     [
         (['ts-cam', 'absent.pth', 'out.pth'], 'no checkpoint at absent.pth'),
-        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT must end in \.pth, got out\.bin'),
-        (['ts-cam', 'absent.pth', 'nowhere/out.pth'], 'no folder .*nowhere to write out.pth to'),
+        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT: expected a file that ends in \.pth, got out\.bin'),
+        (
+            ['ts-cam', 'absent.pth', 'nowhere/out.pth'],
+            'OUT: expected a folder for out.pth, got nothing at .*nowhere',
+        ),
     ],
 )
 def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch, arguments, message):
