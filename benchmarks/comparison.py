@@ -99,15 +99,15 @@ def parse_arguments(parser: argparse.ArgumentParser, arguments: list[str] | None
     """Read the command line (that of the process if None), and check which options go together."""
     args = parser.parse_args(arguments)
     if 'ours' not in args.variants:
-        parser.error('argument --variants: must name ours')
+        parser.error(f'argument --variants: expected ours among them, got {", ".join(args.variants)}')
     if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('argument --device: cuda, but this PyTorch sees no GPU; run with --device cpu')
+        parser.error('argument --device: expected cpu, as this PyTorch sees no GPU, got cuda')
     if args.device == 'cpu' and args.amp == 'fp16':
-        parser.error('argument --amp: fp16 needs --device cuda; on a CPU there is bf16')
+        parser.error('argument --amp: expected bf16 with --device cpu, got fp16')
     if args.clock == 'process' and (args.device == 'cuda' or args.threads > 1):
-        parser.error('argument --clock: process measures one thread on a CPU')
+        parser.error('argument --clock: expected wall, got process, which measures one thread on a CPU alone')
     if args.out is not None and not args.out.parent.is_dir():
-        parser.error(f"argument --out: no folder '{args.out.parent}'")
+        parser.error(f"argument --out: expected a file in a folder that exists, got '{args.out}'")
     return args
 
 

@@ -107,7 +107,7 @@ def make_map(kind: str, rng: np.random.Generator) -> np.ndarray:
         return _unit(np.where(x % period < period // 2, level, 0))
     if kind == 'noise':
         return _unit(rng.random((SIZE, SIZE)))
-    raise ValueError(f'kind is {kind!r}; expected one of {sorted(sum(GROUPS.values(), ()))}')
+    raise ValueError(f'kind: expected one of {sorted(sum(GROUPS.values(), ()))}, got {kind!r}')
 
 
 def load_maps(path: Path) -> list[tuple[str, np.ndarray]]:
@@ -131,11 +131,11 @@ def load_maps(path: Path) -> list[tuple[str, np.ndarray]]:
             if name in file
         }
     if 'maps' not in arrays:
-        raise ValueError(f'{path}: no array named maps or in/maps')
+        raise ValueError(f'{path}: expected an array named maps or in/maps, got {sorted(arrays)}')
     maps = arrays['maps']
     if maps.ndim != 3 or maps.dtype not in (np.uint8, np.float32, np.float64):
         raise ValueError(
-            f'{path}: maps are {maps.dtype} {maps.shape}; expected (N, H, W) uint8 or floats in [0, 1]'
+            f'{path}: expected maps (N, H, W) of uint8 or floats in [0, 1], got {maps.dtype} {maps.shape}'
         )
     kinds = arrays.get('kind', np.full(len(maps), 'other'))
     return [
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     groups = grouped(maps, args.by_kind)
     for name in args.groups or ():
         if name not in groups:
-            parser.error(f'--groups names {name!r}; expected some of {", ".join(groups)}')
+            parser.error(f'argument --groups: expected some of {", ".join(groups)}, got {name!r}')
     start = time.perf_counter()
     for warm_up in (fast_single, fast_multi):
         warm_up(make_map('noise', np.random.default_rng(0)), np.arange(0, 1, 0.1))

@@ -37,7 +37,7 @@ def stages(config: Config) -> dict[str, Config]:
         name for cls in MODELS.get(head.type).__mro__ for name in inspect.signature(cls.__init__).parameters
     }
     if options.isdisjoint(PARTS):
-        raise ValueError(f'--split-parts expected a head with some of {", ".join(PARTS)}, got {head.type}')
+        raise ValueError(f'--split-parts: expected a head with some of {", ".join(PARTS)}, got {head.type}')
     parts = [part for part in PARTS if part in options and head.get(part, {}) is not None]
     found = {}
     for count in range(len(parts) + 1):

@@ -101,13 +101,13 @@ def build_localizer(config: Config, img_size: int | None) -> ImageLocalizer:
         ValueError: If the config has no model of wsol_mm or no optimizer.
     """
     if config.get('model') is None or config.get('optim_wrapper') is None:
-        raise ValueError('no model and optim_wrapper; accepted are configs of a training')
+        raise ValueError('expected the config of a training, got one without model or optim_wrapper')
     settings = {'data_preprocessor': config.get('data_preprocessor'), **config.model, 'pretrained': None}
     if img_size is not None and 'img_size' in settings['backbone']:
         settings['backbone'] = {**settings['backbone'], 'img_size': img_size}
     model = MODELS.build(settings)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
-        raise ValueError(f'the model is {type(model).__name__} without a localization head')
+        raise ValueError(f'expected a model with a localization head, got {type(model).__name__} without one')
     for module in model.modules():
         if isinstance(module, SemanticBoostAdapter) and module.class_names is None:
             # noise has no class names

@@ -142,9 +142,9 @@ def test_a_model_may_be_used_after_its_export():
 @pytest.mark.parametrize(
     ('method', 'options', 'message'),
     [
-        ('ts-cam', dict(maps='every'), r"maps must be one of \('topk', 'labels'\), got 'every'"),
+        ('ts-cam', dict(maps='every'), r"maps: expected one of \('topk', 'labels'\), got 'every'"),
         ('sat', dict(maps='labels'), 'SATHead has one map for all classes'),
-        ('ts-cam', dict(topk=8), r'topk must lie in 1..7 \(the classes\), got 8'),
+        ('ts-cam', dict(topk=8), 'topk: expected an integer from 1 to 7, the number of classes, got 8'),
     ],
 )
 def test_what_cannot_be_deployed_is_refused(method, options, message):
@@ -153,7 +153,7 @@ def test_what_cannot_be_deployed_is_refused(method, options, message):
 
 
 def test_a_model_without_normalisation_is_refused():
-    with pytest.raises(ValueError, match='the data preprocessor must normalise three channels'):
+    with pytest.raises(ValueError, match='data_preprocessor: expected mean and std of three channels'):
         DeployedLocalizer(build_model('ts-cam', mean=None, std=None))
 
 

@@ -50,7 +50,7 @@ def test_what_is_required_is_named():
     feats = Features(torch.zeros(2, 8, 3, 4), torch.zeros(2, 8), extras={'masks': torch.ones(1)})
     assert feats.require('masks') is feats.extras['masks']
     assert feats.require('cls_token') is feats.cls_token
-    message = r"expected features with 'rows', got \['cls_token', 'masks'\] .* needs={'rows'}"
+    message = r"features: expected 'rows', got \['cls_token', 'masks'\] .* needs={'rows'}"
     with pytest.raises(ValueError, match=message):
         feats.require('rows')
 

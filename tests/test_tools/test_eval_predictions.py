@@ -267,14 +267,17 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
             "argument --ann: 'voc' is a folder; accepted is a COCO .json file, as `tools/predict",
         ),
         (['--ann', 'b.json'], "argument --ann: no file at 'b.json'; accepted is a COCO .json file"),
-        (['p.pkl', '--protocol', 'sat', '--threshold', '2'], '--threshold: must lie in [0, 1), found 2.0'),
+        (
+            ['p.pkl', '--protocol', 'sat', '--threshold', '2'],
+            '--threshold: expected a number in [0, 1), got 2.0',
+        ),
         (
             ['p.pkl', '--protocol', 'scm', '--threshold', '0.3', '0.2'],
             '--threshold: must ascend, found [0.3,',
         ),
         (
             ['p.pkl', '--protocol', 'sat', '--out', 'p.pkl/m.json'],
-            "--out: cannot write 'p.pkl/m.json': 'p.pkl'",
+            "--out: expected a path that can be written, got 'p.pkl/m.json': 'p.pkl'",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_given_threshold_is_marked(tool, runs):
         ),
         (['size', 'run.pkl', '--out', 'a.png', '--iou', '0.3', '0.5'], '1 to 1 levels in (0, 1]'),
         (['threshold', 'run.pkl', '--out', 'a.png', '--iou', '0'], 'levels in (0, 1], found [0.0]'),
-        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'must lie in [0, 1), found 2.0'),
+        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'expected a number in [0, 1), got 2.0'),
         (['size', 'a=none.pkl', '--out', 'a.png'], "no file at 'none.pkl'"),
         (['size', 'run.txt', '--out', 'a.png'], "a run is a .pkl or .json file, found 'run.txt'"),
     ],

@@ -76,21 +76,24 @@ def test_all_or_something_must_fit(model, saved):
     assert read_fitting_checkpoint(saved(weights, meta=dict(epoch=3)), model)['meta'] == dict(epoch=3)
     del weights['0.weight']
     path = saved(weights, meta=dict(experiment_name='sat_deit-s_cub_20261121_171017'))
-    with pytest.raises(ValueError, match='does not fit the model of the config') as caught:
+    with pytest.raises(ValueError, match='expected the weights of the model of the config') as caught:
         read_fitting_checkpoint(path, model)
     assert str(caught.value) == (
-        f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. '
+        f'{path} (of sat_deit-s_cub): expected the weights of the model of the config, got 1 missing '
+        f'(0.weight) keys. '
         f'{ADVICE}'
     )
     content = read_fitting_checkpoint(path, model, strict=False)
     assert content['state_dict'].keys() == weights.keys()
-    with pytest.raises(ValueError, match='does not fit the model of the config: 8 missing .*1 unexpected'):
+    with pytest.raises(
+        ValueError, match='expected the weights of the model .*, got 8 missing .*1 unexpected'
+    ):
         read_fitting_checkpoint(saved({'other': torch.zeros(1)}), model, strict=False)
 
 
 def test_what_is_no_checkpoint_is_told_in_one_line(model, tmp_path):
     (tmp_path / 'a.pth').write_text('none')
-    with pytest.raises(ValueError, match='^cannot load the checkpoint: .* is no checkpoint.*') as caught:
+    with pytest.raises(ValueError, match=r'a\.pth: expected a checkpoint, .*, got ') as caught:
         read_fitting_checkpoint(tmp_path / 'a.pth', model)
     assert '\n' not in str(caught.value)
 
@@ -116,11 +119,11 @@ def test_weights_of_a_compiled_model_fit(model, saved):
 def test_experiment_that_wrote_a_checkpoint(model, tmp_path):
     path = tmp_path / 'a.pth'
     for meta, named in (
-        (dict(experiment_name='sat_deit-s_cub_20261121_171017'), r'a\.pth \(of sat_deit-s_cub\) '),
-        ({}, r'a\.pth '),
+        (dict(experiment_name='sat_deit-s_cub_20261121_171017'), r'a\.pth \(of sat_deit-s_cub\)'),
+        ({}, r'a\.pth'),
     ):
         torch.save(dict(meta=meta, state_dict={'other': torch.zeros(1)}), path)
-        with pytest.raises(ValueError, match=f'{named}does not fit the model of the config'):
+        with pytest.raises(ValueError, match=f'{named}: expected the weights of the model of the config'):
             read_fitting_checkpoint(path, model)
 
 

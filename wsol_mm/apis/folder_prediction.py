@@ -189,7 +189,9 @@ def _digest(model: torch.nn.Module) -> str:
 
 
 def _output_exists(task: FolderTask) -> FileExistsError:
-    return FileExistsError(f'{task.out} exists; remove it, or write to another place')
+    return FileExistsError(
+        f'{task.out}: expected a path that does not exist, got an existing one. Remove it, or write elsewhere'
+    )
 
 
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:
@@ -216,13 +218,13 @@ def _in_class_folders(
     for image in images:
         top, slash, _ = image.path.partition('/')
         if not slash or top not in known:
-            wrong.setdefault(f'folder {top}' if slash else f'image {top} in none', None)
+            wrong.setdefault(f'folder {top}' if slash else f'image {top} in no folder', None)
         yield image
     if wrong:
         accepted = ', '.join(classes[:10]) + (', ...' if len(classes) > 10 else '')
         raise ValueError(
-            f'{folder}: {", ".join(list(wrong)[:5])}{", ..." if len(wrong) > 5 else ""}; accepted are images '
-            f'in folders named after the {len(classes)} classes of the model: {accepted}'
+            f'{folder}: expected images in folders named after the {len(classes)} classes of the model '
+            f'({accepted}), got {", ".join(list(wrong)[:5])}{", ..." if len(wrong) > 5 else ""}'
         )
 
 
@@ -327,7 +329,10 @@ def _publish(journal: PredictionJournal, task: FolderTask, inferencer: Localizat
     FORMATS[task.format].write(annotations, task.partial)
     _write_broken(journal, task.broken_file)
     if task.out.exists():
-        raise FileExistsError(f'{task.out} appeared in the meantime; move it away and call again')
+        raise FileExistsError(
+            f'{task.out}: expected a path that does not exist, got one that has appeared in the meantime. '
+            'Move it away and call again'
+        )
     os.replace(task.partial, task.out)
 
 

@@ -40,7 +40,7 @@ def images_at(path: str | Path) -> list[tuple[str, str]]:
     if os.path.isfile(path):
         return [(str(path), os.path.basename(path))]
     if not os.path.isdir(path):
-        raise FileNotFoundError(f"no image file or folder at '{path}'")
+        raise FileNotFoundError(f'{path}: expected an image file or a folder with images, got nothing there')
     skipped: Counter[str] = Counter()
     found = [(os.path.join(path, image.path), image.path) for image in walk_images(path, skipped)]
     if not found:
@@ -66,10 +66,8 @@ def check_has_image(path: str | Path) -> None:
 
 def no_image_error(folder: str | Path, skipped: Counter[str]) -> ValueError:
     """Return the error that a folder holds no image, only what :func:`walk_images` has skipped."""
-    others = f', only {_described(skipped)}' if skipped else ''
-    return ValueError(
-        f"no image in the folder '{folder}'{others}; accepted are {', '.join(IMAGE_EXTENSIONS)}"
-    )
+    found = f'only {_described(skipped)}' if skipped else 'none'
+    return ValueError(f'{folder}: expected a folder with images ({", ".join(IMAGE_EXTENSIONS)}), got {found}')
 
 
 def report_skipped(folder: str | Path, skipped: Counter[str]) -> None:
@@ -110,7 +108,7 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
         return
     if not os.path.isdir(folder):
         raise NotADirectoryError(
-            f"no folder at '{folder}'; accepted are a folder with images and an image file"
+            f'{folder}: expected a folder with images or an image file, got nothing there'
         )
     skipped = Counter() if skipped is None else skipped
     yield from _walk(str(folder), '', (os.path.realpath(folder),), skipped)

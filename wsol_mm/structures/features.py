@@ -96,8 +96,8 @@ class Features(NamedTuple):
         if value is None:
             there = [field for field in ('cls_token', 'class_attention') if getattr(self, field) is not None]
             raise ValueError(
-                f'expected features with {name!r}, got {[*there, *self.extras]} beside the feature map: '
-                f'ask the backbone for needs={{{name!r}}}'
+                f'features: expected {name!r}, got {[*there, *self.extras]} beside the feature map. Ask the '
+                f'backbone for needs={{{name!r}}}'
             )
         return value
 
@@ -116,7 +116,7 @@ def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, a
         ValueError: If something cannot be given.
     """
     if isinstance(needs, str):
-        raise TypeError(f'expected a set of names for needs, got the string {needs!r}')
+        raise TypeError(f'needs: expected a set of names, got the string {needs!r}')
     missing = sorted(set(needs) - set(gives))
     if missing:
         raise ValueError(

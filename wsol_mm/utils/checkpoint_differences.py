@@ -81,11 +81,13 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     try:
         content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     except CheckpointError as error:
-        raise ValueError(f'cannot load the checkpoint: {error}') from error
+        raise ValueError(str(error)) from error
     weights = without_prefixes(content.get('state_dict', content))
     found = find_differences(weights, model.module if is_model_wrapper(model) else model)
     if not found.fitting or (strict and (found.missing or found.unexpected or found.mismatched)):
-        raise ValueError(f'{checkpoint}{_made_by(content)} does not fit the model of the config: {found}')
+        raise ValueError(
+            f'{checkpoint}{_made_by(content)}: expected the weights of the model of the config, got {found}'
+        )
     if found.missing or found.unexpected or found.mismatched:
         print_log(
             f'{checkpoint}{_made_by(content)} fits only {found.fitting} entries of the model of the config: '

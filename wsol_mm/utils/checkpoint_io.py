@@ -97,11 +97,11 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+        raise FileNotFoundError(f'{path}: expected a checkpoint, got nothing there')
     checkpoint = _read_safetensors if path.suffix == '.safetensors' else _read_pickled
     content = checkpoint(path, map_location)
     if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights')
+        raise CheckpointError(f'{path}: expected a dict of weights, got a {type(content).__name__}')
     return content
 
 
@@ -113,7 +113,9 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
     try:
         return load_file(path, device=device)
     except SafetensorError as error:
-        raise CheckpointError(f'{path} is no .safetensors file, or is damaged: {error}') from error
+        raise CheckpointError(
+            f'{path}: expected a .safetensors file, got another or a damaged one: {error}'
+        ) from error
 
 
 def _read_pickled(path: Path, map_location: MapLocation) -> object:
@@ -121,8 +123,8 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
         start = file.read(32)
     if not start.startswith(_ZIP_MAGIC) and _PICKLE_MAGIC not in start:
         raise CheckpointError(
-            f'{path} is no checkpoint: expected .safetensors or what torch.save writes, '
-            f'the file begins with {start[:8]!r}'
+            f'{path}: expected a checkpoint, .safetensors or what torch.save writes, got a file that begins '
+            f'with {start[:8]!r}'
         )
     try:
         with torch.serialization.safe_globals(_allowed_globals()):
@@ -131,11 +133,13 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f'{path} is no checkpoint, or is damaged: {reason}') from error
+            raise CheckpointError(
+                f'{path}: expected a checkpoint, got another file or a damaged one: {reason}'
+            ) from error
         raise CheckpointError(
-            f'{path} refers to {foreign[1]}, which is neither a weight nor on the allow-list of '
-            'wsol_mm.utils.checkpoint_io. Loading it could run code from the file. If you trust its '
-            'origin, save its state dict alone (torch.save(model.state_dict(), ...)) where it was made.'
+            f'{path}: expected weights and what is on the allow-list of wsol_mm.utils.checkpoint_io, got a '
+            f'reference to {foreign[1]}: loading it could run code from the file. If you trust its origin, '
+            'save its state dict alone (torch.save(model.state_dict(), ...)) where it was made'
         ) from error
 
 

@@ -128,11 +128,11 @@ class TokenVisionTransformer(VisionTransformer):
     def _settings_of(cls, arch: str | dict) -> dict:
         if isinstance(arch, str):
             if arch.lower() not in cls.arch_zoo:
-                raise ValueError(f'arch must be one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
+                raise ValueError(f'arch: expected one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
             return cls.arch_zoo[arch.lower()]
         missing = {'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels'} - set(arch)
         if missing:
-            raise ValueError(f'arch={dict(arch)!r} lacks the keys {sorted(missing)}')
+            raise ValueError(f'arch: expected the keys {sorted(missing)} too, got {dict(arch)!r}')
         return dict(arch)
 
     def init_weights(self) -> None:
@@ -179,8 +179,8 @@ class TokenVisionTransformer(VisionTransformer):
         side = math.isqrt(places.shape[1] - extra)
         if side * side != places.shape[1] - extra:
             raise ValueError(
-                f'the position embedding has {places.shape[1]} places: expected {extra} and a square '
-                f'number, to interpolate it to the grid {self.patch_resolution}'
+                f'position embedding: expected {extra} and a square number of places, to interpolate it to '
+                f'the grid {self.patch_resolution}, got {places.shape[1]}'
             )
         return resize_pos_embed(places, (side, side), self.patch_resolution, self.interpolate_mode, extra)
 

@@ -88,7 +88,7 @@ class ImageLocalizer(ImageClassifier):
     def _check_needs(self) -> None:
         backbone, head = type(self.backbone).__name__, type(self.head).__name__
         if not isinstance(self.head, LocalizationHead):
-            raise TypeError(f'expected a LocalizationHead, got {head}')
+            raise TypeError(f'head: expected a LocalizationHead, got {head}')
         needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
         if 'stages' in needs and not self.stages:
             raise ValueError(f'stages: expected names of modules of {backbone}, which {head} needs, got none')
@@ -129,8 +129,8 @@ class ImageLocalizer(ImageClassifier):
         """
         if inputs.dim() != 4:
             raise ValueError(
-                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
-                'crops (B, 10, 3, H, W) at test time alone'
+                'inputs: expected images (B, 3, H, W), or ten crops (B, 10, 3, H, W) at test time alone, got '
+                f'the shape {tuple(inputs.shape)}'
             )
         needs = frozenset(self.head.logits_needs if needs is None else needs)
         with recorded_outputs(self._stage_modules() if 'stages' in needs else []) as stages:
@@ -164,15 +164,15 @@ class ImageLocalizer(ImageClassifier):
             return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
             raise ValueError(
-                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W) and '
-                f'{NUM_CROPS} crops of each (B, {NUM_CROPS}, 3, H, W)'
+                f'inputs: expected images (B, 3, H, W) or {NUM_CROPS} crops of each '
+                f'(B, {NUM_CROPS}, 3, H, W), got the shape {tuple(inputs.shape)}'
             )
         if getattr(self.data_preprocessor, 'to_rgb', False) and not isinstance(
             self.data_preprocessor, LocalizationDataPreprocessor
         ):
             raise ValueError(
-                f'{type(self.data_preprocessor).__name__} does not turn the colours of crops into RGB; '
-                "accepted with TenCrop is data_preprocessor=dict(type='LocalizationDataPreprocessor', ...)"
+                "data_preprocessor: expected dict(type='LocalizationDataPreprocessor', ...) with TenCrop, "
+                f'got {type(self.data_preprocessor).__name__}, which leaves the colours of crops as they are'
             )
         others = [i for i in range(NUM_CROPS) if i != CENTER_CROP]
         logits = self.head(self.extract_feat(inputs[:, others].flatten(0, 1)))
