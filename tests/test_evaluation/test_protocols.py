@@ -7,7 +7,8 @@ import pytest
 
 
 def test_presets():
-    assert list(PRESETS) == ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    names = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'trilite', 'maxboxacc', 'maxboxacc_v2']
+    assert list(PRESETS) == names
     for name, protocol in PRESETS.items():
         assert protocol.name == name
     with pytest.raises(FrozenInstanceError):
@@ -63,7 +64,6 @@ def test_strict_criteria():
         (dict(name='sat', contours='all'), "contours 'all' goes with region 'polygon' only"),
         (dict(name='ts_cam', map_source='predicted'), 'error_breakdown needs'),
         (dict(name='maxboxacc', threshold_choice='joint'), "needs threshold_choice 'each'"),
-        (dict(name='sat', threshold_choice='each'), "needs threshold_choice 'fixed', 'joint' or 'top1'"),
     ],
 )
 def test_errors(arguments, message):

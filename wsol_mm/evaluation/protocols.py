@@ -116,10 +116,6 @@ class LocalizationProtocol:
             raise ValueError(
                 f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}"
             )
-        if self.report == 'localization' and self.threshold_choice == 'each':
-            raise ValueError(
-                "report 'localization' needs threshold_choice 'fixed', 'joint' or 'top1', found 'each'"
-            )
         if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
             raise ValueError("normalize 'before_resize' needs interpolation 'bilinear' (bicubic overshoots)")
         if self.contours == 'all' and self.region == 'pixels':
@@ -187,6 +183,16 @@ PRESETS: dict[str, LocalizationProtocol] = {
         LocalizationProtocol(
             'cdtr', normalize='before_resize', thresholds=(0.2,), gt_boxes='last', **_SHORT_SIDE_CROP
         ),
+        LocalizationProtocol(
+            'trilite',
+            **{
+                **_WSOLEVALUATION,
+                'dtype': 'float32',
+                'thresholds': _grid(0.005),
+                'iou_levels': (0.3, 0.5, 0.7),
+                'report': 'localization',
+            },
+        ),
         LocalizationProtocol('maxboxacc', **_WSOLEVALUATION),
         LocalizationProtocol('maxboxacc_v2', contours='all', iou_levels=(0.3, 0.5, 0.7), **_WSOLEVALUATION),
     )
@@ -203,6 +209,7 @@ _ILSVRC_CHANGES: dict[str, dict[str, Any]] = {
     'sat': dict(thresholds=(0.3,)),
     'lctr': dict(thresholds=(0.18,)),
     'cdtr': dict(thresholds=(0.19,)),
+    'trilite': dict(contours='all'),
 }
 
 

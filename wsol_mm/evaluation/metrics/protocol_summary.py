@@ -176,6 +176,8 @@ def _localization(
     half = protocol.iou_levels.index(0.5)
     known = counts.known[0, half]
     located = counts.located[:, -1 if protocol.strict_loc else half]
+    if protocol.threshold_choice == 'each':
+        return _localization_each(protocol, counts, located, choose)
     index = choose(located[0] if protocol.threshold_choice == 'top1' else known + located[0], 'threshold')
     values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': float(_percent(known[index], counts.images))}
     for k, count in zip(TOP_K, located, strict=True):
@@ -192,6 +194,25 @@ def _localization(
             values[f'IoU{round(100 * level)}'] = accuracy
         values['IoU_mean'] = float(np.mean(accuracies))
     return values, index
+
+
+def _localization_each(
+    protocol: LocalizationProtocol,
+    counts: ProtocolCounts,
+    located: NDArray[np.int64],
+    choose: _ThresholdChooser,
+) -> tuple[dict[str, float], int]:
+    """Every metric at its own best threshold: the box accuracies, of which one is GT-known Loc, and Top-k."""
+    half = protocol.iou_levels.index(0.5)
+    accuracies, index = _max_box(protocol, counts, choose)
+    known = float(_percent(counts.known[0, half, index], counts.images))
+    values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': known}
+    for k, count in zip(TOP_K, located, strict=True):
+        name = f'threshold_Top-{k}_Loc'
+        best = choose(count, name)
+        values[f'Top-{k}_Loc'] = float(_percent(count[best], counts.images))
+        values[name] = choose.value(best)
+    return {**values, **accuracies}, index
 
 
 def _max_box(

@@ -41,11 +41,13 @@ class Layout:
         name: For messages.
         markers: A file has this layout if every expression matches some whole name.
         rules: The first that matches a whole name gives the name here.
+        dropped: Whole names of what a file holds twice, or nobody needs: such entries are left out.
     """
 
     name: str
     markers: tuple[str, ...]
     rules: tuple[Rule, ...]
+    dropped: tuple[str, ...] = ()
 
     def fits(self, names: Iterable[str]) -> bool:
         """Return whether a file with these parameter names has this layout."""
@@ -61,12 +63,16 @@ class Layout:
         return None
 
     def entries(self, weights: Mapping[str, Tensor]) -> list[Entry]:
-        """Return the weights of a file with their names here, numbered parts joined.
+        """Return the weights of a file with their names here, but the dropped ones, numbered parts joined.
 
         Raises:
             ValueError: See :func:`join_numbered_parts`.
         """
-        return join_numbered_parts(Entry(name, self.rename(name), value) for name, value in weights.items())
+        return join_numbered_parts(
+            Entry(name, self.rename(name), value)
+            for name, value in weights.items()
+            if not any(re.fullmatch(pattern, name) for pattern in self.dropped)
+        )
 
 
 def join_numbered_parts(entries: Iterable[Entry]) -> list[Entry]:
@@ -151,6 +157,12 @@ CONFORMER = Layout(
         (r'trans_cls_head\.(weight|bias)', r'head.semantic_conv.\1'),
         (r'conv_cls_head\.(weight|bias)', r'head.conv_fc.\1'),
     ),
+)
+
+MOBILENET_V1 = Layout(
+    name='MobileNet v1 (model.0.0.weight, ..., model.13.4.weight, fc.weight)',
+    markers=(r'model\.0\.0\.weight', r'model\.13\.4\.weight'),
+    rules=((r'(model\..+)', r'backbone.\1'), (r'fc\.(weight|bias)', r'head.semantic_conv.\1')),
 )
 
 MMENGINE = Layout(
