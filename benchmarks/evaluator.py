@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import threshold_loop
-from benchmarks.argument_types import at_least
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions
 from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
 
 import cv2
 import numpy as np
+
+from . import threshold_loop
 
 SIZE = 224
 GROUPS = {
@@ -229,12 +230,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--maps', type=Path, help='NPZ file with maps (N, H, W) instead of generated ones')
     parser.add_argument(
-        '--per-kind', type=at_least(1), default=3, help='generated maps of each kind (default 3)'
+        '--per-kind', type=integer_within(1), default=3, help='generated maps of each kind (default 3)'
     )
     parser.add_argument(
-        '--limit', type=at_least(1), help='use at most this many maps of each group, evenly spaced'
+        '--limit', type=integer_within(1), help='use at most this many maps of each group, evenly spaced'
     )
-    parser.add_argument('--repeats', type=at_least(1), default=3, help='timed runs of each map (default 3)')
+    parser.add_argument(
+        '--repeats', type=integer_within(1), default=3, help='timed runs of each map (default 3)'
+    )
     parser.add_argument(
         '--steps', type=float, nargs='+', default=[0.01, 0.001], help='steps of the threshold grid'
     )

@@ -10,13 +10,14 @@ import inspect
 import statistics
 from copy import deepcopy
 
-from benchmarks import comparison
-from benchmarks.comparison import Contender
-from benchmarks.variants import build_localizer
 from wsol_mm.registry import MODELS
 
 import torch
 from mmengine.config import Config
+
+from . import comparison
+from .comparison import Contender
+from .variants import build_localizer
 
 #: Parts by their option of the head, in the order in which they are added, with their name in the table.
 PARTS = {'csm': 'CSM', 'ocm': 'OCM', 'ski': 'SKI', 'sba': 'SBA (CLIP)'}

@@ -17,12 +17,12 @@ with random ones.
 import argparse
 import sys
 
-from benchmarks import comparison, step_parts
-
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
+
+from . import comparison, step_parts
 
 AMP_WRAPPERS = {'cpu': 'CPUAmpOptimWrapper', 'cuda': 'AmpOptimWrapper'}
 

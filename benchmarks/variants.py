@@ -5,7 +5,6 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from benchmarks.explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
@@ -22,6 +21,8 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
+
+from .explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 
 #: The variants, in the order of their rows.
 VARIANTS = ('ours', 'plain', 'explicit')

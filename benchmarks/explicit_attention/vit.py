@@ -194,8 +194,8 @@ class ExplicitViT(nn.Module):
             images: Normalised images, (B, 3, H, W).
 
         Returns:
-            tuple[Tensor, Sequence]: Normalised patch tokens (B, D, h, w), and what every block keeps:
-            its attention (B, H, N, N), unless the method says otherwise.
+            Normalised patch tokens (B, D, h, w), and what every block keeps: its attention (B, H, N, N),
+            unless the method says otherwise.
         """
         x = self.tokens(images)
         kept = []

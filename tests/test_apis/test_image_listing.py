@@ -4,7 +4,7 @@ import os
 from collections import Counter
 
 from wsol_mm.apis import image_listing
-from wsol_mm.apis.image_listing import check_has_image, images_at, walk_images
+from wsol_mm.apis.image_listing import check_has_image, distinct_stems, images_at, walk_images
 from wsol_mm.datasets.readers.image_files import list_images
 
 import pytest
@@ -39,6 +39,12 @@ def test_every_image_has_a_name_of_its_own(tmp_path):
         'y/1.jpg': 'y/1',
     }
     assert len(set(names.values())) == len(names)
+
+
+def test_stems_of_mixed_paths():
+    assert distinct_stems(
+        ['a/1.jpg', 'b/1.jpg', '1.JPG', '1.png', 'photo', 'a.b/photo', 'array', 'array']
+    ) == [*('a/1', 'b/1', '1.JPG', '1.png', 'photo', 'a.b/photo', 'array', 'array')]
 
 
 def test_links_are_followed_unless_they_lead_back(tmp_path):

@@ -137,11 +137,11 @@ def test_pictures(inferencer, photos, tmp_path):
     drawn = sorted(
         path.relative_to(tmp_path / 'drawn').as_posix() for path in tmp_path.rglob('drawn/**/*.png')
     )
-    assert drawn == ['a/1.png.png', 'a/2.png.png', 'b/1.png.png']
+    assert drawn == ['a/1.png', 'a/2.png', 'b/1.png']
     assert cv2.imread(str(tmp_path / 'drawn' / drawn[0])).shape == (90, 120, 3)
     inferencer([picture(), picture(), photos / 'a' / '1.png'], out_dir=tmp_path / 'mixed', progress=False)
     names = sorted(path.name for path in (tmp_path / 'mixed').iterdir())
-    assert names == ['0_array.png', '1_array.png', '2_1.png.png']
+    assert names == ['0_array.png', '1_array.png', '2_1.png']
 
 
 def test_pictures_in_a_window(inferencer, monkeypatch):

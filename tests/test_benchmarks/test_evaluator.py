@@ -62,7 +62,7 @@ def test_a_difference_is_an_error(monkeypatch, capsys):
 
 def test_refused_arguments(tmp_path, capsys):
     for options, message in (
-        (['--repeats', '0'], 'argument --repeats: expected at least 1, got 0'),
+        (['--repeats', '0'], "argument --repeats: expected an integer from 1, got '0'"),
         (['--groups', 'other'], "argument --groups: expected some of smooth, ragged, noise, got 'other'"),
     ):
         with pytest.raises(SystemExit):

@@ -238,8 +238,10 @@ def test_no_gpu(config, capsys):
 
 def test_refused_options(config, tmp_path, capsys):
     for option in ('--batch-size', '--threads', '--iters', '--repeats', '--img-size'):
-        assert f'argument {option}: expected at least 1, got 0' in refused([config, option, '0'], capsys)
-    assert '--warmup: expected at least 0, got -1' in refused([config, '--warmup', '-1'], capsys)
+        assert f"argument {option}: expected an integer from 1, got '0'" in refused(
+            [config, option, '0'], capsys
+        )
+    assert "--warmup: expected an integer from 0, got '-1'" in refused([config, '--warmup', '-1'], capsys)
     assert 'argument --amp: expected bf16 with --device cpu, got fp16' in refused(
         [config, '--amp', 'fp16'], capsys
     )

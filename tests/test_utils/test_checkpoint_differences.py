@@ -4,12 +4,14 @@ import logging
 
 import wsol_mm  # noqa: F401
 from wsol_mm.utils.checkpoint_differences import find_differences, read_fitting_checkpoint
-from wsol_mm.utils.checkpoint_io import without_prefixes
+from wsol_mm.utils.checkpoint_io import CheckpointError, without_prefixes
 
 import pytest
 import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import load_checkpoint
-from torch import nn
+from torch import distributed, nn
 
 ADVICE = (
     'It was trained with another method, backbone or number of classes (model.head.num_classes) than the '
@@ -147,3 +149,35 @@ def test_what_does_not_fit_is_a_warning_where_not_all_has_to(model, saved, monke
     ((text, level),) = lines
     assert f'fits only {len(weights) - 1} entries of the model' in text and level == logging.WARNING
     assert f'1 missing ({first}), 1 unexpected (other) keys' in text
+
+
+def test_prefixes_are_taken_off_name_by_name():
+    weights = {'module.a': torch.zeros(1), 'b': torch.ones(1), '_orig_mod.module.c': torch.zeros(2)}
+    assert list(without_prefixes(weights)) == ['a', 'b', 'c']
+    with pytest.raises(CheckpointError, match='expected names that differ .*, got 2 names of which 1 do'):
+        without_prefixes({'module.a': torch.zeros(1), 'a': torch.ones(1)})
+
+
+def test_only_whole_weights_are_compared(model, saved, monkeypatch):
+    """A wrapper may hold a part of the weights on every process, under names of its own."""
+
+    class Sharded(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = nn.ParameterDict({'flat': torch.cat([p.flatten() for p in module.parameters()])})
+
+    monkeypatch.setitem(MODEL_WRAPPERS.module_dict, 'Sharded', Sharded)
+    path = saved(model.state_dict(), meta=dict(epoch=3))
+    content = read_fitting_checkpoint(path, Sharded(model))
+    assert content['meta'] == dict(epoch=3) and content['state_dict'].keys() == model.state_dict().keys()
+
+
+def test_replicas_are_compared(model, saved, tmp_path):
+    distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        replica = MMDistributedDataParallel(model)
+        assert read_fitting_checkpoint(saved(model.state_dict()), replica)['state_dict'].keys()
+        with pytest.raises(ValueError, match='expected the weights of the model of the config'):
+            read_fitting_checkpoint(saved({'other': torch.zeros(1)}), replica)
+    finally:
+        distributed.destroy_process_group()

@@ -41,7 +41,7 @@ class FolderTask:
         score_thr: Boxes of classes with a lower score are left out.
         maps_dir: Folder for the localization maps: ``<image>.npz`` with ``maps`` (K, h, w) on the patch grid,
             un-normalised, and their ``labels`` (K).
-        show_dir: Folder for pictures, ``<image>.png``.
+        show_dir: Folder for pictures: ``x.png`` for ``x.jpg``, ``x.jpg.png`` where there is another ``x``.
     """
 
     folder: Path
@@ -278,8 +278,8 @@ def _finish_batch(
             file.parent.mkdir(parents=True, exist_ok=True)
             np.savez(file, maps=result.maps, labels=np.array(result.labels))
     if task.show_dir is not None:
-        paths = [image.path for image in usable]
-        inferencer.visualize(paths, samples, names=paths, out_dir=task.show_dir)
+        paths, names = [image.path for image in usable], [image.name for image in usable]
+        inferencer.visualize(paths, samples, names, out_dir=task.show_dir)
     kept = iter([_kept(result, task.score_thr) for result in results])
     return [
         {'error': batch.errors[place]} if place in batch.errors else next(kept)

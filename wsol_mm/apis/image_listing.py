@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +104,7 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
     """
     if os.path.isfile(folder):
         name = os.path.basename(folder)
-        yield ListedImage(name, _stem(name) or name)
+        yield ListedImage(name, *distinct_stems([name]))
         return
     if not os.path.isdir(folder):
         raise NotADirectoryError(
@@ -127,9 +127,7 @@ def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str])
             elif item.is_symlink() or item.is_file():
                 entries.append(item.name)
     images = [entry for entry in entries if not entry.endswith('/')]
-    # Compared without case: not every file system can tell 1.jpg from 1.JPG.
-    stems = Counter(_stem(image).lower() for image in images)
-    taken = {image.lower() for image in images}
+    names = dict(zip(images, distinct_stems(images), strict=True))
     # With the slash at their end, folders come where the paths of their images belong.
     for entry in sorted(entries):
         if entry.endswith('/'):
@@ -137,10 +135,20 @@ def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str])
             if real not in above:
                 yield from _walk(root, inside + entry, (*above, real), skipped)
             continue
-        stem = _stem(entry)
-        is_own = stems[stem.lower()] == 1 and stem.lower() not in taken
-        yield ListedImage(inside + entry, inside + (stem if is_own else entry))
+        yield ListedImage(inside + entry, inside + names[entry])
 
 
-def _stem(name: str) -> str:
-    return name.rpartition('.')[0]
+def distinct_stems(images: Sequence[str]) -> list[str]:
+    """Return names for files that belong to images: without the suffix, where they are different then.
+
+    They are compared without case: not every file system can tell 1.jpg from 1.JPG.
+
+    Args:
+        images: Names of images.
+
+    Returns:
+        For each its stem, or the whole name if another has the same stem or is called like it.
+    """
+    stems = [os.path.splitext(image)[0] for image in images]
+    taken = Counter(name.lower() for name in (*images, *stems))
+    return [stem if taken[stem.lower()] == 1 else image for image, stem in zip(images, stems, strict=True)]

@@ -19,7 +19,7 @@ from mmpretrain.apis.base import BaseInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
-from .image_listing import images_at
+from .image_listing import distinct_stems, images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
 from .localization_result import LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
@@ -115,7 +115,8 @@ class LocalizationInferencer(BaseInferencer):
                 enlarged to the image.
             batch_size: Images at a time.
             return_datasamples: Return the predictions of the model instead.
-            out_dir: Draw heat map and box of the first class of every image into this folder.
+            out_dir: Draw heat map and box of the first class of every image into this folder: ``x.png`` for
+                ``x.jpg``, but ``x.jpg.png`` where there is another ``x``.
             show: Show these pictures in a window.
             wait_time: How long each is shown, in seconds; 0 until a key is pressed.
             progress: Show a progress bar.
@@ -255,7 +256,7 @@ class LocalizationInferencer(BaseInferencer):
                 for file, name in images_at(entry):
                     images.append(file)
                     names.append(name)
-        return images, _distinct(names)
+        return images, _distinct(distinct_stems(names))
 
     def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:
         if labels is None:

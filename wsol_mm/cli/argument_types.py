@@ -71,15 +71,15 @@ def new_output(text: str) -> Path:
     return path
 
 
-def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
+def integer_within(lowest: int, highest: int | None = None) -> Callable[[str], int]:
     """Make the type of an integer that lies in a range.
 
     Args:
         lowest: The smallest that is accepted.
-        highest: The largest.
+        highest: The largest; without end if None.
 
     Returns:
-        Callable: Reads an argument; raises argparse.ArgumentTypeError if it is no such integer.
+        A function that reads an argument; it raises argparse.ArgumentTypeError if it is no such integer.
     """
 
     def integer(text: str) -> int:
@@ -87,8 +87,9 @@ def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(f"expected an integer from {lowest} to {highest}, got '{text}'")
+        if value is None or value < lowest or (highest is not None and value > highest):
+            end = '' if highest is None else f' to {highest}'
+            raise argparse.ArgumentTypeError(f"expected an integer from {lowest}{end}, got '{text}'")
         return value
 
     return integer

@@ -1,6 +1,7 @@
 """A localizer as one function from images to scores and maps, as it is deployed."""
 
 from wsol_mm.models.localizers import ImageLocalizer
+from wsol_mm.models.localizers.backbone_features import features_of
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ class DeployedLocalizer(nn.Module):
                 f'topk: expected an integer from 1 to {head.num_classes}, the number of classes, got {topk}'
             )
         self.backbone, self.head = model.backbone, model.head
+        self.inserts, self.stages = model.inserts, model.stages
         self.maps = maps
         self.topk = 1 if head.class_agnostic else topk
         # The preprocessor reads BGR, and turns it into RGB for a model that was trained with RGB.
@@ -95,7 +97,7 @@ class DeployedLocalizer(nn.Module):
             images = images.flip(1)
         images = (images - self.mean) / self.std
         head = self.head
-        feats = head.prepare(self.backbone(images, head.predict_needs))
+        feats = head.prepare(features_of(self.backbone, images, head.predict_needs, self.stages))
         logits = head(feats)
         scores = logits.float().softmax(dim=1)
         if self.maps == 'labels':

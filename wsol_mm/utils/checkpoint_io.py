@@ -28,7 +28,7 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
-# Before every name of a wrapped model's weights.
+# Before the names of a wrapped model's weights.
 _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
@@ -144,18 +144,24 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
 
 
 def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take off what wrappers put before all names of a model's weights.
+    """Take off what wrappers put before the names of a model's weights, name by name as MMEngine does.
 
     Args:
         weights: Names to weights.
 
     Returns:
-        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``,
-        in any order, if all names have such a prefix.
+        The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``, in any
+        order.
+
+    Raises:
+        CheckpointError: If two names are the same without their prefixes.
     """
-    if not all(_WRAPPER_PREFIX.match(str(name)) for name in weights):
-        return weights
-    bare = OrderedDict((_WRAPPER_PREFIX.sub('', name), value) for name, value in weights.items())
+    bare = OrderedDict((_WRAPPER_PREFIX.sub('', str(name)), value) for name, value in weights.items())
+    if len(bare) < len(weights):
+        raise CheckpointError(
+            f'state_dict: expected names that differ without the prefixes of wrappers, got {len(weights)} '
+            f'names of which {len(bare)} do'
+        )
     if hasattr(weights, '_metadata'):  # versions of layers, by their names
         bare._metadata = OrderedDict(  # type: ignore[attr-defined]
             (_WRAPPER_PREFIX.sub('', f'{name}.').rstrip('.'), value)

@@ -70,12 +70,13 @@ def test_names_from_classes(classes, names):
 
 @pytest.mark.parametrize(
     ('classes', 'unnamed'),
-    [(['0', '1'], r"2 of their 2 .*\['0', '1'\]"), (['n01440764', 'n00000001'], r"1 of their 2 .*\['n00000001'\]")],
+    [
+        (['0', '1'], r"2 of their 2 .*\['0', '1'\]"),
+        (['n01440764', 'n00000001'], r"1 of their 2 .*\['n00000001'\]"),
+    ],
 )
 def test_classes_without_names(classes, unnamed):
-    with pytest.raises(
-        ValueError, match=f'model.head.sba.class_names: expected a list .*{unnamed}'
-    ):
+    with pytest.raises(ValueError, match=f'model.head.sba.class_names: expected a list .*{unnamed}'):
         class_names_from(classes)
 
 

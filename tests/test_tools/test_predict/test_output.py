@@ -90,7 +90,7 @@ def test_maps_and_pictures(predict, tmp_path):
     assert not Path(tmp_path / 'a.json.broken.txt').exists()
     maps = np.load(tmp_path / 'maps' / CLASSES[0] / 'inside' / '0000.png.npz')
     assert maps['maps'].shape == (2, 4, 4) and len(maps['labels']) == 2
-    assert cv2.imread(str(tmp_path / 'drawn' / CLASSES[1] / '0001.png.png')).shape == (40, 48, 3)
+    assert cv2.imread(str(tmp_path / 'drawn' / CLASSES[1] / '0001.png')).shape == (40, 48, 3)
     assert json.loads((tmp_path / 'a.json').read_text())['info']['labels'] == 'predicted'
 
 
@@ -101,7 +101,7 @@ def test_one_image_file(predict, photos, tmp_path):
     assert status == 0 and '1 boxes in 1 images' in printed
     (entry,) = json.loads((tmp_path / 'a.json').read_text())['images']
     assert entry == dict(id=1, file_name='0001.png', width=48, height=40)
-    assert (tmp_path / 'drawn' / '0001.png.png').is_file() and (tmp_path / 'maps' / '0001.png.npz').is_file()
+    assert (tmp_path / 'drawn' / '0001.png').is_file() and (tmp_path / 'maps' / '0001.png.npz').is_file()
     assert predict('--out', tmp_path / 'labels', '--format', 'labelme', folder=path)[0] == 0
     file = tmp_path / 'labels' / '0001.json'
     assert (file.parent / json.loads(file.read_text())['imagePath']).resolve() == path

@@ -34,6 +34,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
 
     layer_class = SpatialQueryEncoderLayer
     gives = TokenVisionTransformer.gives | {'spatial_mask'}
+    layer_map_titles = {'spatial_mask': 'spatial mask'}
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Vision transformer that returns its patch grid and, on request, its attention."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from wsol_mm.models.layers import TokenEncoderLayer
 from wsol_mm.registry import MODELS
@@ -66,6 +67,8 @@ class TokenVisionTransformer(VisionTransformer):
     layer_class: type[TokenEncoderLayer] = TokenEncoderLayer
     #: What :meth:`forward` can return beyond the feature map.
     gives: frozenset[str] = frozenset({'cls_token', 'class_attention', 'full_attention'})
+    #: Entries of ``extras`` with a row over all tokens for every layer, (B, L, N): their titles in pictures.
+    layer_map_titles: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
