@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_model_is_one_line(micro_project, trained_by_two
             ' missing (backbone.cls_token, backbone.pos_embed, backbone.patch_embed.projection.weight, ...), '
             '1 unexpected (model) keys. It was trained with another method',
         ),
-        (None, 'cannot load the checkpoint: '),
+        (None, 'foreign.pth: expected a checkpoint, '),
     ],
     ids=['official', 'no_checkpoint'],
 )

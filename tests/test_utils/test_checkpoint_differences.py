@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_a_warning_where_not_all_has_to(model, saved, monke
     weights['other'] = weights.pop(first)
     read_fitting_checkpoint(saved(weights), model, strict=False)
     ((text, level),) = lines
-    assert f'fits only {len(weights) - 1} entries of the model' in text and level == logging.WARNING
+    assert f'got {len(weights) - 1} that fit: ' in text and level == logging.WARNING
     assert f'1 missing ({first}), 1 unexpected (other) keys' in text
 
 

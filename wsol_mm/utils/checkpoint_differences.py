@@ -94,8 +94,8 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
         )
     if found.missing or found.unexpected or found.mismatched:
         print_log(
-            f'{checkpoint}{_made_by(content)} fits only {found.fitting} entries of the model of the config: '
-            f'{found}',
+            f'{checkpoint}{_made_by(content)}: expected all weights of the model of the config, got '
+            f'{found.fitting} that fit: {found}',
             logger='current',
             level=logging.WARNING,
         )

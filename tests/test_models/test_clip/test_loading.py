@@ -78,8 +78,8 @@ def test_half_precision_weights_become_float32(network, tmp_path):
 def test_archive_of_openai_for_a_model_without_quick_gelu(network, messages, tmp_path):
     save_archive(network, tmp_path / 'ViT.pt')
     load_clip({**CONFIG, 'quick_gelu': False}, str(tmp_path / 'ViT.pt'))
-    assert 'has quick_gelu=False, but its weights' in messages[0]
-    assert 'were trained with quick_gelu=True' in messages[0]
+    assert 'expected quick_gelu=True, with which the weights' in messages[0]
+    assert 'with quick_gelu=False: its features are off' in messages[0]
 
 
 def named(monkeypatch, path) -> None:
@@ -95,7 +95,11 @@ def named(monkeypatch, path) -> None:
     [
         ('ViT-B-32-quickgelu', 'openai', None),
         ('ViT-B-32', 'laion2b_s34b_b79k', None),
-        ('ViT-B-32', 'openai', 'has quick_gelu=False, .*trained with quick_gelu=True.* ends in -quickgelu'),
+        (
+            'ViT-B-32',
+            'openai',
+            'expected quick_gelu=True, .* got .* with quick_gelu=False.* ends in -quickgelu',
+        ),
     ],
 )
 def test_tags(model, tag, warning, network, messages, monkeypatch, tmp_path):
@@ -162,7 +166,7 @@ def test_pretrained_that_is_nothing(model, pretrained, message):
 @pytest.mark.parametrize(
     ('model', 'message'),
     [
-        ('ViT-B32-quickgelu', r"'ViT-B32-quickgelu', which open_clip .* such as \[.*'ViT-B-32-quickgelu'"),
+        ('ViT-B32-quickgelu', r"such as \[.*'ViT-B-32-quickgelu'.*, got 'ViT-B32-quickgelu' .open_clip"),
         ({'embed_dim': 3}, r"expected a config of open_clip .*, got a dict with \['embed_dim'\]"),
         ('coca_ViT-B-32', "expected a CLIP model, got 'coca_ViT-B-32'"),
     ],

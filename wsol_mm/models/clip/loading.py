@@ -80,8 +80,8 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     tag: Mapping[str, Any] = {}
     if weights is None:
         print_log(
-            f'{CLIP_KEY}.pretrained is None: CLIP has random weights, from which nothing can be learned. '
-            'This is for trials of the program alone.',
+            f'{CLIP_KEY}.pretrained: expected weights, got None: CLIP has random weights, from which nothing '
+            'can be learned. This is for trials of the program alone.',
             logger='current',
             level=logging.WARNING,
         )
@@ -217,9 +217,9 @@ def _compare_activation(config: Mapping[str, Any], weights: _Weights, described:
         return
     if bool(config.get('quick_gelu', False)) != expected:
         print_log(
-            f'{CLIP_KEY}.model {described} has quick_gelu={not expected}, but its weights {weights.path} '
-            f'were trained with quick_gelu={expected}: its features are off. Use the model whose name '
-            f'{"ends" if expected else "does not end"} in -quickgelu.',
+            f'{CLIP_KEY}.model: expected quick_gelu={expected}, with which the weights {weights.path} were '
+            f'trained, got {described} with quick_gelu={not expected}: its features are off. Use the model '
+            f'whose name {"ends" if expected else "does not end"} in -quickgelu.',
             logger='current',
             level=logging.WARNING,
         )
