@@ -7,6 +7,7 @@ from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
+    add_feature_option,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
@@ -14,6 +15,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.feature_cache.settings import use_cached_features
 
 import mmengine
 from mmengine.config import Config
@@ -78,6 +80,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='evaluate under these protocols instead of all of the config: those of the config by their name '
         'or alias, with their settings, others (ts_cam, maxboxacc, ...) as published',
     )
+    add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.interval < 1:
         parser.error(f'argument --interval: must be 1 or more, found {args.interval}')
@@ -132,6 +135,8 @@ def main() -> None:
 
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
+    if args.features is not None:
+        use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     with main_process_errors():
         read_fitting_checkpoint(args.checkpoint, runner.model)

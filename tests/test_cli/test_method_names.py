@@ -10,7 +10,7 @@ def test_names_are_those_that_the_heads_declare():
 
 
 def test_method_may_be_a_keyword(tmp_path, monkeypatch):
-    (tmp_path / 'a_head.py').write_text("official = OfficialCheckpoints(layouts=(), method='b')")
+    (tmp_path / 'a_head.py').write_text("official = OfficialCheckpoints(layouts=(), method='b', also=('c',))")
     (tmp_path / 'b_head.py').write_text("official = OfficialCheckpoints('a', layouts=())")
     monkeypatch.setattr(method_names, '_HEADS', tmp_path)
-    assert official_method_names() == ['a', 'b']
+    assert official_method_names() == ['a', 'b', 'c']

@@ -57,8 +57,9 @@ def test_name_says_method_backbone_and_data_set(path):
     assert found, f'{path.name} is not {method}_<one of {BACKBONES}>_<data set>[_<variant>].py'
     base = Config.fromfile(CONFIG_DIR / '_base_/models' / f'{found[1]}.py').model
     model = Config.fromfile(path).model
-    assert model.head.in_channels == base.head.in_channels
     assert model.backbone.get('arch') == base.backbone.get('arch')
+    if model.head.get('back_end') is None:  # a head may take over the last stages of a network
+        assert model.head.in_channels == base.head.in_channels
 
 
 def shrink_clip(cfg):

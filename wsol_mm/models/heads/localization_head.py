@@ -54,6 +54,8 @@ class LocalizationHead(ClsHead):
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
+    #: Whether the feature map itself is used, beside what the ``*_needs`` name.
+    needs_feature_map: bool = True
     #: How the authors' checkpoints of the method are named, if there are any.
     official: OfficialCheckpoints | None = None
 
@@ -107,6 +109,10 @@ class LocalizationHead(ClsHead):
         Returns:
             (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
+
+    def pretrained_target(self, name: str) -> str:
+        """Return where a pretrained weight goes that has this name in the whole model."""
+        return name
 
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
         """Adapt pretrained weights to this head, where a method has more to it than renaming.

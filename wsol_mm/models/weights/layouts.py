@@ -7,7 +7,7 @@ hybrid backbone's classifier is ``head.conv_fc``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -175,6 +175,52 @@ MMENGINE = Layout(
         (r'(head\..+)', r'\1'),
     ),
 )
+
+
+#: Convolutions of VGG16 in the order in which they run.
+VGG16_CONVS = tuple(
+    f'conv{group}_{index}' for group, convs in enumerate((2, 2, 3, 3, 3), 1) for index in range(1, convs + 1)
+)
+#: Which of torchvision's ``features`` they are.
+VGG16_FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def vgg16_rules(indices: Sequence[int], theirs: str = r'features\.{}', first: int = 0) -> tuple[Rule, ...]:
+    """Return the rules of convolutions of VGG16 that are numbered within a sequence.
+
+    Args:
+        indices: Their numbers there.
+        theirs: Expression for the name of one, with a place for its number.
+        first: Which of the 13 convolutions is the first of them.
+    """
+    return tuple(
+        (rf'{theirs.format(index)}\.(weight|bias)', rf'backbone.{name}.\1')
+        for index, name in zip(indices, VGG16_CONVS[first:], strict=False)
+    )
+
+
+#: Names of a ResNet and of Inception v3, but for the classifiers.
+RESNET_RULE: Rule = (r'((?:conv1|bn1|layer[1-4])\..+)', r'backbone.\1')
+INCEPTION_RULE: Rule = (r'((?:Conv2d_\d[ab]_|Mixed_[567])\w+\..+)', r'backbone.\1')
+
+VGG16 = Layout(
+    name='torchvision VGG16 (features.0.weight, features.2.weight, features.5.weight, ...)',
+    markers=tuple(rf'features\.{index}\.weight' for index in VGG16_FEATURES),
+    rules=vgg16_rules(VGG16_FEATURES),
+)
+RESNET = Layout(
+    name='torchvision ResNet (conv1.weight, bn1.weight, layer1.0.conv1.weight, ...)',
+    markers=(r'conv1\.weight', r'layer1\.0\.conv1\.weight', r'layer4\.0\.conv1\.weight'),
+    rules=(RESNET_RULE, (r'fc\.(weight|bias)', r'head.fc.\1')),
+)
+INCEPTION_V3 = Layout(
+    name='torchvision Inception v3 (Conv2d_1a_3x3.conv.weight, ..., Mixed_6e.branch1x1.conv.weight)',
+    markers=(r'Conv2d_1a_3x3\.conv\.weight', r'Mixed_6e\.branch1x1\.conv\.weight'),
+    rules=(INCEPTION_RULE,),
+)
+
+#: Those that are no method's own.
+COMMON_LAYOUTS = (MMENGINE, CONFORMER, TIMM_VIT, MOBILENET_V1, VGG16, RESNET, INCEPTION_V3)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout]) -> Layout | None:

@@ -64,7 +64,11 @@ def load_pretrained(
     skipped: list[str] = []
     misfits: list[str] = []
     takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
-    entries = _entries(layout, theirs, checkpoint)
+    place = getattr(model.head, 'pretrained_target', str)
+    entries = [
+        entry._replace(target=entry.target and place(entry.target))
+        for entry in _entries(layout, theirs, checkpoint)
+    ]
     values = {entry.target or entry.name: entry.value for entry in entries}
     fresh_parts = _fit(model, values, checkpoint)
     for name, target, _ in entries:
