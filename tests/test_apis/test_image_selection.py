@@ -43,7 +43,7 @@ def test_files_and_folders(cfg, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere'):
         ImageSelection(cfg, [tmp_path / 'nowhere'])
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match="no image in the folder '.*empty'; accepted are .jpg, .jpeg"):
+    with pytest.raises(ValueError, match='empty: expected a folder with images .*.jpg, .jpeg, .*got none'):
         ImageSelection(cfg, [tmp_path / 'empty'])
 
 

@@ -272,14 +272,17 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
             ['--ann', 'b.json'],
             'argument --ann: expected a file of COCO annotations (.json), as `tools/predict',
         ),
-        (['p.pkl', '--protocol', 'sat', '--threshold', '2'], '--threshold: must lie in [0, 1), found 2.0'),
+        (
+            ['p.pkl', '--protocol', 'sat', '--threshold', '2'],
+            '--threshold: expected a number in [0, 1), got 2.0',
+        ),
         (
             ['p.pkl', '--protocol', 'scm', '--threshold', '0.3', '0.2'],
             '--threshold: expected ascending numbers, got [0.3,',
         ),
         (
             ['p.pkl', '--protocol', 'sat', '--out', 'p.pkl/m.json'],
-            "--out: cannot write 'p.pkl/m.json': 'p.pkl'",
+            "--out: expected a path that can be written, got 'p.pkl/m.json': 'p.pkl'",
         ),
     ],
 )

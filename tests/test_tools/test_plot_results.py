@@ -91,7 +91,7 @@ def test_given_threshold_is_marked(tool, runs):
             ['threshold', 'run.pkl', '--out', 'a.png', '--iou', '0'],
             '--iou: expected at most 4 level(s) in (0, 1], got [0.0]',
         ),
-        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'must lie in [0, 1), found 2.0'),
+        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'expected a number in [0, 1), got 2.0'),
         (['size', 'a=none.pkl', '--out', 'a.png'], "expected a file, got nothing at 'none.pkl'"),
         (['size', 'run.txt', '--out', 'a.png'], "expected a .pkl or .json file, got 'run.txt'"),
     ],

@@ -267,18 +267,30 @@ def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, 
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        ('train', ['no config.py'], "argument config: no config file at 'no config.py'"),
-        ('train', ['cub/images.txt'], 'argument config: a config ends in .py, .json, .yaml, .yml, found'),
-        ('train', ['CONFIG', '--resume', 'no.pth'], "argument --resume: no checkpoint file at 'no.pth'"),
+        ('train', ['no config.py'], "argument config: expected a config file, got nothing at 'no config.py'"),
+        (
+            'train',
+            ['cub/images.txt'],
+            'argument config: expected a config that ends in .py, .json, .yaml, .yml, got',
+        ),
+        (
+            'train',
+            ['CONFIG', '--resume', 'no.pth'],
+            "argument --resume: expected a checkpoint file, got nothing at 'no.pth'",
+        ),
         ('train', ['CONFIG', '--launcher', 'ssh'], "argument --launcher: invalid choice: 'ssh'"),
         ('train', ['CONFIG', '--seed', '-1'], 'argument --seed: expected an integer from 0, got -1'),
         (
             'train',
             ['CONFIG', '--cfg-options', 'model.head.num_classes', '10'],
-            "argument --cfg-options: found 'model.head.num_classes'; accepted are words like key=value",
+            "argument --cfg-options: expected words like key=value, got 'model.head.num_classes'",
         ),
         ('train', ['CONFIG', '--fast'], 'unrecognized arguments: --fast'),
-        ('test', ['CONFIG', 'no.pth'], "argument checkpoint: no checkpoint file at 'no.pth'"),
+        (
+            'test',
+            ['CONFIG', 'no.pth'],
+            "argument checkpoint: expected a checkpoint file, got nothing at 'no.pth'",
+        ),
         (
             'test',
             ['CONFIG', 'CONFIG', '--out', 'a.csv'],
@@ -322,7 +334,7 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
         raise error
 
     for error, text in (
-        (ValueError('num is 0; accepted are 1 to 3'), 'num is 0; accepted are 1 to 3'),
+        (ValueError('num: expected 1 to 3, got 0'), 'num: expected 1 to 3, got 0'),
         (KeyError('no such metric'), 'no such metric'),
         (
             ValueError('3 classes in the data: set model.head.num_classes=3'),
@@ -349,7 +361,7 @@ def test_errors_from_below_are_one_line_too(monkeypatch):
         'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
     )
     setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
-    backbone = TypeError('expected a LocalizationHead, got LinearClsHead')
+    backbone = TypeError('head: expected a LocalizationHead, got LinearClsHead')
     misspelt = KeyError('TSCAMHaed is not in the wsol_mm::model registry')
     for error, text in (
         (worker, 'ValueError: a.jpg'),

@@ -11,9 +11,6 @@ from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-#: Entries of ``Features.extras`` with a row over all tokens for every layer, and their titles.
-_LAYER_EXTRAS = {'propagated': 'propagated attention', 'spatial_mask': 'spatial mask'}
-
 
 class ImageMaps(NamedTuple):
     """Maps of one image on the patch grid (h, w), un-normalised, on the CPU.
@@ -63,7 +60,7 @@ def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
     feats = head.prepare(model.extract_feat(image, head.predict_needs))
     full = model.extract_feat(image, {'full_attention'})
     layers = {'class-token attention': class_token_attention(full)}
-    for name, title in _LAYER_EXTRAS.items():
+    for name, title in getattr(model.backbone, 'layer_map_titles', {}).items():
         if name in feats.extras:
             layers[title] = feats.on_grid(feats.extras[name])
     wanted = sample.loc_labels[None, :1].to(image.device)
