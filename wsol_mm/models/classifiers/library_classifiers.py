@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from .trained_classifier import TrainedClassifier
 
 
+# Trained with other mean and standard deviation than torchvision's presets, to which the network itself turns.
+_OWN_STATISTICS = ('googlenet', 'inception_v3')
+
+
 def _checked_size(size: int | Sequence[int]) -> tuple[int, int]:
     """Return height and width of a size that may be one number."""
     sides = (size, size) if isinstance(size, int) else tuple(size)
@@ -83,7 +87,7 @@ class TimmClassifier(TrainedClassifier):
         data_config = dict(
             mean=_statistics(config['mean']),
             std=_statistics(config['std']),
-            input_size=_checked_size(config['input_size']),
+            input_size=_checked_size(kwargs.get('img_size') or config['input_size']),
             to_rgb=True,
         )
         super().__init__(model, data_config, getattr(model, 'num_prefix_tokens', None))
@@ -147,6 +151,8 @@ class TorchvisionClassifier(TrainedClassifier):
         if pretrained:
             model = _with_weights(model_name, lambda: models.get_model(model_name, weights=chosen, **kwargs))
         else:
+            if checkpoint_path is not None and model_name in _OWN_STATISTICS:
+                kwargs = {'transform_input': True, **kwargs}
             model = models.get_model(model_name, weights=None, **kwargs)
         if checkpoint_path is not None:
             _load_all(model, fetch_state_dict(checkpoint_path), checkpoint_path)

@@ -144,11 +144,16 @@ class Probe(NamedTuple):
         It is what the last attention reads. Behind it patches no longer reach a class token, and before it
         the residual stream has tokens of very different lengths.
         """
+        names = {name for name, *_ in self.records if name.rpartition('.')[2] in _FIRST_NORMS}
         for record in reversed(self.records):
-            if record.name.rpartition('.')[2] in _FIRST_NORMS:
-                layout = self.layout_of(record.output)
-                if layout is not None and layout.kind != 'channels_first':
-                    return record.name
+            if record.name not in names:
+                continue
+            parent = record.name.rpartition('.')[0]
+            # A final normalisation of that name stands beside the blocks, not in one.
+            in_block = not any(name.startswith(f'{parent}.') and name != record.name for name in names)
+            layout = self.layout_of(record.output) if in_block else None
+            if layout is not None and layout.kind != 'channels_first':
+                return record.name
         return None
 
     def record_of(self, name: str) -> Record:

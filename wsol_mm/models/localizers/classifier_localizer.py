@@ -83,7 +83,8 @@ class ClassifierLocalizer(ImageLocalizer):
         if gradient is None or not gradient.any():
             raise ValueError(
                 f'cam.target_layer: expected a layer that the logits of {backbone.kind} depend on, got '
-                f'{backbone.layer!r}, with respect to whose map their gradient is zero'
+                f'{backbone.layer!r}, with respect to whose map their gradient is zero: no attention follows it, or '
+                'the weights of the classifier are zero'
             )
 
     def init_weights(self) -> None:
