@@ -2,10 +2,24 @@
 
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
+from .class_attention_head import ClassAttentionHead
 from .lctr_head import LCTRHead
 from .localization_head import LocalizationHead
+from .probe_head import ProbeHead
 from .sat_head import SATHead
 from .scm_head import SCMHead
+from .trilite_head import TriLiteHead
 from .ts_cam_head import TSCAMHead
 
-__all__ = ['CATRHead', 'CDTRHead', 'LCTRHead', 'LocalizationHead', 'SATHead', 'SCMHead', 'TSCAMHead']
+__all__ = [
+    'CATRHead',
+    'CDTRHead',
+    'ClassAttentionHead',
+    'LCTRHead',
+    'LocalizationHead',
+    'ProbeHead',
+    'SATHead',
+    'SCMHead',
+    'TSCAMHead',
+    'TriLiteHead',
+]

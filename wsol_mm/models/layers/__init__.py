@@ -10,6 +10,7 @@ from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
 from .object_constraint import ObjectConstraint
 from .per_sample_conv import per_sample_conv
+from .region_disentanglement import RegionDisentanglement, region_features, region_probabilities
 from .relational_patch_attention import (
     RelationalAttention,
     RelationalEncoderLayer,
@@ -34,6 +35,7 @@ __all__ = [
     'GaussianFilter',
     'GridGraph',
     'ObjectConstraint',
+    'RegionDisentanglement',
     'RelationalAttention',
     'RelationalEncoderLayer',
     'SemanticConv',
@@ -57,6 +59,8 @@ __all__ = [
     'neighbour_similarity',
     'per_sample_conv',
     'propagate_class_row',
+    'region_features',
+    'region_probabilities',
     'relational_patch_attention',
     'relational_patch_maps',
     'rollout_map',

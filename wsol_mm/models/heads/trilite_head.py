@@ -1,0 +1,115 @@
+"""Head of TriLite: three regions on the features of a frozen backbone (Sabaghi and Oramas, CVPR 2026)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from wsol_mm.models.layers import RegionDisentanglement, region_features, region_probabilities
+from wsol_mm.models.layers.region_disentanglement import BACKGROUND, FOREGROUND
+from wsol_mm.models.weights.layouts import Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from .probe_head import ProbeHead
+
+# The released model holds its backbone under DINOv2's own names, which are timm's.
+TRILITE = Layout(
+    name='TriLite (triHead.activation_head.weight, ...)',
+    markers=(r'triHead\.activation_head\.weight',),
+    rules=(
+        (r'triHead\.patch_classifier\.(.+)', r'head.patch_classifier.\1'),
+        (r'triHead\.activation_head\.(.+)', r'head.regions.conv.\1'),
+        (r'triHead\.bn_head\.(.+)', r'head.regions.bn.\1'),
+        (r'global_classifier\.(.+)', r'head.classifier.\1'),
+        (r'backbone\.model\.register_tokens', r'backbone.model.reg_token'),
+        (r'(backbone\.model\.(?!mask_token).+)', r'\1'),
+    ),
+)
+
+
+@MODELS.register_module()
+class TriLiteHead(ProbeHead):
+    """Divides the patches into foreground, background and what is neither; the foreground is the map.
+
+    A 3x3 convolution to three channels, batch normalisation and a soft-max give the regions. The mean feature
+    of the foreground must be classified right, that of the background must not: nothing else supervises the
+    regions. The class comes from the class token alone. One map serves all classes.
+
+    Args:
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        tokens: See :class:`ProbeHead`; the reference takes DINOv2's tokens before the final normalisation.
+        region_dropout: Dropout of the regions' mean features.
+        background_loss: Adversarial loss of the background; its weight is 100, that of CUB, if None.
+        **kwargs: Further arguments of :class:`ProbeHead`.
+    """
+
+    official = OfficialCheckpoints('trilite', layouts=(TRILITE,), dimensions={'head.regions.conv.weight': 4})
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        tokens: str = 'pre_norm',
+        region_dropout: float = 0.0,
+        background_loss: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, tokens=tokens, **kwargs)
+        self.regions = RegionDisentanglement(in_channels)
+        self.region_dropout = nn.Dropout(region_dropout)
+        self.patch_classifier = nn.Linear(in_channels, num_classes)
+        defaults = dict(type='AdversarialBackgroundLoss', loss_weight=100.0)
+        self.background_loss = MODELS.build({**defaults, **(background_loss or {})})
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """The tokens that are classified, and those of the regions."""
+        return self.logits_needs | self._map_needs
+
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """As for training."""
+        return self.loss_needs
+
+    def region_logits(self, feats: Features, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, (B, C) each, of foreground and background.
+
+        Args:
+            feats: With what ``loss_needs`` names.
+            probabilities: Of the three regions, (B, 3, h, w).
+        """
+        means = region_features(self.patch_features(feats), probabilities[:, [FOREGROUND, BACKGROUND]])
+        foreground, background = self.patch_classifier(self.region_dropout(means)).unbind(dim=1)
+        return foreground, background
+
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
+        """Return the losses of a batch.
+
+        Args:
+            feats: With what ``loss_needs`` names.
+            data_samples: With ``gt_label``.
+            **kwargs: Passed to the classification loss.
+
+        Returns:
+            ``loss_cls``, ``loss_foreground``, ``loss_background``, which training adds up, and ``mean_area``,
+            the mean foreground of the batch, for the log.
+        """
+        losses = super().loss(feats, data_samples, **kwargs)
+        # The log calls the sum `loss`.
+        losses['loss_cls'] = losses.pop('loss')
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        probabilities = region_probabilities(self.regions(self.patch_features(feats)))
+        foreground, background = self.region_logits(feats, probabilities)
+        losses['loss_foreground'] = nn.functional.cross_entropy(foreground, labels)
+        losses['loss_background'] = self.background_loss(background, labels)
+        losses['mean_area'] = probabilities[:, FOREGROUND].detach().mean()
+        return losses
+
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
+        """Return the probability of the foreground, (B, 1, h, w); ``labels`` are not used."""
+        return region_probabilities(self.regions(self.patch_features(feats)))[:, FOREGROUND, None]
