@@ -35,6 +35,11 @@ class DeployedLocalizer(nn.Module):
             raise ValueError(
                 f"maps is {maps!r}, but {type(head).__name__} has one map for all classes: accepted is 'topk'"
             )
+        if not head.exportable:
+            raise ValueError(
+                'cam.type: expected a method that needs no gradients (CAM, ClassAttention, CoupledAttention) for an '
+                f'export, got {type(head).__name__}'
+            )
         if not 1 <= topk <= head.num_classes:
             raise ValueError(f'topk must lie in 1..{head.num_classes} (the classes), got {topk}')
         self.backbone, self.head = model.backbone, model.head

@@ -35,7 +35,7 @@ def require_grad_cam(method: str) -> ModuleType:
     if find_spec('pytorch_grad_cam') is None:
         raise ImportError(
             f'cam.type: expected the package grad-cam, which {method} is computed with, got none: '
-            'pip install -r requirements/cam.txt'
+            'pip install grad-cam'
         )
     return import_module('pytorch_grad_cam')
 
