@@ -2,11 +2,12 @@
 
     python -m benchmarks.cams --model resnet50 --batch-size 8
 
-Random weights of a timm model, noise images. A step of ``plain`` is what a test does with the classifier alone:
-normalisation, logits, the best classes, samples on the CPU. ``CAM``, ``GradCAM`` and ``LayerCAM`` also make the
-maps of the ground-truth class and of the five best classes, and copy them to the CPU. ``forward+backward`` is one
-training step's forward and backward pass, without the update. ``library`` is Grad-CAM of the package grad-cam for one
-class of each image, where it is installed. All take turns in one process; ratios are medians of those within a round.
+Random weights of a timm model, noise images. A step of ``plain`` is what a test does with the classifier
+alone: normalisation, logits, the best classes, samples on the CPU. ``CAM``, ``GradCAM`` and ``LayerCAM``
+also make the maps of the ground-truth class and of the five best classes, and copy them to the CPU.
+``forward+backward`` is the forward and the backward pass of a training step, without the update. ``library``
+is Grad-CAM of the package grad-cam for one class of each image, where it is installed. All take turns in one
+process; ratios are medians of those within a round.
 """
 
 import argparse
@@ -26,7 +27,11 @@ import torch
 from mmpretrain.structures import DataSample
 
 #: The largest accepted ratio of two steps.
-TARGETS = {('CAM', 'plain'): 1.05, ('GradCAM', 'forward+backward'): 1.5, ('LayerCAM', 'forward+backward'): 1.5}
+TARGETS = {
+    ('CAM', 'plain'): 1.05,
+    ('GradCAM', 'forward+backward'): 1.5,
+    ('LayerCAM', 'forward+backward'): 1.5,
+}
 METHODS = ('CAM', 'GradCAM', 'LayerCAM')
 
 
@@ -49,7 +54,10 @@ def make_steps(model: str, batch_size: int, device: str) -> dict[str, Callable[[
     labels = torch.randint(num_classes, (batch_size,), device=device)
 
     def batch() -> dict:
-        return {'inputs': inputs, 'data_samples': [DataSample().set_gt_label(label) for label in labels.tolist()]}
+        return {
+            'inputs': inputs,
+            'data_samples': [DataSample().set_gt_label(label) for label in labels.tolist()],
+        }
 
     def plain() -> None:
         with torch.no_grad():
@@ -125,12 +133,15 @@ def main(arguments: list[str] | None = None) -> int:
     def ratio(name: str, to: str) -> float:
         return statistics.median(a / b for a, b in zip(rounds[name], rounds[to], strict=True))
 
-    print(f'{args.model}, batch {args.batch_size}, {args.device}, {args.threads} thread(s), {args.clock} time')
+    print(
+        f'{args.model}, batch {args.batch_size}, {args.device}, {args.threads} thread(s), {args.clock} time'
+    )
     print(f'| {"step":16} | {"ms":>8} | {"x plain":>8} | {"x forward+backward":>18} |')
     print(f'| {"-" * 16} | {"-" * 8} | {"-" * 8} | {"-" * 18} |')
     for name in names:
         ms = 1e3 * statistics.median(rounds[name])
-        print(f'| {name:16} | {ms:8.1f} | {ratio(name, "plain"):8.2f} | {ratio(name, "forward+backward"):18.2f} |')
+        ratios = ratio(name, 'plain'), ratio(name, 'forward+backward')
+        print(f'| {name:16} | {ms:8.1f} | {ratios[0]:8.2f} | {ratios[1]:18.2f} |')
     missed = [
         f'missed: {name}: {found:.2f} x {to} (target {target:.2f})'
         for (name, to), target in TARGETS.items()

@@ -55,12 +55,13 @@ FAMILIES: dict[str, Family] = {
         'blocks.1.norm1',
         (4, 4),
     ),
-    'swin': Family(
-        _timm('swin_tiny_patch4_window7_224', **_SWIN), 'norm', 'layers.3.blocks.0.norm1', (4, 4)
-    ),
+    'swin': Family(_timm('swin_tiny_patch4_window7_224', **_SWIN), 'norm', 'layers.3.blocks.0.norm1', (4, 4)),
     'efficientnet': Family(_timm('test_efficientnet'), 'bn2', 'bn2', (5, 5)),
     'mean-pooled vit': Family(
-        _timm('vit_tiny_patch16_224', img_size=64, depth=2, global_pool='avg'), 'blocks', 'blocks.1.norm1', (4, 4)
+        _timm('vit_tiny_patch16_224', img_size=64, depth=2, global_pool='avg'),
+        'blocks',
+        'blocks.1.norm1',
+        (4, 4),
     ),
     'torchvision resnet': Family(_torchvision('resnet18'), 'layer4', 'layer4', (7, 7)),
     'torchvision vgg': Family(_torchvision('vgg11'), 'features', 'features', (7, 7), linear=False),

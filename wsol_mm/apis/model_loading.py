@@ -85,8 +85,8 @@ def load_localizer(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the checkpoint is missing, cannot be read or does not fit the model, the number of class names is not
-            that of the model's classes, or there is no such device.
+        ValueError: If the checkpoint is missing, cannot be read or does not fit the model, the number of
+            class names is not that of the model's classes, or there is no such device.
     """
     device = usable_device(device)
     model = build_localizer(cfg)

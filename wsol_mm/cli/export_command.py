@@ -54,8 +54,8 @@ def parse_export_arguments(
         'checkpoint',
         nargs='?',
         type=checkpoint_path,
-        help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial, or those of '
-        'the trained classifier that the config names',
+        help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial, or '
+        'those of the trained classifier that the config names',
     )
     parser.add_argument(
         '--out', type=output_file, required=True, metavar=f'FILE{suffix}', help='file to write'

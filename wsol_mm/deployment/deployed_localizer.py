@@ -37,8 +37,8 @@ class DeployedLocalizer(nn.Module):
             )
         if not head.exportable:
             raise ValueError(
-                'cam.type: expected a method that needs no gradients (CAM, ClassAttention, CoupledAttention) for an '
-                f'export, got {type(head).__name__}'
+                'cam.type: expected a method that needs no gradients (CAM, ClassAttention, CoupledAttention) '
+                f'for an export, got {type(head).__name__}'
             )
         if not 1 <= topk <= head.num_classes:
             raise ValueError(f'topk must lie in 1..{head.num_classes} (the classes), got {topk}')

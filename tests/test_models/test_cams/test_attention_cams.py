@@ -44,5 +44,7 @@ def test_coupled_attention_is_attention_times_cam():
 
 
 def test_layers_are_checked():
-    with pytest.raises(ValueError, match=r"cam.layers: expected one of \('last', 'sum', 'rollout'\), got 'first'"):
+    with pytest.raises(
+        ValueError, match=r"cam.layers: expected one of \('last', 'sum', 'rollout'\), got 'first'"
+    ):
         build(type='ClassAttention', layers='first')

@@ -80,7 +80,9 @@ def test_the_network_runs_once_for_all_classes():
     model = build('resnet', 'ScoreCAM')
     channels, calls = model.head.in_channels, []
     model.backbone.model.register_forward_hook(lambda *_: calls.append(1))
-    model.predict(torch.randn(1, 3, *model.backbone.data_config['input_size']), [DataSample().set_gt_label(1)])
+    model.predict(
+        torch.randn(1, 3, *model.backbone.data_config['input_size']), [DataSample().set_gt_label(1)]
+    )
     assert len(calls) == 1 + -(-channels // model.head.batch_size)
 
 
@@ -98,5 +100,7 @@ def test_batch_size_is_checked():
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(library_cams, 'find_spec', lambda name: None)
-    with pytest.raises(ImportError, match='cam.type: expected the package grad-cam, .* EigenCAM .* pip install grad-cam'):
+    with pytest.raises(
+        ImportError, match='cam.type: expected the package grad-cam, .* EigenCAM .* pip install grad-cam'
+    ):
         MODELS.build(dict(type='EigenCAM', num_classes=2, in_channels=3))

@@ -5,13 +5,13 @@ from .cam_method import CAMMethod
 from .gradient_cams import CAM, GradCAM, LayerCAM
 from .library_cams import (
     FEM,
+    KPCACAM,
     AblationCAM,
     EigenCAM,
     EigenGradCAM,
     GradCAMElementWise,
     GradCAMPlusPlus,
     HiResCAM,
-    KPCACAM,
     ScoreCAM,
     SegEigenCAM,
     XGradCAM,

@@ -11,7 +11,7 @@ from .cam_method import CAMMethod, map_gradients
 
 @MODELS.register_module()
 class CAM(CAMMethod):
-    """Class Activation Mapping (Zhou et al., CVPR 2016): the classifier's weights on every position of the map.
+    """Class Activation Mapping (Zhou et al., CVPR 2016): the classifier's weights on every position.
 
     For classifiers whose logits are linear in the mean of the map, in that mean after a layer normalisation
     (whose statistics are then kept), or in the class token beside the map. No ReLU, as in the paper.

@@ -1,8 +1,8 @@
 """The methods of the package ``grad-cam``, on the features and gradients that are computed here.
 
-Its classes get arrays: the layer's output and the gradients, of one forward and one backward pass for all classes
-of a batch. Of the classifier itself they touch nothing. The maps are the package's own before it normalises and
-enlarges them: rectified, on the grid of the layer.
+Its classes get arrays: the layer's output and the gradients, of one forward and one backward pass for all
+classes of a batch. Of the classifier itself they touch nothing. The maps are the package's own before it
+normalises and enlarges them: rectified, on the grid of the layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -90,7 +90,7 @@ class RerunningCAM(LibraryCAM):
     """
 
     reruns = True
-    map_needs = frozenset({'images'})  # type: ignore[assignment]
+    map_needs = frozenset({'images'})
 
     def __init__(self, *args: Any, batch_size: int = 32, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -102,8 +102,8 @@ class RerunningCAM(LibraryCAM):
         """Return the maps of the package, (B, K, h, w)."""
         if not self._attached:
             raise ValueError(
-                f'cam: expected a call of ClassifierLocalizer.predict, got one of {type(self).__name__} alone, '
-                'which has no classifier to run'
+                f'cam: expected a call of ClassifierLocalizer.predict, got one of {type(self).__name__} '
+                'alone, which has no classifier to run'
             )
         network = _Rerun(self._attached[0])
         method = self._library_class(network, [network.layer], **self.options)
@@ -121,7 +121,7 @@ class RerunningCAM(LibraryCAM):
 
 
 class _Rerun(nn.Module):
-    """The classifier as the package sees it: the watched layer is followed by ``layer``, which it may replace.
+    """The classifier as the package sees it: ``layer``, which it may replace, follows the watched layer.
 
     The package runs the same images for every class; the logits are kept from the first time.
     """
@@ -137,7 +137,9 @@ class _Rerun(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.position == len(self._logits):
             (classifier,) = self._classifier
-            with classifier.changed_map(lambda feature_map: self.layer(feature_map), tuple(images.shape[-2:])):
+            with classifier.changed_map(
+                lambda feature_map: self.layer(feature_map), tuple(images.shape[-2:])
+            ):
                 self._logits.append(classifier.logits(images).float())
         self.position += 1
         return self._logits[self.position - 1]
@@ -198,7 +200,7 @@ class EigenGradCAM(LibraryCAM):
 
 @MODELS.register_module()
 class SegEigenCAM(LibraryCAM):
-    """Seg-Eigen-CAM (Chung and Ying, 2025): first principal component of |gradient| times map, sign corrected."""
+    """Seg-Eigen-CAM (Chung and Ying, 2025): first component of |gradient| times map, sign corrected."""
 
     library_name = 'SegEigenCAM'
 
@@ -224,7 +226,7 @@ class KPCACAM(LibraryCAM):
 
 @MODELS.register_module()
 class FEM(LibraryCAM):
-    """Feature Explanation Method (Fuad et al., IPTA 2020): channels by how often they are rare; for all classes."""
+    """Feature Explanation Method (Fuad et al., IPTA 2020): channels by how rare they are; for all classes."""
 
     library_name = 'FEM'
     class_agnostic = True
@@ -239,6 +241,10 @@ class ScoreCAM(RerunningCAM):
 
 @MODELS.register_module()
 class AblationCAM(RerunningCAM):
-    """Ablation-CAM (Desai and Ramaswamy, WACV 2020): channels weighted by the fall of the score without them."""
+    """Ablation-CAM (Desai and Ramaswamy, WACV 2020): channels weighted by the score's fall without them.
+
+    Of a transformer, a channel is taken from the patches and stays in the class token. Where activations are
+    negative, the package puts a very low value in place of a channel, not zero.
+    """
 
     library_name = 'AblationCAM'

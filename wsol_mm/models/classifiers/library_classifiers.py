@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from .trained_classifier import TrainedClassifier
 
-
-# Trained with other mean and standard deviation than torchvision's presets, to which the network itself turns.
+# Trained with other statistics than those of torchvision's presets, to which the network itself turns.
 _OWN_STATISTICS = ('googlenet', 'inception_v3')
 
 
@@ -41,8 +40,8 @@ def _with_weights(name: str, fetch: Callable[[], nn.Module]) -> nn.Module:
     except Exception as error:  # of several libraries, that fetch and read the file
         reason = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
         raise OSError(
-            f'classifier.pretrained: expected the weights of {name} in the cache or from the network, got none '
-            f'({reason}). With a file: classifier.pretrained=False, classifier.checkpoint_path=FILE'
+            f'classifier.pretrained: expected the weights of {name} in the cache or from the network, got '
+            f'none ({reason}). With a file: classifier.pretrained=False, classifier.checkpoint_path=FILE'
         ) from error
 
 
@@ -62,17 +61,23 @@ class TimmClassifier(TrainedClassifier):
     """
 
     def __init__(
-        self, model_name: str, pretrained: bool = False, checkpoint_path: str | Path | None = None, **kwargs: Any
+        self,
+        model_name: str,
+        pretrained: bool = False,
+        checkpoint_path: str | Path | None = None,
+        **kwargs: Any,
     ) -> None:
         if not timm.is_model(model_name):
             raise ValueError(
-                f'classifier.model_name: expected a model of timm {timm.__version__} (timm.list_models()), got '
-                f'{model_name!r}'
+                f'classifier.model_name: expected a model of timm {timm.__version__} (timm.list_models()), '
+                f'got {model_name!r}'
             )
         _check_one_source(pretrained, checkpoint_path)
         settings = dict(kwargs)
         if pretrained:
-            model = _with_weights(model_name, lambda: timm.create_model(model_name, pretrained=True, **settings))
+            model = _with_weights(
+                model_name, lambda: timm.create_model(model_name, pretrained=True, **settings)
+            )
         elif checkpoint_path is not None:
             model = _timm_from_file(model_name, Path(checkpoint_path).expanduser(), settings)
         else:
@@ -184,8 +189,8 @@ class MMPretrainClassifier(TrainedClassifier):
         input_size: Side of the images, or height and width; that of the test pipeline's crop by default.
 
     Raises:
-        ValueError: If not exactly one of ``config`` and ``model`` is given, the model has no mean and standard
-            deviation, or the checkpoint does not fit.
+        ValueError: If not exactly one of ``config`` and ``model`` is given, the model has no mean and
+            standard deviation, or the checkpoint does not fit.
     """
 
     def __init__(
@@ -207,7 +212,9 @@ class MMPretrainClassifier(TrainedClassifier):
         if checkpoint is not None:
             built.load_state_dict(read_fitting_checkpoint(checkpoint, built)['state_dict'], strict=False)
         preprocessor = built.data_preprocessor
-        if getattr(preprocessor, 'mean', None) is None or not getattr(preprocessor, '_enable_normalize', False):
+        if getattr(preprocessor, 'mean', None) is None or not getattr(
+            preprocessor, '_enable_normalize', False
+        ):
             raise ValueError(
                 'classifier.model.data_preprocessor: expected mean and std of the images that it was trained '
                 f'with, got none of {type(built).__name__}'

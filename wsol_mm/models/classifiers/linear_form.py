@@ -14,8 +14,8 @@ class LinearForm(NamedTuple):
     """How the logits come from the last map.
 
     Attributes:
-        classifier: Name of the linear layer (or 1x1 convolution) that gives the logits; None if the map itself
-            has a channel per class.
+        classifier: Name of the linear layer (or 1x1 convolution) that gives the logits; None if the map
+            itself has a channel per class.
         norm: Name of the layer normalisation between the mean over the positions and the linear layer.
     """
 
@@ -47,7 +47,8 @@ def find_linear_form(probe: Probe, layer: str) -> LinearForm | None:
         (
             found
             for found in reversed(probe.records)
-            if isinstance(found.module, nn.Linear | nn.Conv2d) and _equal(found.output.flatten(1), probe.logits)
+            if isinstance(found.module, nn.Linear | nn.Conv2d)
+            and _equal(found.output.flatten(1), probe.logits)
         ),
         None,
     )
@@ -106,5 +107,3 @@ def class_weights(module: nn.Module | None, channels: int, like: Tensor) -> Tens
     if module is None:
         return torch.eye(channels, dtype=like.dtype, device=like.device)
     return module.weight.detach().flatten(1)
-
-

@@ -51,8 +51,8 @@ class MapLayout(NamedTuple):
         grid = grid_of(patches.shape[1], image_size)
         if grid is None:
             raise ValueError(
-                f'inputs: expected images whose patches make a grid of their aspect, got {image_size} (height, '
-                f'width) and {patches.shape[1]} patches'
+                f'inputs: expected images whose patches make a grid of their aspect, got {image_size} '
+                f'(height, width) and {patches.shape[1]} patches'
             )
         return patches.transpose(1, 2).unflatten(2, grid)
 
@@ -61,13 +61,13 @@ class MapLayout(NamedTuple):
         if self.kind == 'channels_first':
             return feature_map.clone()
         if self.kind == 'channels_last':
-            return feature_map.permute(0, 2, 3, 1).contiguous()
+            return feature_map.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
         patches = feature_map.flatten(2).transpose(1, 2)
         return torch.cat((output[:, : self.prefix].to(patches.dtype), patches), dim=1)
 
 
 def grid_of(patches: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return height and width of a grid of so many patches with the aspect of an image; None if none has it."""
+    """Return height and width of a grid of so many patches in the aspect of an image, or None."""
     height, width = image_size
     rows = round(math.sqrt(patches * height / width))
     if rows < 1 or patches % rows or rows * width != patches // rows * height:
@@ -167,8 +167,8 @@ class Probe(NamedTuple):
             names = list(dict.fromkeys(record.name for record in self.records))
             near = get_close_matches(str(name), names, n=3) or names[-3:]
             raise ValueError(
-                f'cam.target_layer: expected the name of a module that runs once and returns a tensor, such as '
-                f'{near}, got {name!r}'
+                f'cam.target_layer: expected the name of a module that runs once and returns a tensor, such '
+                f'as {near}, got {name!r}'
             )
         return found[0]
 

@@ -1,4 +1,4 @@
-"""A linear classifier on the class token of a backbone of wsol_mm: a plain ViT, whose attention can be had."""
+"""A linear classifier on the class token of a backbone of wsol_mm: a plain ViT, with its attention."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -61,8 +61,8 @@ class TokenClassifier(TrainedClassifier):
         mean, std = (own.get('mean') if mean is None else mean), (own.get('std') if std is None else std)
         if mean is None or std is None:
             raise ValueError(
-                f'classifier: expected mean and std (of 0..255) of the images that {type(built).__name__} was '
-                f'trained with, got mean={mean} and std={std}'
+                f'classifier: expected mean and std (of 0..255) of the images that {type(built).__name__} '
+                f'was trained with, got mean={mean} and std={std}'
             )
         if 'cls_token' not in getattr(built, 'gives', ()):
             raise ValueError(
@@ -74,8 +74,8 @@ class TokenClassifier(TrainedClassifier):
             fresh = load_pretrained(model, checkpoint_path).fresh
             if fresh:
                 raise ValueError(
-                    f'{checkpoint_path}: expected all weights of a classifier of {num_classes} classes, got none '
-                    f'for {", ".join(fresh[:3])}'
+                    f'{checkpoint_path}: expected all weights of a classifier of {num_classes} classes, got '
+                    f'none for {", ".join(fresh[:3])}'
                 )
         data_config = dict(
             mean=tuple(mean), std=tuple(std), input_size=input_size or tuple(side), to_rgb=True

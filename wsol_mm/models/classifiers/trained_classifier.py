@@ -32,7 +32,9 @@ class TrainedClassifier(nn.Module):
         prefix_tokens: Tokens of a transformer before the first patch; None if unknown.
     """
 
-    def __init__(self, model: nn.Module, data_config: dict[str, Any], prefix_tokens: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, data_config: dict[str, Any], prefix_tokens: int | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.data_config = data_config
@@ -79,7 +81,9 @@ class TrainedClassifier(nn.Module):
         if chosen is None:
             chosen = (probe.last_first_norm() if before_attention else None) or probe.last_map()
             if chosen is None:
-                raise ValueError(f'classifier: expected a network with a map inside, got {self.kind}: it has none')
+                raise ValueError(
+                    f'classifier: expected a network with a map inside, got {self.kind}: it has none'
+                )
         self._layout = layer_layout(probe, chosen)
         self.layer = chosen
         self._linear_form = find_linear_form(probe, chosen)

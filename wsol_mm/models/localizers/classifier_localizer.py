@@ -18,15 +18,15 @@ from .image_localizer import ImageLocalizer
 class ClassifierLocalizer(ImageLocalizer):
     """Localizes with a trained classifier as it is, and returns what every localizer returns.
 
-    The classifier is the backbone, whose features are the output of one of its layers; the method is the head.
+    The classifier is the backbone, whose features are the output of one layer; the method is the head.
     Mean, standard deviation and order of the colours are those of the classifier.
 
     Args:
         classifier: A :class:`TrainedClassifier`, such as ``dict(type='TimmClassifier',
             model_name='resnet50.a1_in1k', pretrained=True)``.
         cam: A :class:`CAMMethod` without ``num_classes`` and ``in_channels``, such as
-            ``dict(type='GradCAM')``. ``target_layer`` names the module of the network whose output is used; by
-            default the last one that returns a map or, for methods with gradients on transformers, the
+            ``dict(type='GradCAM')``. ``target_layer`` names the module of the network whose output is used;
+            by default the last one that returns a map or, for methods with gradients on transformers, the
             first normalisation of the last block. The choice is logged.
         data_preprocessor: As of :class:`ImageLocalizer`.
         pretrained: None: the weights are the classifier's own.
@@ -53,19 +53,21 @@ class ClassifierLocalizer(ImageLocalizer):
         if not isinstance(backbone, TrainedClassifier):
             raise TypeError(f'expected a TrainedClassifier for classifier, got {type(backbone).__name__}')
         if pretrained is not None:
-            raise ValueError(f'pretrained: expected None, as the weights are the classifier\'s, got {pretrained!r}')
+            raise ValueError(
+                f"pretrained: expected None, as the weights are the classifier's, got {pretrained!r}"
+            )
         settings = dict(cam)
         layer = settings.pop('target_layer', None)
         method = MODELS.get(str(settings.get('type')))
         if method is None or not issubclass(method, CAMMethod):
-            raise TypeError(f"expected a CAMMethod for cam.type, got {settings.get('type')!r}")
+            raise TypeError(f'expected a CAMMethod for cam.type, got {settings.get("type")!r}')
         num_classes, channels = backbone.watch(layer, method.before_attention)
         head = MODELS.build({**settings, 'num_classes': num_classes, 'in_channels': channels})
         if 'class_weights' in head.predict_needs - backbone.gives:
             raise ValueError(
                 f'cam: expected a classifier whose logits are linear in the mean over the map of its layer '
-                f'{backbone.layer!r} or in its class token, as {settings["type"]} needs it, got {backbone.kind}. '
-                'GradCAM and LayerCAM work with any'
+                f'{backbone.layer!r} or in its class token, as {settings["type"]} needs it, got '
+                f'{backbone.kind}. GradCAM and LayerCAM work with any'
             )
         colours = dict(to_rgb=backbone.data_config['to_rgb'])
         if data_preprocessor is None or isinstance(data_preprocessor, dict):
@@ -83,8 +85,8 @@ class ClassifierLocalizer(ImageLocalizer):
         if gradient is None or not gradient.any():
             raise ValueError(
                 f'cam.target_layer: expected a layer that the logits of {backbone.kind} depend on, got '
-                f'{backbone.layer!r}, with respect to whose map their gradient is zero: no attention follows it, or '
-                'the weights of the classifier are zero'
+                f'{backbone.layer!r}, with respect to whose map their gradient is zero: no attention follows '
+                'it, or the weights of the classifier are zero'
             )
 
     def init_weights(self) -> None:
@@ -98,8 +100,8 @@ class ClassifierLocalizer(ImageLocalizer):
             ValueError: Always.
         """
         raise ValueError(
-            f'model.type: expected a model to train, got {type(self).__name__}, which needs no training: test it '
-            'with tools/test.py'
+            f'model.type: expected a model to train, got {type(self).__name__}, which needs no training: '
+            'test it with tools/test.py'
         )
 
     def predict(
