@@ -129,7 +129,7 @@ def print_summary(summary: FolderSummary, task: FolderTask) -> None:
             print(f'  ... and {summary.num_broken - len(summary.broken)} more')
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, write, and say what came out."""
     args = parse_arguments()

@@ -121,7 +121,7 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()

@@ -127,7 +127,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()

@@ -86,7 +86,7 @@ def picture_name(img_id: str, taken: set[str]) -> str:
     return f'{name}.png'
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, draw, write, and print the paths of the sheets and the folder of the pictures."""
     args = parse_arguments()
