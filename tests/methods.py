@@ -91,5 +91,6 @@ METHODS: dict[str, Method] = {
         Method(
             'cdtr', 'CDTRHead', head_options=dict(ocm=dict(num_layers=2)), reads_layers=True, needs_clip=True
         ),
+        Method('bas', 'BASHead', head_options=dict(hidden_channels=32)),
     )
 }

@@ -8,6 +8,7 @@ from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
     RunnerArgumentParser,
+    add_feature_option,
     add_runner_options,
     load_runner_config,
     main_process_errors,
@@ -15,6 +16,7 @@ from wsol_mm.cli.runner_options import (
     weights_path,
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.feature_cache.settings import use_cached_features
 
 import mmengine
 from mmengine.config import Config
@@ -79,6 +81,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='evaluate under these protocols instead of all of the config: those of the config by their name '
         'or alias, with their settings, others (ts_cam, maxboxacc, ...) as published',
     )
+    add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.interval < 1:
         parser.error(f'argument --interval: must be 1 or more, found {args.interval}')
@@ -134,6 +137,8 @@ def main() -> None:
 
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
+    if args.features is not None:
+        use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     with main_process_errors():
         if args.checkpoint is None:

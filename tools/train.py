@@ -6,12 +6,14 @@ import logging
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
+    add_feature_option,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
     main_process_errors,
     one_line_errors,
 )
+from wsol_mm.feature_cache.settings import use_cached_features
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -51,6 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='use deterministic algorithms of cuDNN and PyTorch (slower); operations without one fail',
     )
+    add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.seed is not None and args.seed < 0:
         parser.error(f'argument --seed: must be 0 or more, found {args.seed}')
@@ -159,6 +162,8 @@ def main() -> None:
     cfg = load_runner_config(args)
     check_trainable(cfg)
     apply_train_options(cfg, args)
+    if args.features is not None:
+        use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     if cfg.get('load_from'):
         # MMEngine would train from random weights if nothing fits.

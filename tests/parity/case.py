@@ -4,6 +4,7 @@ What the arrays and the shapes of the weights tell is taken from them and checke
 description.
 """
 
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -46,7 +47,9 @@ class Case(Description):
             return {name: torch.from_numpy(self.arrays[f'state/{name}']) for name in self.shapes}
         recipe = self.get('recipe')
         accepted = f'state/ arrays, or the recipe of the README under {SYNONYMS["recipe"]}'
-        if not isinstance(recipe, str) or re.search('fan_in|carried', recipe):
+        if isinstance(recipe, str) and 'fan_in' in recipe:
+            return self._state_by_fan_in(recipe)
+        if not isinstance(recipe, str) or re.search('carried', recipe):
             raise self.error('weights', recipe, accepted)
         written = re.search(rf'({NUMBER})\s*(?:\*|x|times)\s*(?:\w+\.)?(?:standard|randn|N\()', recipe)
         written = written or re.search(r'\b(0\.0\d*)\b', recipe)
@@ -69,6 +72,27 @@ class Case(Description):
                 value = 1 + value
             value = value + np.float32(offsets.get(name.rpartition('.')[2], 0.0))
             state[name] = torch.from_numpy(value)
+        return state
+
+    def _state_by_fan_in(self, recipe: str) -> dict[str, Tensor]:
+        """Return weights by the recipe that divides matrices and kernels by the root of their fan-in."""
+        gain = self.number('recipe_gain')
+        written = re.search(rf'({NUMBER})\s*\*\s*z', recipe)
+        if gain is None or written is None:
+            raise self.error('recipe_gain', gain, 'a number, and "0.02*z" in the recipe')
+        scale, ones, state = float(written[1]), self._norm_weights(recipe), {}
+        for name, shape in self.shapes.items():
+            if name in self.not_filled:
+                continue
+            if name.endswith('num_batches_tracked'):
+                state[name] = torch.zeros((), dtype=torch.int64)
+                continue
+            value = draw(name, shape) * (scale if len(shape) < 2 else gain / math.prod(shape[1:]) ** 0.5)
+            if name.endswith('.running_var'):
+                value = 1 + np.abs(value)
+            elif name in ones:
+                value = 1 + value
+            state[name] = torch.from_numpy(value.astype(np.float32))
         return state
 
     @property
@@ -101,7 +125,8 @@ class Case(Description):
     def images(self) -> Tensor:
         """Return the input batch, (B, 3, H, W) float32: stored, or drawn as its recipe says."""
         stored = self._input(4, 'image', 'images', 'input', 'inputs')
-        stored = draw('in/image', self._image_shape) if stored is None else stored
+        seed = self.get('image_seed', 'in/image')
+        stored = draw(seed, self._image_shape) if stored is None else stored
         return torch.from_numpy(stored.astype(np.float32))
 
     def labels(self) -> Tensor | None:

@@ -16,6 +16,8 @@ _TIMES = 4.0
 #: Shares of the largest value beyond which a distance is no rounding: in a reference's array, which was
 #: checked where it was made, and in a run here, where a ReLU may switch.
 _STORED, _SINGLE = 1e-4, 5e-2
+#: The first of these shares, by the name of an array, where a case knows better.
+Share = Callable[[Case, str], float]
 #: Share of the largest value by which a float64 run may differ from a float64 reference.
 _DOUBLE = 1e-9
 
@@ -86,7 +88,13 @@ def close(name: str, found: Any, expected: Any, tolerance: Any) -> Comparison:
 
 
 def close_in_double(
-    name: str, stored: NDArray, single: NDArray, double: NDArray, tolerance: Any, noise: float = 0.0
+    name: str,
+    stored: NDArray,
+    single: NDArray,
+    double: NDArray,
+    tolerance: Any,
+    noise: float = 0.0,
+    share: float = _STORED,
 ) -> Comparison:
     """Compare a stored float32 array with a float32 and a float64 run of the library.
 
@@ -107,6 +115,7 @@ def close_in_double(
         tolerance: Absolute, a number or one per entry.
         noise: What else is known of the error of float32 in this quantity, by :mod:`tests.parity.rounding` or
             another way to compute it.
+        share: Of the largest value, what may be rounding in the stored array.
 
     Returns:
         The worse of the two comparisons.
@@ -116,7 +125,7 @@ def close_in_double(
     counts = np.broadcast_to(np.isfinite(tolerance), stored.shape)
     largest = np.abs(double).max(initial=0.0, where=np.isfinite(double) & counts)
     shown = [_TIMES * max(noise, _distance(found, double, counts)) for found in (single, stored)]
-    limits = (_STORED * largest, _SINGLE * largest)
+    limits = (share * largest, max(share, _SINGLE) * largest)
     allowed = [np.maximum(tolerance, min(*pair)) for pair in zip(shown, limits, strict=True)]
     results = (
         replace(close(name, double, stored, allowed[0]), rounding=limits[0]),
@@ -134,7 +143,12 @@ def _distance(found: NDArray, truth: NDArray, counts: Any = True) -> float:
 
 
 def compare_case(
-    case: Case, single: Found, double: Found, tolerance: Tolerance, rounded: Sequence[Found] = ()
+    case: Case,
+    single: Found,
+    double: Found,
+    tolerance: Tolerance,
+    rounded: Sequence[Found] = (),
+    share: Share = lambda case, name: _STORED,
 ) -> list[Comparison]:
     """Compare every array of a case that is no input; what is listed and not computed is a failure.
 
@@ -149,6 +163,7 @@ def compare_case(
         double: The same in float64.
         tolerance: Gives the tolerance of an array.
         rounded: The same in float64 with the rounding of float32.
+        share: Gives what may be rounding in a stored array, as a share of its largest value.
     """
     results = [value for value in single.values() if isinstance(value, Comparison)]
     for name in sorted(case.listed()):
@@ -157,7 +172,7 @@ def compare_case(
         if name not in case.arrays:
             results.append(failure(f'{name} (listed, but not in the npz)'))
             continue
-        plain = re.sub(r'^((?:c\d+/)?(?:out|grad))64/', r'\1/', name)
+        plain = re.sub(r'^((?:c\d+/)?(?:out|grad))64([/_])', r'\1\2', name)
         ways = [plain] if plain in single else [base for base in _whole(plain) if base in single][:1]
         if not ways:
             results.append(failure(f'{name} (not checked)'))
@@ -176,7 +191,7 @@ def compare_case(
             if (formula := double.get(f'{plain} (plain formula)')) is not None:
                 noise = max(noise, _distance(case.arrays[name], as_array(formula)))
             title = name if way == ways[0] else way
-            results.append(_compare(case, name, title, found, truth, limit, noise))
+            results.append(_compare(case, name, title, found, truth, limit, noise, share(case, name)))
     return results
 
 
@@ -186,18 +201,25 @@ def _whole(name: str) -> list[str]:
 
 
 def _compare(
-    case: Case, name: str, title: str, single: NDArray, double: NDArray, tolerance: Any, noise: float
+    case: Case,
+    name: str,
+    title: str,
+    single: NDArray,
+    double: NDArray,
+    tolerance: Any,
+    noise: float,
+    share: float,
 ) -> Comparison:
     stored = case.arrays[name]
     if stored.dtype.kind in 'iub':
         # A threshold on rounding: what the truth gives is right as well.
         results = [equal(title, found, stored) for found in (single, double)]
         return min(results, key=lambda result: result.error)
-    if re.match(r'(c\d+/)?(out|grad)64/', name):
+    if re.match(r'(c\d+/)?(out|grad)64[/_]', name):
         return close(title, double, stored, tolerance)
     if name in case.half:
         tolerance = np.asarray(tolerance) + 2.0**-11 * np.abs(stored) + 2.0**-25
-    return close_in_double(title, stored, single, double, tolerance, noise)
+    return close_in_double(title, stored, single, double, tolerance, noise, share)
 
 
 def as_array(value: Any) -> NDArray:
@@ -220,7 +242,8 @@ def noise_of(case: Case, name: str) -> float:
             if isinstance(value, Mapping):
                 value = next((number for text, number in value.items() if re.search('64', text)), None)
             if isinstance(value, int | float):
-                return float(value)
+                largest = np.abs(case.arrays[name]).max(initial=0.0) if 'over_max' in title else 1.0
+                return float(value * largest)
     return 0.0
 
 
@@ -243,7 +266,7 @@ def stated_tolerance(case: Case, name: str, expected: NDArray, defaults: Mapping
     Raises:
         ValueError: If the description says it in words that are not understood.
     """
-    if re.match(r'(c\d+/)?(out|grad)64/', name):
+    if re.match(r'(c\d+/)?(out|grad)64[/_]', name):
         return np.asarray(_DOUBLE * np.abs(expected).max(initial=0.0))
     text = _select(case, name, defaults or {})
     absolute, relative, share = _limits(case, name, text)

@@ -142,7 +142,7 @@ class Description:
 
     @cached_property
     def prose(self) -> str:
-        """All sentences of the description, but the meanings of the arrays."""
+        """All sentences of the description, but the meanings of the arrays and the shapes of weights."""
 
         def texts(value: Any) -> list[str]:
             if isinstance(value, str):
@@ -152,7 +152,10 @@ class Description:
             return []
 
         return ' ; '.join(
-            text for key, value in self.meta.items() if key != 'arrays' for text in texts(value)
+            text
+            for key, value in self.meta.items()
+            if key != 'arrays' and not (key in SYNONYMS['parameters'] and isinstance(value, Mapping))
+            for text in texts(value)
         )
 
     def listed(self) -> set[str]:

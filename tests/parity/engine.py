@@ -18,7 +18,7 @@ import wsol_mm  # noqa: F401
 import torch
 
 from .case import Case
-from .comparison import Comparison, Found, Tolerance, compare_case, stated_tolerance
+from .comparison import Comparison, Found, Share, Tolerance, compare_case, stated_tolerance
 from .rounding import RoundedArithmetic
 
 #: How often the rounding of float32 is emulated before a case fails.
@@ -39,20 +39,27 @@ def checks(system: str, matches: Callable[[Case], bool]) -> Callable[[Check], Ch
 
 
 def computes(
-    system: str, matches: Callable[[Case], bool], tolerance: Tolerance = stated_tolerance
+    system: str,
+    matches: Callable[[Case], bool],
+    tolerance: Tolerance = stated_tolerance,
+    share: Share | None = None,
 ) -> Callable[[Callable[[Case, torch.dtype], Found]], Check]:
-    """Register a function that computes the arrays of a case in a precision: ``compute`` of its check."""
+    """Register a function that computes the arrays of a case in a precision: ``compute`` of its check.
+
+    ``tolerance`` and ``share`` are those of :func:`~tests.parity.comparison.compare_case`.
+    """
+    options = {} if share is None else {'share': share}
 
     def decorate(function: Callable[[Case, torch.dtype], Found]) -> Check:
         def check_arrays(case: Case) -> list[Comparison]:
             single, double = (function(case, dtype) for dtype in (torch.float32, torch.float64))
-            results = compare_case(case, single, double, tolerance)
+            results = compare_case(case, single, double, tolerance, **options)
             rounded: list[Found] = []
             # The float32 run of this processor may round less, or switch another ReLU, than others do.
             while len(rounded) < _ROUNDED_RUNS and _may_be_rounding(results):
                 with RoundedArithmetic(seed=len(rounded)):
                     rounded.append(function(case, torch.float64))
-                results = compare_case(case, single, double, tolerance, rounded)
+                results = compare_case(case, single, double, tolerance, rounded, **options)
             return results
 
         check_arrays.compute = function

@@ -60,8 +60,9 @@ def test_name_says_method_backbone_and_data_set(path):
     assert found, f'{path.name} is not {method}_<one of {BACKBONES}>_<data set>[_<variant>].py'
     base = Config.fromfile(CONFIG_DIR / '_base_/models' / f'{found[1]}.py').model
     model = Config.fromfile(path).model
-    assert model.head.in_channels == base.head.in_channels
-    assert model.backbone.get('arch') == base.backbone.arch
+    assert model.backbone.get('arch') == base.backbone.get('arch')
+    if model.head.get('back_end') is None:  # a head may take over the last stages of a network
+        assert model.head.in_channels == base.head.in_channels
 
 
 @pytest.mark.parametrize('path', NO_TRAINING, ids=lambda path: path.stem)
@@ -89,7 +90,8 @@ def shrink_clip(cfg):
 def run_steps(model, optimizer, test_pipeline):
     """Run a training and a test step on noise of 4x4 patches, in ten crops where the pipeline makes them."""
     torch.manual_seed(0)
-    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    side = 56 if getattr(model.backbone, 'patch_size', 16) == 14 else 64
+    images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     batch = dict(inputs=images, data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
     losses = model.train().train_step(batch, optimizer)
     assert all(value.isfinite() for value in losses.values()), losses
@@ -123,7 +125,7 @@ def test_checkpoints_are_chosen_by_what_the_validation_reports(path):
         sample['gt_bboxes'] = np.array([[1.0, 2, 150, 100]])
     metric.process(None, [sample])
     found = metric.evaluate(1)
-    saved = cfg.default_hooks.checkpoint.save_best
+    saved = cfg.default_hooks.checkpoint.get('save_best', ())
     for name in [saved] if isinstance(saved, str) else saved:
         assert name in found, f'{name} is none of {sorted(found)}'
 

@@ -83,6 +83,14 @@ def test_box_in_the_cut_margin_becomes_degenerate():
     assert gt_boxes_to_frame([[0, 0, 10, 10]], geometry, 'truncate').tolist() == [[0, 0, -6, -6]]
 
 
+def test_clipped_conversion_keeps_fractions_and_the_right_edge():
+    # 400x200 squashed to 256x256, of which 16..240 is the frame.
+    geometry = ImageGeometry((400, 200), (256, 256), (224, 224))
+    boxes = [[100, 51, 203, 101], [0, 0, 400, 200], [390, 5, 399, 12]]
+    expected = [[48, 49.28, 113.92, 113.28], [0, 0, 224, 224], [224, 0, 224, 0]]
+    np.testing.assert_allclose(gt_boxes_to_frame(boxes, geometry, 'clipped'), expected)
+
+
 def test_integer_conversion_multiplies_first():
     geometry = ImageGeometry((500, 375), (224, 224), (224, 224))
     box = gt_boxes_to_frame([[60.9, 27.2, 385.8, 331.2]], geometry, 'integer')
@@ -126,7 +134,7 @@ def test_squashed_images_do_not_keep_their_aspect():
 
 
 def test_unknown_conversion():
-    with pytest.raises(ValueError, match="conversion must be .* found 'other'"):
+    with pytest.raises(ValueError, match=r"gt_conversion: expected one of \(.*'clipped'.*\), got 'other'"):
         gt_boxes_to_frame([[0, 0, 1, 1]], ImageGeometry((2, 2), (2, 2), (2, 2)), 'other')
 
 

@@ -57,6 +57,29 @@ def test_predicted_map_protocol(four_samples):
     assert 'lctr/GT-known_Loc' not in values
 
 
+def test_mean_over_classes(four_samples):
+    # Three images of class 1, of which the first two have the right box; one of class 0, all wrong.
+    values = evaluate(
+        four_samples, ['bas', dict(name='bas', alias='images', average='images')], per_class=True
+    )
+    third = 100 / 3
+    assert values['bas/GT-known_Loc'] == pytest.approx(2 * third / 2)
+    assert values['bas/Top-1_Loc'] == pytest.approx(third / 2)
+    assert values['bas/Top-5_Loc'] == pytest.approx(2 * third / 2)
+    assert values['bas/Top-1_Cls'] == pytest.approx(third / 2) and values['bas/Top-5_Cls'] == 50
+    assert values['images/GT-known_Loc'] == 50 and values['images/Top-1_Loc'] == 25
+    assert values['Top-1_Cls'] == 25 and 'images/Top-1_Cls' not in values
+
+
+def test_strict_iou_of_known_boxes():
+    # Half of the box: an IoU of exactly 0.5 without the end pixels.
+    half = make_sample({1: block_map(10, 10, 40, 25)}, [1, 2, 3, 4, 5], 1, [BOX])
+    for strict, expected in ((True, 0), (False, 100)):
+        protocol = dict(name='bas', inclusive_iou=False, strict_known=strict)
+        values = evaluate([half], [protocol])
+        assert values['bas/GT-known_Loc'] == expected and values['bas/Top-1_Loc'] == 0
+
+
 def test_ranked_protocol():
     maps = {c: BAD for c in range(NUM_CLASSES)}
     samples = [

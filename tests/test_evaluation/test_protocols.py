@@ -7,7 +7,8 @@ import pytest
 
 
 def test_presets():
-    assert list(PRESETS) == ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'maxboxacc', 'maxboxacc_v2']
+    names = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'trilite', 'bas', 'maxboxacc', 'maxboxacc_v2']
+    assert list(PRESETS) == names
     for name, protocol in PRESETS.items():
         assert protocol.name == name
     with pytest.raises(FrozenInstanceError):
@@ -16,7 +17,7 @@ def test_presets():
 
 @pytest.mark.parametrize(
     ('name', 'cub', 'ilsvrc'),
-    [('ts_cam', 0.1, 0.12), ('sat', 0.4, 0.3), ('lctr', 0.09, 0.18), ('cdtr', 0.2, 0.19)],
+    [('ts_cam', 0.1, 0.12), ('sat', 0.4, 0.3), ('lctr', 0.09, 0.18), ('cdtr', 0.2, 0.19), ('bas', 0.15, 0.5)],
 )
 def test_published_thresholds(name, cub, ilsvrc):
     assert get_protocol(name).thresholds == (cub,)
@@ -43,7 +44,18 @@ def test_changes_and_alias():
 
 def test_strict_criteria():
     assert get_protocol('ts_cam').criteria == ((0.5, False), (0.5, True))
+    assert get_protocol('bas').criteria == ((0.5, False), (0.5, True))
     assert get_protocol('maxboxacc_v2').criteria == ((0.3, False), (0.5, False), (0.7, False))
+
+
+def test_which_criterion_decides():
+    chosen = {name: get_protocol(name) for name in ('ts_cam', 'bas', 'scm')}
+    assert [p.criteria[p.loc_criterion] for p in chosen.values()] == [(0.5, True), (0.5, True), (0.5, False)]
+    assert [p.criteria[p.known_criterion] for p in chosen.values()] == [
+        (0.5, False),
+        (0.5, True),
+        (0.5, False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,11 +71,11 @@ def test_strict_criteria():
         (dict(name='ts_cam', thresholds=(0.1, 0.2)), 'needs one threshold, found 2'),
         (dict(name='scm', iou_levels=(0.3,)), 'iou_levels must'),
         (dict(name='scm', region='blob'), r"region must be one of \('polygon', 'pixels'\), found 'blob'"),
+        (dict(name='bas', average='boxes'), r"average must be one of \('images', 'classes'\), found 'boxes'"),
         (dict(name='cdtr', interpolation='bicubic'), "needs interpolation 'bilinear'"),
         (dict(name='sat', contours='all'), "contours 'all' goes with region 'polygon' only"),
         (dict(name='ts_cam', map_source='predicted'), 'error_breakdown needs'),
         (dict(name='maxboxacc', threshold_choice='joint'), "needs threshold_choice 'each'"),
-        (dict(name='sat', threshold_choice='each'), "needs threshold_choice 'fixed', 'joint' or 'top1'"),
     ],
 )
 def test_errors(arguments, message):

@@ -2,6 +2,7 @@
 
 import wsol_mm  # noqa: F401
 from tests.methods import METHODS, Size
+from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.registry import MODELS
 from wsol_mm.visualization import predict_with_maps
 
@@ -10,9 +11,9 @@ import torch
 from mmpretrain.structures import DataSample
 
 SIZE = Size(width=12, num_classes=3)
-CLASS_AWARE = [
-    name for name, method in METHODS.items() if not MODELS.get(f'wsol_mm.{method.head}').class_agnostic
-]
+HEADS = {name: MODELS.get(f'wsol_mm.{method.head}') for name, method in METHODS.items()}
+#: Those whose maps are an attention map times one of the class.
+COUPLED = [name for name, head in HEADS.items() if head.semantic_maps is not LocalizationHead.semantic_maps]
 
 
 def build(method):
@@ -27,7 +28,7 @@ def batch(*shape, labels):
     return dict(inputs=inputs, data_samples=samples)
 
 
-@pytest.mark.parametrize('method', CLASS_AWARE)
+@pytest.mark.parametrize('method', COUPLED)
 @pytest.mark.parametrize('labels', [(2, 0), (None, None)])
 def test_coupled_map_is_attention_times_semantic_map(method, labels):
     more_layers = ['propagated attention'] if method == 'lctr' else []

@@ -179,6 +179,21 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def add_feature_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that reads features of a frozen backbone from disk.
+
+    Args:
+        parser: Parser to extend.
+    """
+    parser.add_argument(
+        '--features',
+        type=Path,
+        metavar='DIR',
+        help='read what the frozen backbone makes of the images from this folder, which '
+        'tools/misc/extract_features.py filled',
+    )
+
+
 def read_config(args: argparse.Namespace) -> Config:
     """Read the config and apply ``--cfg-options``.
 

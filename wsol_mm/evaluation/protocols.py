@@ -26,9 +26,10 @@ _CHOICES = {
     'region': ('polygon', 'pixels'),
     'contours': ('largest', 'all'),
     'empty_box': ('zero', 'unit', 'frame'),
-    'gt_conversion': ('truncate_xywh', 'truncate', 'continuous', 'integer'),
+    'gt_conversion': ('truncate_xywh', 'truncate', 'clipped', 'continuous', 'integer'),
     'gt_boxes': ('all', 'first', 'last'),
     'geometry': ('squash', 'squash_crop', 'short_side_crop'),
+    'average': ('images', 'classes'),
     'report': ('localization', 'max_box', 'scm'),
 }
 
@@ -66,7 +67,10 @@ class LocalizationProtocol:
             are mapped through the real geometry), with a warning.
         inclusive_iou: Whether the IoU counts the end pixel (the +1 convention).
         iou_levels: IoU levels at which a box counts as right (``>=``).
-        strict_loc: Whether Top-1 and Top-5 Loc ask for IoU ``>`` level (GT-known keeps ``>=``).
+        strict_loc: Whether Top-1 and Top-5 Loc ask for IoU ``>`` 0.5.
+        strict_known: Whether GT-known Loc does.
+        average: Whether a figure is the share of all 'images', or the mean of the shares of the 'classes'
+            that occur.
         report: Which metrics are made: 'localization' (GT-known, Top-1, Top-5 Loc), 'max_box'
             (MaxBoxAcc or MaxBoxAccV2) or 'scm' (the metric list of SCM's test script).
         error_breakdown: Whether to report TS-CAM's outcomes of the top-1 prediction (needs one
@@ -96,6 +100,8 @@ class LocalizationProtocol:
     inclusive_iou: bool = True
     iou_levels: tuple[float, ...] = (0.5,)
     strict_loc: bool = False
+    strict_known: bool = False
+    average: Literal['images', 'classes'] = 'images'
     report: Report = 'localization'
     error_breakdown: bool = False
 
@@ -116,10 +122,6 @@ class LocalizationProtocol:
             raise ValueError(
                 f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}"
             )
-        if self.report == 'localization' and self.threshold_choice == 'each':
-            raise ValueError(
-                "report 'localization' needs threshold_choice 'fixed', 'joint' or 'top1', found 'each'"
-            )
         if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
             raise ValueError("normalize 'before_resize' needs interpolation 'bilinear' (bicubic overshoots)")
         if self.contours == 'all' and self.region == 'pixels':
@@ -131,7 +133,17 @@ class LocalizationProtocol:
     def criteria(self) -> tuple[tuple[float, bool], ...]:
         """(IoU level, strict) pairs at which boxes are counted; the strict ones come last."""
         loose = tuple((level, False) for level in self.iou_levels)
-        return (*loose, (0.5, True)) if self.strict_loc else loose
+        return (*loose, (0.5, True)) if self.strict_loc or self.strict_known else loose
+
+    @property
+    def loc_criterion(self) -> int:
+        """Position in ``criteria`` of the one that decides on Top-1 and Top-5 Loc."""
+        return -1 if self.strict_loc else self.iou_levels.index(0.5)
+
+    @property
+    def known_criterion(self) -> int:
+        """Position in ``criteria`` of the one that decides on GT-known Loc."""
+        return -1 if self.strict_known else self.iou_levels.index(0.5)
 
 
 def _grid(step: float) -> tuple[float, ...]:
@@ -187,6 +199,29 @@ PRESETS: dict[str, LocalizationProtocol] = {
         LocalizationProtocol(
             'cdtr', normalize='before_resize', thresholds=(0.2,), gt_boxes='last', **_SHORT_SIDE_CROP
         ),
+        LocalizationProtocol(
+            'trilite',
+            **{
+                **_WSOLEVALUATION,
+                'dtype': 'float32',
+                'thresholds': _grid(0.005),
+                'iou_levels': (0.3, 0.5, 0.7),
+                'report': 'localization',
+            },
+        ),
+        LocalizationProtocol(
+            'bas',
+            normalize='before_resize',
+            quantize=False,
+            thresholds=(0.15,),
+            region='pixels',
+            empty_box='frame',
+            gt_conversion='clipped',
+            geometry='squash_crop',
+            strict_loc=True,
+            strict_known=True,
+            average='classes',
+        ),
         LocalizationProtocol('maxboxacc', **_WSOLEVALUATION),
         LocalizationProtocol('maxboxacc_v2', contours='all', iou_levels=(0.3, 0.5, 0.7), **_WSOLEVALUATION),
     )
@@ -203,6 +238,8 @@ _ILSVRC_CHANGES: dict[str, dict[str, Any]] = {
     'sat': dict(thresholds=(0.3,)),
     'lctr': dict(thresholds=(0.18,)),
     'cdtr': dict(thresholds=(0.19,)),
+    'trilite': dict(contours='all'),
+    'bas': dict(thresholds=(0.5,)),
 }
 
 

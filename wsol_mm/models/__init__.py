@@ -1,6 +1,7 @@
-"""Backbones, heads, localizers, losses, trained classifiers and their class activation maps."""
+"""Backbones, heads, localizers, losses, batch augmentations; trained classifiers and their maps."""
 
 from .backbones import *  # noqa: F401, F403
+from .batch_augments import *  # noqa: F401, F403
 from .cams import *  # noqa: F401, F403
 from .classifiers import *  # noqa: F401, F403
 from .heads import *  # noqa: F401, F403

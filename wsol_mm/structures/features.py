@@ -102,6 +102,29 @@ class Features(NamedTuple):
         return value
 
 
+def features_from_cache(tensors: Mapping[str, Tensor]) -> Features:
+    """Arrange cached tensors as features.
+
+    Args:
+        tensors: By name, each (B, ...). Of ``class_attention`` (B, L, H, h * w) only the patches' part is
+            there. A feature map that was not cached is NaN, in the size of the map before the final
+            normalisation.
+
+    Raises:
+        ValueError: If there is no map at all.
+    """
+    values = dict(tensors)
+    feature_map = values.pop('feature_map', None)
+    if feature_map is None:
+        if 'pre_norm_map' not in values:
+            raise ValueError(f'inputs: expected cached features with a map, got {sorted(tensors)}')
+        feature_map = torch.full_like(values['pre_norm_map'][:1, :1], torch.nan).expand_as(
+            values['pre_norm_map']
+        )
+    fields = {name: values.pop(name, None) for name in ('cls_token', 'class_attention')}
+    return Features(feature_map, **fields, extras=values, patch_start=0)
+
+
 def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, asker: str = 'needs') -> None:
     """Check that a backbone can give what it is asked for.
 

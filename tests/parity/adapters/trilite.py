@@ -3,6 +3,19 @@
 import copy
 import re
 
+from wsol_mm.evaluation import get_protocol
+from wsol_mm.evaluation.functional import (
+    ConstantMapError,
+    ImageGeometry,
+    all_regions,
+    gt_boxes_to_frame,
+    integer_thresholds,
+    level_image,
+    quantize,
+)
+from wsol_mm.evaluation.map_boxes import score_map
+from wsol_mm.evaluation.metrics.protocol_record import MapsByClass
+from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.models.heads import TriLiteHead
 from wsol_mm.models.layers import region_probabilities
 from wsol_mm.registry import MODELS
@@ -11,12 +24,14 @@ from wsol_mm.structures import Features
 import numpy as np
 import torch
 from mmengine.config import Config
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .. import models as run
 from ..case import Case
-from ..comparison import Found
-from ..engine import computes
+from ..comparison import Comparison, Found, close, equal
+from ..engine import checks, computes
+from ..evaluators import boxes_and_iou, evaluate, top_classes
 
 CONFIGS = run.CONFIGS / 'trilite'
 _CLASSIFIER = 'triHead.patch_classifier.weight'
@@ -142,3 +157,71 @@ def compute_steps(case: Case, dtype: torch.dtype) -> Found:
         wrapper.update_params(total)
     found: Found = {'out/losses': np.array(losses)}
     return found | run.official_values('trilite', case, 'out/after/', model.state_dict().items())
+
+
+@checks('trilite', lambda case: 'in/maps' in case.arrays)
+def check_boxes(case: Case) -> list[Comparison]:
+    """Score maps, boxes, counts at every threshold, and metrics."""
+    arrays, multi = case.arrays, bool(case.meta['multi_contour'])
+    thresholds = tuple(arrays['in/thresholds'])
+    protocol = get_protocol('trilite', 'ilsvrc' if multi else 'cub', thresholds=thresholds)
+    maps, labels, size = arrays['in/maps'], arrays['in/label'], (224, 224)
+    offsets = arrays['in/box_offsets']
+    gt_boxes = [
+        gt_boxes_to_frame(arrays['in/boxes'][a:b], ImageGeometry(tuple(image), size, size), 'integer')
+        for image, a, b in zip(arrays['in/image_sizes'], offsets, offsets[1:], strict=False)
+    ]
+    scores = [zero_if_constant(loc_map, size, protocol) for loc_map in maps]
+    ranked = top_classes(arrays['in/logits'])
+    of_all = [MapsByClass(loc_map[None], np.array([-1])) for loc_map in maps]
+    counts, values = evaluate(protocol, of_all, labels, ranked, gt_boxes, size)
+    thinned = np.stack(scores)[:, ::8, ::8]
+    results = [
+        close('normalised_every_8th', thinned, arrays['out/normalised_every_8th'], 1e-6),
+        equal('gt_boxes', np.concatenate(gt_boxes), arrays['out/gt_boxes']),
+        equal(
+            'number_of_boxes',
+            [number_of_boxes(score, protocol) for score in scores],
+            arrays['out/number_of_boxes'],
+        ),
+        equal('count_gt', counts.known[0, 1], arrays['out/count_gt']),
+        equal('count_top1', counts.located[0, 1], arrays['out/count_top1']),
+        equal('count_top5', counts.located[1, 1], arrays['out/count_top5']),
+    ]
+    for index, level in enumerate(protocol.iou_levels):
+        name = f'count_iou{round(100 * level)}'
+        results.append(equal(name, counts.known[0, index], arrays[f'out/{name}']))
+    accuracies = [values[f'BoxAcc@{level:g}_agnostic'] for level in protocol.iou_levels]
+    results.append(close('max_box_acc', accuracies, arrays['out/max_box_acc'], 1e-9))
+    for ours, theirs in (
+        ('Top-1_Loc', 'top1_loc'),
+        ('Top-5_Loc', 'top5_loc'),
+        ('GT-known_Loc_agnostic', 'gt_known'),
+    ):
+        results.append(close(theirs, values[ours], arrays[f'out/{theirs}'], 1e-9))
+    if not multi:
+        boxes = boxes_and_iou(protocol, maps, gt_boxes, size)[0]
+        results.append(equal('boxes', boxes, arrays['out/boxes']))
+    return results
+
+
+def zero_if_constant(loc_map: NDArray, size: tuple[int, int], protocol: LocalizationProtocol) -> NDArray:
+    """Return the score map, zeros for a map without contrast, as the reference does."""
+    try:
+        return score_map(loc_map, size, protocol)
+    except ConstantMapError:
+        return np.zeros(size, np.float32)
+
+
+def number_of_boxes(score: NDArray, protocol: LocalizationProtocol) -> list[int]:
+    """Return the number of boxes at every threshold; where there are none, the reference has one of zeros."""
+    if protocol.contours == 'largest':
+        return [1] * len(protocol.thresholds)
+    quantized = quantize(score)
+    levels = level_image(quantized, integer_thresholds(np.array(protocol.thresholds), int(quantized.max())))
+    regions = all_regions(levels.levels, levels.num_levels)
+    numbers = [
+        max(1, int(((regions.first_level <= level) & (level <= regions.last_level)).sum()))
+        for level in range(levels.num_levels)
+    ]
+    return [numbers[index] for index in levels.index]

@@ -1,11 +1,11 @@
 """Box arithmetic of the published evaluators: IoU, ground-truth conversion, the way back to the image."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-GtConversion = Literal['truncate_xywh', 'truncate', 'continuous', 'integer']
+GtConversion = Literal['truncate_xywh', 'truncate', 'clipped', 'continuous', 'integer']
 
 
 def box_iou(
@@ -121,7 +121,9 @@ def gt_boxes_to_frame(
 
             - ``'truncate_xywh'``: x, y, width and height are truncated to integers first, the scaled
               corners are clamped (lower ones at 0, upper ones at the last pixel) and truncated (TS-CAM, SCM);
-            - ``'truncate'``: as before without the first truncation (SAT, PSOL, BAS);
+            - ``'truncate'``: as before without the first truncation (SAT);
+            - ``'clipped'``: the scaled corners are clipped to the frame, W and H included, and stay fractions
+              (PSOL, BAS);
             - ``'continuous'``: the resized side is not rounded, the crop offset has one half pixel
               more than the crop of the image, and the result is clipped to the frame (LCTR, CATR, CDTR);
             - ``'integer'``: corners are truncated and the upper ones kept inside the image, then scaled
@@ -140,6 +142,9 @@ def gt_boxes_to_frame(
         return _continuous(low, high, image, geometry)
     # The published loaders halve the margin downwards; the transforms round it (equal for even margins).
     offset = np.maximum((resized - frame) // 2, 0)
+    if conversion == 'clipped':
+        corners = [np.clip(end / image * resized - offset, 0, frame) for end in (low, high)]
+        return np.concatenate(corners, axis=1)
     if conversion == 'integer':
         low, high = np.trunc(low), np.minimum(np.trunc(high), image - 1)
         low, high = np.trunc(low * resized / image - offset), np.trunc(high * resized / image - offset)
@@ -152,9 +157,7 @@ def gt_boxes_to_frame(
         low = np.trunc(low)
         high = low + size
     elif conversion != 'truncate':
-        raise ValueError(
-            f"conversion must be 'truncate_xywh', 'truncate', 'continuous' or 'integer', found {conversion!r}"
-        )
+        raise ValueError(f'gt_conversion: expected one of {get_args(GtConversion)}, got {conversion!r}')
     low = np.maximum(low / image * resized - offset, 0)
     high = np.minimum(high / image * resized - offset, frame - 1)
     return np.trunc(np.concatenate([low, high], axis=1))

@@ -61,7 +61,7 @@ class LocalizationMetric(BaseMetric):
       ``threshold@...`` each;
     - ``scm`` (ranked maps): the metric list of SCM's test script under its own names;
 
-    and, once, ``Top-1_Cls`` and ``Top-5_Cls``.
+    and, once, ``Top-1_Cls`` and ``Top-5_Cls``; a protocol that averages over classes has its own.
 
     Args:
         protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;

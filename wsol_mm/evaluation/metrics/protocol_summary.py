@@ -19,10 +19,14 @@ _CHUNK = 4096
 class ProtocolCounts(NamedTuple):
     """Numbers of images, per criterion of the protocol and threshold.
 
+    Where the protocol averages over classes, the images of a rare class count more: the numbers are
+    fractions then, and their share of ``images`` is the mean of the classes' shares.
+
     Attributes:
         images: Number of images N with ground-truth boxes.
         known: Hits whatever the class (K, criteria, T).
         located: Hits with the label among the first k classes (len(TOP_K), criteria, T).
+        classified: Images with the label among the first k classes (len(TOP_K),).
         outcomes: Number of images per outcome of the error breakdown, or None.
         map_kind: Which map was used.
         per_class: Images (C,), known[0] (C, criteria, T) and located[0] (C, criteria, T) of the classes
@@ -30,8 +34,9 @@ class ProtocolCounts(NamedTuple):
     """
 
     images: int
-    known: NDArray[np.int64]
-    located: NDArray[np.int64]
+    known: NDArray[np.number]
+    located: NDArray[np.number]
+    classified: NDArray[np.number]
     outcomes: NDArray[np.int64] | None
     map_kind: str
     per_class: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None
@@ -60,31 +65,40 @@ class ProtocolCounts(NamedTuple):
         shape = len(protocol.criteria), len(protocol.thresholds)
         bits = shape[0] * shape[1]
         groups = len(TOP_K) if records[0].map_kind == 'ranked' else 1
+        within = np.stack([(ranks >= 0) & (ranks < k) for k in TOP_K])
         known = np.zeros((groups, *shape), np.int64)
         located = np.zeros((len(TOP_K), *shape), np.int64)
         occurring, class_index = np.unique(labels, return_inverse=True)
-        class_known = np.zeros((len(occurring), *shape), np.int64) if per_class else None
-        class_located = np.zeros((len(occurring), *shape), np.int64) if per_class else None
+        by_class = per_class or protocol.average == 'classes'
+        class_known = np.zeros((len(occurring), *known.shape), np.int64) if by_class else None
+        class_located = np.zeros((len(occurring), *located.shape), np.int64) if by_class else None
         for start in range(0, len(records), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             known_bits = _unpack((record.known for record in records[chunk]), groups * bits)
             known_bits = known_bits.reshape(-1, groups, *shape)
             labelled = _unpack((record.labelled for record in records[chunk]), bits).reshape(-1, *shape)
             known += known_bits.sum(axis=0, dtype=np.int64)
-            chunk_ranks = ranks[chunk]
-            for index, k in enumerate(TOP_K):
-                located[index] += labelled[(chunk_ranks >= 0) & (chunk_ranks < k)].sum(axis=0, dtype=np.int64)
+            for index, right in enumerate(within[:, chunk]):
+                located[index] += labelled[right].sum(axis=0, dtype=np.int64)
             if class_known is not None and class_located is not None:
-                right = (chunk_ranks == 0)[:, None, None]
-                np.add.at(class_known, class_index[chunk], known_bits[:, 0])
-                np.add.at(class_located, class_index[chunk], labelled & right)
+                np.add.at(class_known, class_index[chunk], known_bits)
+                for index, right in enumerate(within[:, chunk]):
+                    np.add.at(class_located[:, index], class_index[chunk], labelled & right[:, None, None])
         outcomes = None
         if protocol.error_breakdown:
             outcomes = np.bincount([record.outcome for record in records], minlength=len(OUTCOMES))
-        table = None
-        if class_known is not None and class_located is not None:
-            table = (np.bincount(class_index), class_known, class_located, occurring)
-        return cls(len(records), known, located, outcomes, records[0].map_kind, table)
+        classified, kind = within.sum(axis=1), records[0].map_kind
+        if class_known is None or class_located is None:
+            return cls(len(records), known, located, classified, outcomes, kind, None)
+        images = np.bincount(class_index)
+        if protocol.average == 'classes':
+            class_classified = np.stack([np.bincount(class_index, right) for right in within], axis=1)
+            known, located, classified = (
+                len(records) * (hits.T / images).mean(axis=-1).T
+                for hits in (class_known, class_located, class_classified)
+            )
+        table = (images, class_known[:, 0], class_located[:, 0], occurring) if per_class else None
+        return cls(len(records), known, located, classified, outcomes, kind, table)
 
 
 def summarize(
@@ -112,7 +126,10 @@ def summarize(
     chooser = _ThresholdChooser(protocol, chosen)
     make = {'localization': _localization, 'max_box': _max_box, 'scm': _scm}[protocol.report]
     values, index = make(protocol, counts, chooser)
-    half = protocol.iou_levels.index(0.5)
+    if protocol.average == 'classes':
+        for k, count in zip(TOP_K, counts.classified, strict=True):
+            values[f'Top-{k}_Cls'] = float(_percent(count, counts.images))
+    criterion = protocol.loc_criterion
     details: dict[str, Any] = {
         'map': counts.map_kind,
         'thresholds': list(protocol.thresholds),
@@ -121,9 +138,7 @@ def summarize(
                 f'BoxAcc@{level:g}': _percent(counts.known[0, i], counts.images).tolist()
                 for i, level in enumerate(protocol.iou_levels)
             },
-            'Top-1_Loc': _percent(
-                counts.located[0, -1 if protocol.strict_loc else half], counts.images
-            ).tolist(),
+            'Top-1_Loc': _percent(counts.located[0, criterion], counts.images).tolist(),
         },
     }
     if counts.outcomes is not None:
@@ -136,11 +151,10 @@ def summarize(
         )
     if counts.per_class is not None:
         images, known, located, labels = counts.per_class
-        criterion = -1 if protocol.strict_loc else half
         details['per_class'] = {
             str(classes[label]) if classes is not None else str(label): {
                 'images': int(images[i]),
-                'BoxAcc@0.5': float(_percent(known[i, half, index], images[i])),
+                'BoxAcc@0.5': float(_percent(known[i, protocol.known_criterion, index], images[i])),
                 'Top-1_Loc': float(_percent(located[i, criterion, index], images[i])),
             }
             for i, label in enumerate(labels)
@@ -173,9 +187,10 @@ class _ThresholdChooser:
 def _localization(
     protocol: LocalizationProtocol, counts: ProtocolCounts, choose: _ThresholdChooser
 ) -> tuple[dict[str, float], int]:
-    half = protocol.iou_levels.index(0.5)
-    known = counts.known[0, half]
-    located = counts.located[:, -1 if protocol.strict_loc else half]
+    known = counts.known[0, protocol.known_criterion]
+    located = counts.located[:, protocol.loc_criterion]
+    if protocol.threshold_choice == 'each':
+        return _localization_each(protocol, counts, located, choose)
     index = choose(located[0] if protocol.threshold_choice == 'top1' else known + located[0], 'threshold')
     values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': float(_percent(known[index], counts.images))}
     for k, count in zip(TOP_K, located, strict=True):
@@ -192,6 +207,24 @@ def _localization(
             values[f'IoU{round(100 * level)}'] = accuracy
         values['IoU_mean'] = float(np.mean(accuracies))
     return values, index
+
+
+def _localization_each(
+    protocol: LocalizationProtocol,
+    counts: ProtocolCounts,
+    located: NDArray[np.number],
+    choose: _ThresholdChooser,
+) -> tuple[dict[str, float], int]:
+    """Every metric at its own best threshold: the box accuracies, of which one is GT-known Loc, and Top-k."""
+    accuracies, index = _max_box(protocol, counts, choose)
+    known = float(_percent(counts.known[0, protocol.known_criterion, index], counts.images))
+    values = {f'GT-known_Loc{_MAP_SUFFIX[counts.map_kind]}': known}
+    for k, count in zip(TOP_K, located, strict=True):
+        name = f'threshold_Top-{k}_Loc'
+        best = choose(count, name)
+        values[f'Top-{k}_Loc'] = float(_percent(count[best], counts.images))
+        values[name] = choose.value(best)
+    return {**values, **accuracies}, index
 
 
 def _max_box(
@@ -238,7 +271,7 @@ def _scm(
     return values, index_at_half
 
 
-def _percent(count: NDArray[np.integer], images: int) -> NDArray[np.float64]:
+def _percent(count: NDArray[np.number], images: int) -> NDArray[np.float64]:
     return 100.0 * np.asarray(count, np.float64) / images
 
 

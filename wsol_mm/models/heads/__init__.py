@@ -1,5 +1,8 @@
 """Localization heads, one file per method."""
 
+from .acol_head import ACoLHead
+from .bas_head import BASHead
+from .cam_head import CAMHead
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
 from .class_attention_head import ClassAttentionHead
@@ -8,10 +11,15 @@ from .localization_head import LocalizationHead
 from .probe_head import ProbeHead
 from .sat_head import SATHead
 from .scm_head import SCMHead
+from .spg_head import SPGHead
 from .trilite_head import TriLiteHead
 from .ts_cam_head import TSCAMHead
 
 __all__ = [
+    'ACoLHead',
+    'CAMHead',
+    'SPGHead',
+    'BASHead',
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',

@@ -56,6 +56,8 @@ class LocalizationHead(ClsHead):
     inherits_classifier: bool = True
     #: Whether tensors alone decide its maps, so that it can be exported; not if they need gradients.
     exportable: bool = True
+    #: Whether the feature map itself is used, beside what the ``*_needs`` name.
+    needs_feature_map: bool = True
     #: How the authors' checkpoints of the method are named, if there are any.
     official: OfficialCheckpoints | None = None
 
@@ -109,6 +111,10 @@ class LocalizationHead(ClsHead):
         Returns:
             (B, K, h, w); (B, 1, h, w) of a class-agnostic head.
         """
+
+    def pretrained_target(self, name: str) -> str:
+        """Return where a pretrained weight goes that has this name in the whole model."""
+        return name
 
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
         """Adapt pretrained weights to this head, where a method has more to it than renaming.

@@ -26,8 +26,9 @@ TRILITE = Layout(
         (r'triHead\.bn_head\.(.+)', r'head.regions.bn.\1'),
         (r'global_classifier\.(.+)', r'head.classifier.\1'),
         (r'backbone\.model\.register_tokens', r'backbone.model.reg_token'),
-        (r'(backbone\.model\.(?!mask_token).+)', r'\1'),
+        (r'(backbone\.model\..+)', r'\1'),
     ),
+    dropped=(r'backbone\.model\.mask_token',),
 )
 
 

@@ -1,13 +1,17 @@
 """Pieces of which backbones and heads are made, each usable alone."""
 
+from .attention_dropout import AttentionDropout
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
+from .back_ends import InceptionBackEnd, MobileNetBackEnd, ResNetBackEnd, VGGBackEnd
 from .category_stimulation import CategoryStimulation
 from .class_attention import class_token_attention
 from .cue_digging import CueDigging
 from .deformable_conv import deform_conv2d
+from .depthwise_separable import depthwise_separable
 from .gaussian_filter import GaussianFilter, gaussian_kernel
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
+from .hidden_convs import conv_relu, hidden_convs
 from .object_constraint import ObjectConstraint
 from .per_sample_conv import per_sample_conv
 from .region_disentanglement import RegionDisentanglement, region_features, region_probabilities
@@ -18,6 +22,7 @@ from .relational_patch_attention import (
     relational_patch_attention,
     relational_patch_maps,
 )
+from .scaled_maps import scaled_maps
 from .semantic_conv import SemanticConv
 from .semantic_kernel_integrator import SemanticKernelIntegrator
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
@@ -30,14 +35,18 @@ from .token_attention import TokenAttention
 from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
+    'AttentionDropout',
     'CategoryStimulation',
     'CueDigging',
     'GaussianFilter',
     'GridGraph',
+    'InceptionBackEnd',
+    'MobileNetBackEnd',
     'ObjectConstraint',
     'RegionDisentanglement',
     'RelationalAttention',
     'RelationalEncoderLayer',
+    'ResNetBackEnd',
     'SemanticConv',
     'SemanticKernelIntegrator',
     'SpatialCalibration',
@@ -46,14 +55,18 @@ __all__ = [
     'SpatialQueryEncoderLayer',
     'TokenAttention',
     'TokenEncoderLayer',
+    'VGGBackEnd',
     'attention_rollout',
     'class_token_attention',
+    'conv_relu',
     'deform_conv2d',
+    'depthwise_separable',
     'fused_spatial_mask',
     'gaussian_kernel',
     'graph_diffusion',
     'grid_graph',
     'grid_laplacian',
+    'hidden_convs',
     'init_transformer_weights',
     'min_max',
     'neighbour_similarity',
@@ -65,4 +78,5 @@ __all__ = [
     'relational_patch_maps',
     'rollout_map',
     'rollout_row',
+    'scaled_maps',
 ]

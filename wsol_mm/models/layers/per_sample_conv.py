@@ -18,6 +18,8 @@ def per_sample_conv(x: Tensor, kernels: Tensor) -> Tensor:
         (B, K, h, w).
     """
     batch, wanted, channels, size, _ = kernels.shape
+    if size == 1:
+        return (kernels.flatten(2) @ x.flatten(2)).unflatten(2, x.shape[-2:])
     # `fold` adds towards the offset, a convolution reads from it: hence the flipped kernel.
     offsets = kernels.flip(3, 4).permute(0, 1, 3, 4, 2).reshape(batch, wanted * size * size, channels)
     return F.fold(offsets @ x.flatten(2), x.shape[-2:], kernel_size=size, padding=size // 2)

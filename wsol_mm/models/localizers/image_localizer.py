@@ -1,12 +1,12 @@
 """The model type of wsol_mm: a backbone and a localization head."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
-from wsol_mm.structures.features import check_needs
+from wsol_mm.structures.features import check_needs, features_from_cache
 
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
@@ -117,16 +117,21 @@ class ImageLocalizer(ImageClassifier):
                 module.eval()
         return self
 
-    def extract_feat(self, inputs: Tensor, needs: Collection[str] | None = None) -> Features:
+    def extract_feat(
+        self, inputs: Tensor | Mapping[str, Tensor], needs: Collection[str] | None = None
+    ) -> Features:
         """Return the backbone's features of images (B, 3, H, W).
 
         Args:
-            inputs: Normalised images.
+            inputs: Normalised images; or features that were computed before (:class:`CachedFeatures`), by
+                name, which do not pass the backbone.
             needs: What to return beyond the feature map; what the head needs for its logits if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape, or the backbone does not give what is asked for.
         """
+        if isinstance(inputs, Mapping):
+            return features_from_cache(inputs)
         if inputs.dim() != 4:
             raise ValueError(
                 f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
@@ -143,11 +148,15 @@ class ImageLocalizer(ImageClassifier):
             feats = feats._replace(stages=tuple(stages))
         return feats.with_extras(images=inputs) if 'images' in needs else feats
 
-    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+    def loss(
+        self, inputs: Tensor | Mapping[str, Tensor], data_samples: list[DataSample]
+    ) -> dict[str, Tensor]:
         """Return the losses of a batch: images (B, 3, H, W) and their labels."""
         return self.head.loss(self.extract_feat(inputs, self.head.loss_needs), data_samples)
 
-    def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
+    def predict(
+        self, inputs: Tensor | Mapping[str, Tensor], data_samples: Sequence[DataSample] | None = None
+    ) -> list[DataSample]:
         """Return data samples with scores and localization maps (see :class:`LocalizationHead`).
 
         Args:
@@ -160,7 +169,7 @@ class ImageLocalizer(ImageClassifier):
         Raises:
             ValueError: If ``inputs`` has another shape, or its colours have been left swapped.
         """
-        if inputs.dim() != 5:
+        if isinstance(inputs, Mapping) or inputs.dim() != 5:
             return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
             raise ValueError(

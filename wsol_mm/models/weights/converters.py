@@ -6,7 +6,7 @@ from wsol_mm.registry import MODELS
 
 from torch import Tensor
 
-from .layouts import CONFORMER, MMENGINE, TIMM_VIT, Layout, describe_names, find_layout
+from .layouts import COMMON_LAYOUTS, Layout, describe_names, find_layout
 from .official import OfficialCheckpoints
 from .sources import unwrap_state_dict
 
@@ -15,13 +15,13 @@ def official_methods() -> dict[str, OfficialCheckpoints]:
     """Return the methods whose published checkpoints can be converted, by name: what the heads declare."""
     MODELS.import_from_location()
     declared = [vars(head)['official'] for head in MODELS.module_dict.values() if vars(head).get('official')]
-    return {official.method: official for official in declared}
+    return {name: official for official in declared for name in (official.method, *official.also)}
 
 
 def known_layouts() -> tuple[Layout, ...]:
     """Return all layouts that weights can be loaded from, the one with the most markers first."""
     official = [layout for method in official_methods().values() for layout in method.layouts]
-    layouts = dict.fromkeys((*official, MMENGINE, CONFORMER, TIMM_VIT))
+    layouts = dict.fromkeys((*official, *COMMON_LAYOUTS))
     return tuple(sorted(layouts, key=lambda layout: -len(layout.markers)))
 
 

@@ -7,7 +7,7 @@ hybrid backbone's classifier is ``head.conv_fc``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,11 +41,13 @@ class Layout:
         name: For messages.
         markers: A file has this layout if every expression matches some whole name.
         rules: The first that matches a whole name gives the name here.
+        dropped: Whole names of what a file holds twice, or nobody needs: such entries are left out.
     """
 
     name: str
     markers: tuple[str, ...]
     rules: tuple[Rule, ...]
+    dropped: tuple[str, ...] = ()
 
     def fits(self, names: Iterable[str]) -> bool:
         """Return whether a file with these parameter names has this layout."""
@@ -61,12 +63,16 @@ class Layout:
         return None
 
     def entries(self, weights: Mapping[str, Tensor]) -> list[Entry]:
-        """Return the weights of a file with their names here, numbered parts joined.
+        """Return the weights of a file with their names here, but the dropped ones, numbered parts joined.
 
         Raises:
             ValueError: See :func:`join_numbered_parts`.
         """
-        return join_numbered_parts(Entry(name, self.rename(name), value) for name, value in weights.items())
+        return join_numbered_parts(
+            Entry(name, self.rename(name), value)
+            for name, value in weights.items()
+            if not any(re.fullmatch(pattern, name) for pattern in self.dropped)
+        )
 
 
 def join_numbered_parts(entries: Iterable[Entry]) -> list[Entry]:
@@ -153,6 +159,12 @@ CONFORMER = Layout(
     ),
 )
 
+MOBILENET_V1 = Layout(
+    name='MobileNet v1 (model.0.0.weight, ..., model.13.4.weight, fc.weight)',
+    markers=(r'model\.0\.0\.weight', r'model\.13\.4\.weight'),
+    rules=((r'(model\..+)', r'backbone.\1'), (r'fc\.(weight|bias)', r'head.semantic_conv.\1')),
+)
+
 MMENGINE = Layout(
     name='wsol_mm or mmpretrain (backbone.layers.0.attn.qkv.weight, ...)',
     markers=(r'backbone\..+',),
@@ -163,6 +175,52 @@ MMENGINE = Layout(
         (r'(head\..+)', r'\1'),
     ),
 )
+
+
+#: Convolutions of VGG16 in the order in which they run.
+VGG16_CONVS = tuple(
+    f'conv{group}_{index}' for group, convs in enumerate((2, 2, 3, 3, 3), 1) for index in range(1, convs + 1)
+)
+#: Which of torchvision's ``features`` they are.
+VGG16_FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+def vgg16_rules(indices: Sequence[int], theirs: str = r'features\.{}', first: int = 0) -> tuple[Rule, ...]:
+    """Return the rules of convolutions of VGG16 that are numbered within a sequence.
+
+    Args:
+        indices: Their numbers there.
+        theirs: Expression for the name of one, with a place for its number.
+        first: Which of the 13 convolutions is the first of them.
+    """
+    return tuple(
+        (rf'{theirs.format(index)}\.(weight|bias)', rf'backbone.{name}.\1')
+        for index, name in zip(indices, VGG16_CONVS[first:], strict=False)
+    )
+
+
+#: Names of a ResNet and of Inception v3, but for the classifiers.
+RESNET_RULE: Rule = (r'((?:conv1|bn1|layer[1-4])\..+)', r'backbone.\1')
+INCEPTION_RULE: Rule = (r'((?:Conv2d_\d[ab]_|Mixed_[567])\w+\..+)', r'backbone.\1')
+
+VGG16 = Layout(
+    name='torchvision VGG16 (features.0.weight, features.2.weight, features.5.weight, ...)',
+    markers=tuple(rf'features\.{index}\.weight' for index in VGG16_FEATURES),
+    rules=vgg16_rules(VGG16_FEATURES),
+)
+RESNET = Layout(
+    name='torchvision ResNet (conv1.weight, bn1.weight, layer1.0.conv1.weight, ...)',
+    markers=(r'conv1\.weight', r'layer1\.0\.conv1\.weight', r'layer4\.0\.conv1\.weight'),
+    rules=(RESNET_RULE, (r'fc\.(weight|bias)', r'head.fc.\1')),
+)
+INCEPTION_V3 = Layout(
+    name='torchvision Inception v3 (Conv2d_1a_3x3.conv.weight, ..., Mixed_6e.branch1x1.conv.weight)',
+    markers=(r'Conv2d_1a_3x3\.conv\.weight', r'Mixed_6e\.branch1x1\.conv\.weight'),
+    rules=(INCEPTION_RULE,),
+)
+
+#: Those that are no method's own.
+COMMON_LAYOUTS = (MMENGINE, CONFORMER, TIMM_VIT, MOBILENET_V1, VGG16, RESNET, INCEPTION_V3)
 
 
 def find_layout(names: Iterable[str], layouts: Iterable[Layout]) -> Layout | None:

@@ -56,7 +56,7 @@ def load_pretrained(
     """
     logger = MMLogger.get_current_instance() if logger is None else logger
     theirs = fetch_state_dict(checkpoint)
-    layout = find_layout(theirs, known_layouts())
+    layout = find_layout(theirs, (*getattr(model.backbone, 'layouts', ()), *known_layouts()))
     if layout is None:
         raise _nothing_matches(checkpoint, theirs)
     own = model.state_dict()
@@ -64,7 +64,11 @@ def load_pretrained(
     skipped: list[str] = []
     misfits: list[str] = []
     takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
-    entries = _entries(layout, theirs, checkpoint)
+    place = getattr(model.head, 'pretrained_target', str)
+    entries = [
+        entry._replace(target=entry.target and place(entry.target))
+        for entry in _entries(layout, theirs, checkpoint)
+    ]
     values = {entry.target or entry.name: entry.value for entry in entries}
     fresh_parts = _fit(model, values, checkpoint)
     for name, target, _ in entries:
