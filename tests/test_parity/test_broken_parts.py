@@ -1,12 +1,14 @@
 """Parts of the methods are broken in turn, outputs and gradients: a reference case must notice."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 from tests.parity.case import Case
 from tests.parity.engine import compare
+from wsol_mm.evaluation import PRESETS
 from wsol_mm.models.clip import loading
 from wsol_mm.models.heads.catr_head import CATRHead
 from wsol_mm.models.heads.cdtr_head import CDTRHead
@@ -21,6 +23,7 @@ from wsol_mm.models.layers import (
 )
 from wsol_mm.models.losses import (
     AutomaticLossWeighting,
+    BackgroundActivationLoss,
     BatchAreaLoss,
     LowAttentionAreaLoss,
     MapAlignmentLoss,
@@ -286,6 +289,18 @@ def norm_gradient_too_small(monkeypatch):
     with_result(monkeypatch, NormalizationLoss, 'forward', lambda loss: scaled(loss, 0.999))
 
 
+def equal_scores_counted(monkeypatch):
+    with_arguments(monkeypatch, BackgroundActivationLoss, keep_equal=True)
+
+
+def boxes_of_polygons(monkeypatch):
+    monkeypatch.setitem(PRESETS, 'bas', replace(PRESETS['bas'], region='polygon'))
+
+
+def truth_truncated(monkeypatch):
+    monkeypatch.setitem(PRESETS, 'bas', replace(PRESETS['bas'], gt_conversion='truncate'))
+
+
 def wrong_in_float32_alone(monkeypatch):
     def change(maps):
         return maps * 1.001 if maps.dtype == torch.float32 else maps
@@ -317,6 +332,9 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (swapped_query_and_key, 'sat', 'attention_module', 'out/depth8'),
         (area_gradient_too_small, 'sat', 'loss_area', 'grad/'),
         (norm_gradient_too_small, 'sat', 'loss_norm', 'grad/'),
+        (equal_scores_counted, 'cnn_baselines', 'bas_loss', 'out/vgg/loss'),
+        (boxes_of_polygons, 'cnn_baselines', 'bas_postprocess', 'pred_box'),
+        (truth_truncated, 'cnn_baselines', 'bas_postprocess', 'gt_box_crop'),
         (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
         (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
         (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),

@@ -13,9 +13,7 @@ from mmpretrain.structures import DataSample
 SIZE = Size(width=12, num_classes=3)
 HEADS = {name: MODELS.get(f'wsol_mm.{method.head}') for name, method in METHODS.items()}
 #: Those whose maps are an attention map times one of the class.
-COUPLED = [
-    name for name, head in HEADS.items() if head.semantic_maps is not LocalizationHead.semantic_maps
-]
+COUPLED = [name for name, head in HEADS.items() if head.semantic_maps is not LocalizationHead.semantic_maps]
 
 
 def build(method):

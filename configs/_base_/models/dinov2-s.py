@@ -1,4 +1,4 @@
-# DINOv2 ViT-S/14 without registers, frozen: only the head is trained. Any input size that is a multiple of 14.
+# DINOv2 ViT-S/14 without registers, frozen: only the head is trained. Takes any multiple of 14 as input size.
 model = dict(
     type='ImageLocalizer',
     pretrained='timm://vit_small_patch14_dinov2.lvd142m',

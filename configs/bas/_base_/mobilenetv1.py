@@ -1,4 +1,4 @@
-# MobileNet v1 up to block 11, a map of an eighth of the image's sides; the last two blocks belong to the head.
+# MobileNet v1 up to block 11, a map of an eighth of the image's sides; the last two belong to the head.
 _base_ = '../../_base_/models/mobilenetv1.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# SGD as BAS uses it on CUB: 1e-3 for the pretrained weights, divided by 10 for the last 20 of 100 epochs. Biases
-# learn twice as fast, batch norm's too; classifier and generator ten times, and their biases twenty times.
+# SGD as BAS uses it on CUB: 1e-3 for the pretrained weights, divided by 10 for the last 20 of 100 epochs.
+# Biases learn twice as fast, batch norm's too; classifier and generator ten times, their biases twenty times.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4),

@@ -31,7 +31,8 @@ def is_bas(case: Case) -> bool:
 def keeps_equal(case: Case) -> bool:
     """Return whether images with equal scores count: by the words on the loss, else by the data set."""
     written = re.search(r'0 where \w+ (>=?)', str(case.meta.get('loss')))
-    return written[1] == '>' if written else case.meta.get('dataset') == 'ilsvrc'
+    data = f'{case.meta.get("dataset")} {case.meta["method"]}'.lower()
+    return written[1] == '>' if written else 'ilsvrc' in data
 
 
 @computes(SYSTEM, lambda case: is_bas(case) and 'in/x_erase_sum' in case.arrays)
@@ -129,19 +130,22 @@ def tolerance_of(case: Case, name: str, expected: NDArray) -> NDArray | None:
     if 'stats' in name:
         limit = limit / np.abs(expected).max() * largest
     key = 'grad_l2' if name.startswith('grad') else name.removeprefix('out/')
-    return np.maximum(limit, 10 * case.meta['float32_noise_over_max'].get(key, 0.0) * largest)
+    return np.maximum(limit, 10 * case.meta.get('float32_noise_over_max', {}).get(key, 0.0) * largest)
 
 
 def share_of(case: Case, name: str) -> float:
     """Batch norm over two images magnifies the rounding of gradients, and some ReLU switch."""
-    return 0.1 if name.startswith('grad/') else 1e-4
+    return 0.1 if name.startswith('grad/') else 0.01 if name == 'grad_stats' else 1e-4
 
 
 @computes(SYSTEM, lambda case: is_bas(case) and 'architecture' in case.meta, tolerance_of, share_of)
 def compute_networks(case: Case, dtype: torch.dtype) -> Found:
     """A network: evaluation with the label's map and with the mean of several, and a training step."""
     model, images, labels = build(case).to(dtype), case.images().to(dtype), case.labels()
-    return run_eval(model, images, labels, case) | run_train(model, images, labels, case)
+    found = run_eval(model, images, labels, case)
+    if any(name.startswith(('out/train/', 'grad')) for name in case.listed()):
+        found |= run_train(model, images.requires_grad_(), labels, case)
+    return found
 
 
 def run_eval(model: nn.Module, images: Tensor, labels: Tensor, case: Case) -> Found:
@@ -188,11 +192,12 @@ def run_train(model: nn.Module, images: Tensor, labels: Tensor, case: Case) -> F
     layout = run.layout_of('bas', case.shapes)
     own = {name: parameter.grad for name, parameter in model.named_parameters()}
     gradients = {name: own.get(layout.rename(name)) for name in case.shapes}
-    rows = [gradients[name] for name in case.meta['grad_stats_names']]
-    statistics = torch.stack([torch.stack((row.sum(), row.abs().sum(), row.norm())) for row in rows])
-    found = run.prefixed('out/train/', found)
+    found = run.prefixed('out/train/', found) | {'grad/in/image': images.grad}
     found |= {f'grad/{name}': value for name, value in gradients.items() if value is not None}
-    return found | {'grad_stats': statistics}
+    if rows := [gradients[name] for name in case.meta.get('grad_stats_names', ())]:
+        statistics = [torch.stack((row.sum(), row.abs().sum(), row.norm())) for row in rows]
+        found['grad_stats'] = torch.stack(statistics)
+    return found
 
 
 @checks(SYSTEM, lambda case: is_bas(case) and 'out/pred_box' in case.arrays)
@@ -200,12 +205,13 @@ def check_boxes(case: Case) -> Iterator[Comparison]:
     """Boxes of given maps, the ground truth in the crop, IoU and whether it is enough."""
     arrays, words = case.arrays, case.meaning('out/gt_box_crop')
     resize, crop = (
-        int(written[1]) if (written := re.search(rf'{word}\D{{0,4}}(\d+)', words)) else default
+        case.meta.get(f'{word}_size') or int(re.search(rf'{word}\D{{0,4}}(\d+)|$', words)[1] or default)
         for word, default in (('resize', 256), ('crop', 224))
     )
+    thresholds = np.broadcast_to(arrays['in/threshold'], len(arrays['in/saliency']))
     boxes, truths, overlaps, right = [], [], [], []
     for loc_map, threshold, size, box in zip(
-        *(arrays[f'in/{name}'] for name in ('saliency', 'threshold', 'image_wh', 'gt_box')), strict=True
+        arrays['in/saliency'], thresholds, arrays['in/image_wh'], arrays['in/gt_box'], strict=True
     ):
         protocol = get_protocol('bas', thresholds=(threshold,))
         geometry = ImageGeometry(tuple(size.tolist()), (resize, resize), (crop, crop))

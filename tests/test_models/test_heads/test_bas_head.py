@@ -18,6 +18,12 @@ SAMPLES = [DataSample().set_gt_label(int(label)) for label in LABELS]
 MOBILENET_STRIDES = (2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 1, 1)
 #: Small networks with all parts of the published ones, and the channels of their feature maps.
 NETWORKS = {
+    'vgg': (
+        dict(type='VGG16', pools=('max2', 'max2', 'max2', None), base_channels=4),
+        dict(type='VGGBackEnd'),
+        32,
+    ),
+    'inception': (dict(type='InceptionV3', output_stride=8), dict(type='InceptionBackEnd'), 768),
     'resnet': (
         dict(
             type='mmpretrain.ResNet',

@@ -2,6 +2,7 @@
 
 from tests.test_models.test_heads.test_bas_head import NETWORKS
 from wsol_mm.models.weights import convert_state_dict, load_pretrained
+from wsol_mm.models.weights.layouts import VGG16_CONVS, VGG16_FEATURES
 from wsol_mm.registry import MODELS
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 COPIES = {
+    'vgg': ('conv5_1.weight', 'conv_copy_5_1.weight'),
+    'inception': ('Mixed_7a.branch3x3_1.conv.weight', 'Mixed_7a_copy.branch3x3_1.conv.weight'),
     'resnet': ('layer4.0.conv1.weight', 'layer4_copy.0.conv1.weight'),
     'mobilenet': ('model.12.0.weight', 'erase_branch.12.0.weight'),
 }
@@ -53,7 +56,7 @@ def test_converted_weights_arrive_at_their_places(network, files):
 
 
 def test_the_other_name_of_the_classifier():
-    model = build('mobilenet')
+    model = build('inception')
     converted = convert_state_dict('bas', official_state(model, classifier='classifier'))
     assert converted.keys() == model.state_dict().keys()
 
@@ -66,14 +69,33 @@ def test_unknown_and_missing_entries():
         convert_state_dict('bas', {name: value for name, value in state.items() if 'loc' not in name})
 
 
-def test_last_stages_of_a_pretrained_network_fill_the_back_end(tmp_path):
-    """The ImageNet file of MobileNet: all blocks arrive, the classifier does not."""
-    model, source = build('mobilenet'), build('mobilenet')
-    state = {name: value for name, value in official_state(source).items() if name.startswith('model.')}
-    torch.save({'state_dict': state | {'fc.weight': torch.ones(1000, 128)}}, tmp_path / 'mobilenet.pth')
-    report = load_pretrained(model, tmp_path / 'mobilenet.pth')
+def imagenet_name(name: str) -> str | None:
+    """Return what a weight of the trunk is called in the published ImageNet files."""
+    if not name.startswith(('backbone.', 'head.back_end.')):
+        return None
+    layer, _, kind = official_name(name).rpartition('.')
+    return (
+        f'features.{VGG16_FEATURES[VGG16_CONVS.index(layer)]}.{kind}'
+        if layer in VGG16_CONVS
+        else f'{layer}.{kind}'
+    )
+
+
+@pytest.mark.parametrize('network', NETWORKS)
+def test_last_stages_of_a_pretrained_network_fill_the_back_end(network, tmp_path):
+    model, source = build(network), build(network)
+    state = {imagenet_name(name): value for name, value in source.state_dict().items() if imagenet_name(name)}
+    torch.save(state, tmp_path / 'imagenet.pth')
+    report = load_pretrained(model, tmp_path / 'imagenet.pth')
     assert {name.split('.')[1] for name in report.fresh} == {'classifier', 'generator'}
-    assert [name for name in report.skipped] == ['fc.weight']
+    assert not report.skipped
     for part in ('backbone', 'head.back_end'):
         for name, value in source.get_submodule(part).state_dict().items():
             assert model.get_submodule(part).state_dict()[name].equal(value)
+
+
+def test_the_classifier_of_imagenet_is_left_out(tmp_path):
+    model = build('mobilenet')
+    state = {imagenet_name(name): value for name, value in model.state_dict().items() if imagenet_name(name)}
+    torch.save({'state_dict': state | {'fc.weight': torch.ones(1000, 128)}}, tmp_path / 'imagenet.pth')
+    assert load_pretrained(model, tmp_path / 'imagenet.pth').skipped == ['fc.weight']

@@ -1,6 +1,7 @@
 """Any model of timm as a backbone, with what its transformers know beyond the feature map."""
 
 import inspect
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
@@ -8,6 +9,7 @@ from types import MethodType
 from typing import Any
 
 from wsol_mm.models.utils.precision import at_least_float32, autocast_off
+from wsol_mm.models.weights.layouts import Layout
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 from wsol_mm.structures.features import check_needs
@@ -15,7 +17,7 @@ from wsol_mm.structures.features import check_needs
 import timm
 import torch
 from mmengine.model import BaseModule
-from timm.layers import apply_rot_embed_cat
+from timm.layers import apply_rot_embed_cat, resample_abs_pos_embed
 from timm.models import is_model_in_modules
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -50,6 +52,7 @@ class TimmBackbone(BaseModule):
         gives: Names of what can be asked for beyond the feature map.
         data_config: timm's data config of the weights, mean and std in units of 0..255.
         num_features: Channels D of the feature map.
+        patch_size: What height and width of an input must be a multiple of.
 
     Raises:
         ValueError: If timm knows no such model, or an argument has another value.
@@ -84,6 +87,8 @@ class TimmBackbone(BaseModule):
             'std': tuple(255 * value for value in config['std']),
         }
         self.num_features = self.model.num_features
+        patch = getattr(getattr(self.model, 'patch_embed', None), 'patch_size', None)
+        self.patch_size = patch[0] if patch and getattr(self.model, 'dynamic_img_size', False) else 1
         forward = getattr(self.model, 'forward_intermediates', None)
         self._has_tokens = forward and 'return_prefix_tokens' in inspect.signature(forward).parameters
         self.num_prefix_tokens = getattr(self.model, 'num_prefix_tokens', 0) if self._has_tokens else 0
@@ -128,6 +133,41 @@ class TimmBackbone(BaseModule):
             )
         self.model._pos_embed = MethodType(_dinov2_positions, self.model)
 
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """How timm's own files of this model are named."""
+        classifier = getattr(self.model, 'default_cfg', {}).get('classifier') or 'head'
+        places = [classifier] if isinstance(classifier, str) else classifier
+        patch = next(name for name, _ in self.model.named_parameters() if name.endswith('weight'))
+        return (
+            Layout(
+                name=f'timm ({patch}, ...)',
+                markers=(re.escape(patch),),
+                rules=(
+                    (rf'{re.escape(places[0])}\.(weight|bias)', r'head.semantic_conv.\1'),
+                    (r'(.+)', r'backbone.model.\1'),
+                ),
+            ),
+        )
+
+    def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
+        """Resample a position table of another grid as timm does.
+
+        Args:
+            weights: All weights of a file under the names of the whole model; changed in place.
+
+        Returns:
+            Parts of filled entries that keep their initial values: none.
+        """
+        name = 'backbone.model.pos_embed'
+        own, given = getattr(self.model, 'pos_embed', None), weights.get(name)
+        if given is not None and own is not None and given.shape != own.shape:
+            prefix = 0 if getattr(self.model, 'no_embed_class', False) else self.num_prefix_tokens
+            weights[name] = resample_abs_pos_embed(
+                given, new_size=list(self.model.patch_embed.grid_size), num_prefix_tokens=prefix
+            )
+        return []
+
     def forward(self, x: Tensor, needs: Collection[str] = ()) -> Features:
         """Run the backbone.
 
@@ -143,9 +183,14 @@ class TimmBackbone(BaseModule):
             Feature map, class token where there is one, and what was asked for.
 
         Raises:
-            ValueError: If it cannot give what is asked for.
+            ValueError: If it cannot give what is asked for, or the size of ``x`` is no multiple of the patch.
         """
         check_needs(needs, self.gives, type(self).__name__)
+        if any(side % self.patch_size for side in x.shape[2:]):
+            raise ValueError(
+                f'inputs: expected a height and a width that are multiples of {self.patch_size}, got '
+                f'{tuple(x.shape)}'
+            )
         if not self._has_tokens:
             return Features(self._feature_map(x), patch_start=0)
         layers = self.attention_layers if 'class_attention' in needs else 1
@@ -156,7 +201,7 @@ class TimmBackbone(BaseModule):
                 x, indices=1, return_prefix_tokens=True, norm=False
             )
         start = self.num_prefix_tokens
-        pre_norm, prefix = last if start else (last, None)
+        pre_norm, prefix = last if start else (last, last[:, :, 0])  # no prefix is asked for without one
         grid = pre_norm.shape[-2:]
         extras: dict[str, Tensor] = {}
         if 'pre_norm_map' in needs:

@@ -56,7 +56,7 @@ def load_pretrained(
     """
     logger = MMLogger.get_current_instance() if logger is None else logger
     theirs = fetch_state_dict(checkpoint)
-    layout = find_layout(theirs, known_layouts())
+    layout = find_layout(theirs, (*getattr(model.backbone, 'layouts', ()), *known_layouts()))
     if layout is None:
         raise _nothing_matches(checkpoint, theirs)
     own = model.state_dict()
