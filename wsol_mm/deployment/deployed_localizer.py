@@ -37,7 +37,7 @@ class DeployedLocalizer(nn.Module):
             )
         if not 1 <= topk <= head.num_classes:
             raise ValueError(f'topk must lie in 1..{head.num_classes} (the classes), got {topk}')
-        self.backbone, self.head = model.backbone, model.head
+        self.model = model
         self.maps = maps
         self.topk = 1 if head.class_agnostic else topk
         # The preprocessor reads BGR, and turns it into RGB for a model that was trained with RGB.
@@ -74,7 +74,7 @@ class DeployedLocalizer(nn.Module):
         images = 255 * nn.functional.interpolate(coarse, shape, mode='bilinear', align_corners=False)
         if self.maps != 'labels':
             return (images,)
-        labels = torch.randint(self.head.num_classes, (batch, self.topk), generator=generator)
+        labels = torch.randint(self.model.head.num_classes, (batch, self.topk), generator=generator)
         return images, labels
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -91,8 +91,8 @@ class DeployedLocalizer(nn.Module):
         if self.swap_channels:
             images = images.flip(1)
         images = (images - self.mean) / self.std
-        head = self.head
-        feats = head.prepare(self.backbone(images, head.predict_needs))
+        head = self.model.head
+        feats = head.prepare(self.model.extract_feat(images, head.predict_needs))
         logits = head(feats)
         scores = logits.float().softmax(dim=1)
         if self.maps == 'labels':

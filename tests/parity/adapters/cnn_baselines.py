@@ -51,10 +51,16 @@ MARKERS = {
 
 def networks(case: Case) -> dict[str, Case]:
     """Return the networks of a case, each as a case of its own with weights and settings but no arrays."""
-    return {
-        name: replace(case, name=f'{case.name}: {name}', meta={**case.meta, **entry}, arrays={})
-        for name, entry in case.meta.get('models', {}).items()
-    }
+    models, found = case.meta['models'], {}
+    for name, entry in models.items():
+        if isinstance(entry.get('state'), str):  # "same names and shapes as the 14x14 model"
+            other = re.search(r'(\d+(?:x\d+)?) model', entry['state'])
+            base = models.get(re.sub(r'[^_]+$', other[1], name)) if other else None
+            if base is None:
+                raise case.error(f'models.{name}.state', entry['state'], 'shapes, or "same ... as the N model"')
+            entry = {**entry, 'state': base['state'], 'norm_weights': base['norm_weights']}
+        found[name] = replace(case, name=f'{case.name}: {name}', meta={**case.meta, **entry}, arrays={})
+    return found
 
 
 def network_of(shapes: Mapping) -> str:

@@ -92,9 +92,10 @@ class ImageLocalizer(ImageClassifier):
         needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
         if 'stages' in needs and not self.stages:
             raise ValueError(f'stages: expected names of modules of {backbone}, which {head} needs, got none')
-        check_needs(needs - LOCALIZER_GIVES, self._backbone_gives(), backbone, asker=head)
+        check_needs(needs - LOCALIZER_GIVES, self.backbone_gives(), backbone, asker=head)
 
-    def _backbone_gives(self) -> frozenset[str]:
+    def backbone_gives(self) -> frozenset[str]:
+        """Return what the backbone can give beyond the feature map."""
         gives = getattr(self.backbone, 'gives', None)
         return foreign_gives(self.backbone) if gives is None else gives
 
@@ -137,7 +138,7 @@ class ImageLocalizer(ImageClassifier):
             if hasattr(self.backbone, 'gives'):
                 feats = self.backbone(inputs, needs - LOCALIZER_GIVES)
             else:
-                check_needs(needs - LOCALIZER_GIVES, self._backbone_gives(), type(self.backbone).__name__)
+                check_needs(needs - LOCALIZER_GIVES, self.backbone_gives(), type(self.backbone).__name__)
                 feats = foreign_features(self.backbone, inputs)
         if stages:
             feats = feats._replace(stages=tuple(stages))
