@@ -57,7 +57,9 @@ def networks(case: Case) -> dict[str, Case]:
             other = re.search(r'(\d+(?:x\d+)?) model', entry['state'])
             base = models.get(re.sub(r'[^_]+$', other[1], name)) if other else None
             if base is None:
-                raise case.error(f'models.{name}.state', entry['state'], 'shapes, or "same ... as the N model"')
+                raise case.error(
+                    f'models.{name}.state', entry['state'], 'shapes, or "same ... as the N model"'
+                )
             entry = {**entry, 'state': base['state'], 'norm_weights': base['norm_weights']}
         found[name] = replace(case, name=f'{case.name}: {name}', meta={**case.meta, **entry}, arrays={})
     return found
