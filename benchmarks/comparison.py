@@ -16,10 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.argument_types import at_least
-from benchmarks.explicit_attention import FORMS
-from benchmarks.variants import VARIANTS, build_variants
-from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.argument_types import integer_within, output_file
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path
 from wsol_mm.utils.config_settings import load_config
@@ -33,6 +30,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
+
+from .explicit_attention import FORMS
+from .variants import VARIANTS, build_variants
 
 # The profiler announces its starts and stops otherwise.
 os.environ.setdefault('KINETO_LOG_LEVEL', '99')
@@ -68,16 +68,18 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('configs', nargs='+', type=config_path, metavar='CONFIG', help='config files')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--batch-size', type=at_least(1), default=16, help='images per step')
+    parser.add_argument('--batch-size', type=integer_within(1), default=16, help='images per step')
     parser.add_argument(
-        '--img-size', type=at_least(1), help='side of the images, instead of that of the config'
+        '--img-size', type=integer_within(1), help='side of the images, instead of that of the config'
     )
     parser.add_argument('--amp', choices=AMP_DTYPES, help='mixed precision; bf16 alone on a CPU')
-    parser.add_argument('--threads', type=at_least(1), default=1, help='threads of PyTorch on the CPU')
-    parser.add_argument('--iters', type=at_least(1), default=2, help='steps of a variant per round')
-    parser.add_argument('--warmup', type=at_least(0), default=2, help='steps of a variant before the first')
+    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
+    parser.add_argument('--iters', type=integer_within(1), default=2, help='steps of a variant per round')
     parser.add_argument(
-        '--repeats', type=at_least(1), default=5, help='rounds; medians over them are reported'
+        '--warmup', type=integer_within(0), default=2, help='steps of a variant before the first'
+    )
+    parser.add_argument(
+        '--repeats', type=integer_within(1), default=5, help='rounds; medians over them are reported'
     )
     parser.add_argument(
         '--clock',
@@ -99,15 +101,15 @@ def parse_arguments(parser: argparse.ArgumentParser, arguments: list[str] | None
     """Read the command line (that of the process if None), and check which options go together."""
     args = parser.parse_args(arguments)
     if 'ours' not in args.variants:
-        parser.error('argument --variants: must name ours')
+        parser.error(f'argument --variants: expected ours among them, got {", ".join(args.variants)}')
     if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('argument --device: cuda, but this PyTorch sees no GPU; run with --device cpu')
+        parser.error('argument --device: expected cpu, as this PyTorch sees no GPU, got cuda')
     if args.device == 'cpu' and args.amp == 'fp16':
-        parser.error('argument --amp: fp16 needs --device cuda; on a CPU there is bf16')
+        parser.error('argument --amp: expected bf16 with --device cpu, got fp16')
     if args.clock == 'process' and (args.device == 'cuda' or args.threads > 1):
-        parser.error('argument --clock: process measures one thread on a CPU')
+        parser.error('argument --clock: expected wall, got process, which measures one thread on a CPU alone')
     if args.out is not None and not args.out.parent.is_dir():
-        parser.error(f"argument --out: no folder '{args.out.parent}'")
+        parser.error(f"argument --out: expected a file in a folder that exists, got '{args.out}'")
     return args
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import defaultdict
 
-from benchmarks.argument_types import at_least
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.config_settings import load_config
@@ -36,11 +36,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         '--split', choices=['train', 'val', 'test'], default='train', help='which data loader'
     )
     parser.add_argument(
-        '--num-workers', type=at_least(0), nargs='+', default=[0, 1, 2], help='worker processes to try'
+        '--num-workers', type=integer_within(0), nargs='+', default=[0, 1, 2], help='worker processes to try'
     )
-    parser.add_argument('--batch-size', type=at_least(1), help='batch size, instead of that of the config')
-    parser.add_argument('--max-images', type=at_least(1), default=1000, help='images per pass')
-    parser.add_argument('--repeats', type=at_least(1), default=3, help='passes, of which the fastest counts')
+    parser.add_argument(
+        '--batch-size', type=integer_within(1), help='batch size, instead of that of the config'
+    )
+    parser.add_argument('--max-images', type=integer_within(1), default=1000, help='images per pass')
+    parser.add_argument(
+        '--repeats', type=integer_within(1), default=3, help='passes, of which the fastest counts'
+    )
     add_cfg_options(parser)
     return parser.parse_args(arguments)
 

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import threshold_loop
-from benchmarks.argument_types import at_least
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions
 from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
 
 import cv2
 import numpy as np
+
+from . import threshold_loop
 
 SIZE = 224
 GROUPS = {
@@ -107,7 +108,7 @@ def make_map(kind: str, rng: np.random.Generator) -> np.ndarray:
         return _unit(np.where(x % period < period // 2, level, 0))
     if kind == 'noise':
         return _unit(rng.random((SIZE, SIZE)))
-    raise ValueError(f'kind is {kind!r}; expected one of {sorted(sum(GROUPS.values(), ()))}')
+    raise ValueError(f'kind: expected one of {sorted(sum(GROUPS.values(), ()))}, got {kind!r}')
 
 
 def load_maps(path: Path) -> list[tuple[str, np.ndarray]]:
@@ -131,11 +132,11 @@ def load_maps(path: Path) -> list[tuple[str, np.ndarray]]:
             if name in file
         }
     if 'maps' not in arrays:
-        raise ValueError(f'{path}: no array named maps or in/maps')
+        raise ValueError(f'{path}: expected an array named maps or in/maps, got {sorted(arrays)}')
     maps = arrays['maps']
     if maps.ndim != 3 or maps.dtype not in (np.uint8, np.float32, np.float64):
         raise ValueError(
-            f'{path}: maps are {maps.dtype} {maps.shape}; expected (N, H, W) uint8 or floats in [0, 1]'
+            f'{path}: expected maps (N, H, W) of uint8 or floats in [0, 1], got {maps.dtype} {maps.shape}'
         )
     kinds = arrays.get('kind', np.full(len(maps), 'other'))
     return [
@@ -229,12 +230,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--maps', type=Path, help='NPZ file with maps (N, H, W) instead of generated ones')
     parser.add_argument(
-        '--per-kind', type=at_least(1), default=3, help='generated maps of each kind (default 3)'
+        '--per-kind', type=integer_within(1), default=3, help='generated maps of each kind (default 3)'
     )
     parser.add_argument(
-        '--limit', type=at_least(1), help='use at most this many maps of each group, evenly spaced'
+        '--limit', type=integer_within(1), help='use at most this many maps of each group, evenly spaced'
     )
-    parser.add_argument('--repeats', type=at_least(1), default=3, help='timed runs of each map (default 3)')
+    parser.add_argument(
+        '--repeats', type=integer_within(1), default=3, help='timed runs of each map (default 3)'
+    )
     parser.add_argument(
         '--steps', type=float, nargs='+', default=[0.01, 0.001], help='steps of the threshold grid'
     )
@@ -251,7 +254,7 @@ def main(arguments: list[str] | None = None) -> int:
     groups = grouped(maps, args.by_kind)
     for name in args.groups or ():
         if name not in groups:
-            parser.error(f'--groups names {name!r}; expected some of {", ".join(groups)}')
+            parser.error(f'argument --groups: expected some of {", ".join(groups)}, got {name!r}')
     start = time.perf_counter()
     for warm_up in (fast_single, fast_multi):
         warm_up(make_map('noise', np.random.default_rng(0)), np.arange(0, 1, 0.1))

@@ -13,11 +13,11 @@ without maps; ``explicit`` multiplies out and keeps every attention map and the 
 import argparse
 import sys
 
-from benchmarks import comparison
-
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
+
+from . import comparison
 
 
 def inference_step(

@@ -10,13 +10,14 @@ import inspect
 import statistics
 from copy import deepcopy
 
-from benchmarks import comparison
-from benchmarks.comparison import Contender
-from benchmarks.variants import build_localizer
 from wsol_mm.registry import MODELS
 
 import torch
 from mmengine.config import Config
+
+from . import comparison
+from .comparison import Contender
+from .variants import build_localizer
 
 #: Parts by their option of the head, in the order in which they are added, with their name in the table.
 PARTS = {'csm': 'CSM', 'ocm': 'OCM', 'ski': 'SKI', 'sba': 'SBA (CLIP)'}
@@ -37,7 +38,7 @@ def stages(config: Config) -> dict[str, Config]:
         name for cls in MODELS.get(head.type).__mro__ for name in inspect.signature(cls.__init__).parameters
     }
     if options.isdisjoint(PARTS):
-        raise ValueError(f'--split-parts expected a head with some of {", ".join(PARTS)}, got {head.type}')
+        raise ValueError(f'--split-parts: expected a head with some of {", ".join(PARTS)}, got {head.type}')
     parts = [part for part in PARTS if part in options and head.get(part, {}) is not None]
     found = {}
     for count in range(len(parts) + 1):

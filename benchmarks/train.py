@@ -17,12 +17,12 @@ with random ones.
 import argparse
 import sys
 
-from benchmarks import comparison, step_parts
-
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
+
+from . import comparison, step_parts
 
 AMP_WRAPPERS = {'cpu': 'CPUAmpOptimWrapper', 'cuda': 'AmpOptimWrapper'}
 
@@ -38,7 +38,7 @@ def optimizer_settings(config: Config, args: argparse.Namespace) -> dict:
         return settings
     found = settings.get('type', 'OptimWrapper')
     if found not in ('OptimWrapper', AMP_WRAPPERS[args.device]):
-        raise ValueError(f'--amp replaces the optimizer wrapper OptimWrapper, the config has {found}')
+        raise ValueError(f'--amp: expected the optimizer wrapper OptimWrapper in the config, got {found}')
     settings['type'] = AMP_WRAPPERS[args.device]
     if args.device == 'cuda':
         settings['dtype'] = {'bf16': 'bfloat16', 'fp16': 'float16'}[args.amp]

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from benchmarks.explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 from wsol_mm.models.backbones import TokenVisionTransformer
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
@@ -22,6 +21,8 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
+
+from .explicit_attention import ExplicitViT, NoExplicitForm, explicit_form
 
 #: The variants, in the order of their rows.
 VARIANTS = ('ours', 'plain', 'explicit')
@@ -101,13 +102,13 @@ def build_localizer(config: Config, img_size: int | None) -> ImageLocalizer:
         ValueError: If the config has no model of wsol_mm or no optimizer.
     """
     if config.get('model') is None or config.get('optim_wrapper') is None:
-        raise ValueError('no model and optim_wrapper; accepted are configs of a training')
+        raise ValueError('expected the config of a training, got one without model or optim_wrapper')
     settings = {'data_preprocessor': config.get('data_preprocessor'), **config.model, 'pretrained': None}
     if img_size is not None and 'img_size' in settings['backbone']:
         settings['backbone'] = {**settings['backbone'], 'img_size': img_size}
     model = MODELS.build(settings)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
-        raise ValueError(f'the model is {type(model).__name__} without a localization head')
+        raise ValueError(f'expected a model with a localization head, got {type(model).__name__} without one')
     for module in model.modules():
         if isinstance(module, SemanticBoostAdapter) and module.class_names is None:
             # noise has no class names

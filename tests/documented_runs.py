@@ -33,19 +33,11 @@ from torch import Tensor, nn
 
 from .clip_samples import RANDOM_CLIP
 from .documented_commands import REPO_DIR
+from .methods import METHODS
 
 WIDTH = 24
 SHAPES = EmbeddedShapesSpec(train_per_class=2, test_per_class=2)
 CONFIGS = {path.stem: path for path in REPO_DIR.glob('configs/*/*.py') if path.parent.name != '_base_'}
-#: Cases of which the names in an official checkpoint are taken.
-OFFICIAL_CASES = {
-    'ts-cam': 'ts_cam/tiny_deit',
-    'scm': 'scm/deit_scm_tiny_eval',
-    'sat': 'sat/full_tiny_ilsvrc',
-    'lctr': 'lctr/tiny_train',
-    'catr': 'cdtr/tiny_catr_cub_train',
-    'cdtr': 'cdtr/tiny_cdtr_imnet_train',
-}
 _WORK_DIR = re.compile(r'work_dirs/([^/]+)(/[^/]+\.pth)?')
 _CLASSES = re.compile(r'model\.head\.num_classes=(\d+)')
 
@@ -218,7 +210,7 @@ class Workplace:
 
 def official_state(method: str, model: nn.Module) -> dict[str, Tensor]:
     """Return a model's weights under the names of the authors' checkpoints."""
-    case = REPO_DIR / 'tests' / 'data' / 'parity' / OFFICIAL_CASES[method]
+    case = REPO_DIR / 'tests' / 'data' / 'parity' / METHODS[method].official_case
     listed = [name.removeprefix('state/') for name in np.load(f'{case}.npz') if name.startswith('state/')]
     listed = listed or list(json.loads(case.with_suffix('.json').read_text())['parameters'])
     repeated = {}

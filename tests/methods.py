@@ -40,6 +40,8 @@ class Method:
         localizer: Further arguments of the localizer, on that backbone.
         hybrid_options: Further arguments of the head on :data:`CONFORMER`; None if it does not use the
             convolutional branch.
+        official_case: Reference case in ``tests/data/parity`` with the names of a published checkpoint; None
+            if there is no checkpoint.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Method:
     reads_stages: bool = False
     localizer: Mapping[str, Any] = field(default_factory=dict)
     hybrid_options: Mapping[str, Any] | None = None
+    official_case: str | None = None
 
     def backbone_config(self, size: Size = Size(), **options: Any) -> dict[str, Any]:
         """Return the config of its backbone, or of the one that ``options`` name."""
@@ -115,13 +118,30 @@ def _augment(kind: str, **options: Any) -> dict[str, Any]:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method('ts-cam', 'TSCAMHead', hybrid_options=_CONV_CHANNELS),
-        Method('scm', 'SCMHead', hybrid_options=_CONV_CHANNELS),
-        Method('sat', 'SATHead', 'SpatialTokenTransformer', dict(masked_layers=2)),
-        Method('lctr', 'LCTRHead', 'RelationalTransformer'),
-        Method('catr', 'CATRHead', head_options=dict(ocm=dict(num_layers=2)), reads_layers=True),
+        Method('ts-cam', 'TSCAMHead', hybrid_options=_CONV_CHANNELS, official_case='ts_cam/tiny_deit'),
+        Method('scm', 'SCMHead', hybrid_options=_CONV_CHANNELS, official_case='scm/deit_scm_tiny_eval'),
         Method(
-            'cdtr', 'CDTRHead', head_options=dict(ocm=dict(num_layers=2)), reads_layers=True, needs_clip=True
+            'sat',
+            'SATHead',
+            'SpatialTokenTransformer',
+            dict(masked_layers=2),
+            official_case='sat/full_tiny_ilsvrc',
+        ),
+        Method('lctr', 'LCTRHead', 'RelationalTransformer', official_case='lctr/tiny_train'),
+        Method(
+            'catr',
+            'CATRHead',
+            head_options=dict(ocm=dict(num_layers=2)),
+            reads_layers=True,
+            official_case='cdtr/tiny_catr_cub_train',
+        ),
+        Method(
+            'cdtr',
+            'CDTRHead',
+            head_options=dict(ocm=dict(num_layers=2)),
+            reads_layers=True,
+            needs_clip=True,
+            official_case='cdtr/tiny_cdtr_imnet_train',
         ),
         Method('cam', 'CAMHead', 'VGG16', head_options=_CAM),
         Method('has', 'CAMHead', 'VGG16', head_options=_CAM, localizer=_augment('HideAndSeek', grid_size=8)),

@@ -11,7 +11,7 @@ fail() {
 
 # require_whole_number NAME VALUE LEAST: stop unless VALUE is a whole number of LEAST or more.
 require_whole_number() {
-    [[ $2 =~ ^[0-9]+$ && $2 -ge $3 ]] || fail "$1 must be a whole number of $3 or more, found '$2'"
+    [[ $2 =~ ^[0-9]+$ && $2 -ge $3 ]] || fail "$1: expected a whole number from $3, got '$2'"
 }
 
 # find_python: set `python` to $PYTHON, or that of the active environment, or of .venv, or the first on PATH.
@@ -25,9 +25,9 @@ find_python() {
     elif [[ -x $repo_dir/.venv/bin/python ]]; then
         python=$repo_dir/.venv/bin/python
     else
-        python=$(command -v python3) || fail 'no python3 found: bash tools/setup_env.sh makes an environment'
+        python=$(command -v python3) || fail 'expected python3 on PATH, got none: bash tools/setup_env.sh makes an environment'
     fi
-    [[ -x $(command -v "$python") ]] || fail "no Python at '$python'"
+    [[ -x $(command -v "$python") ]] || fail "expected a Python, got nothing at '$python'"
 }
 
 # run_processes SCRIPT PROCESSES ARGUMENT...: run a script of this folder in PROCESSES processes on this node,

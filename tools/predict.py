@@ -94,11 +94,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name, lowest in (('topk', 1), ('batch_size', 1), ('num_workers', 0)):
         if getattr(args, name) < lowest:
             option = name.replace('_', '-')
-            parser.error(f'argument --{option}: must be {lowest} or more, found {getattr(args, name)}')
+            parser.error(f'argument --{option}: expected an integer from {lowest}, got {getattr(args, name)}')
     if not 0 <= args.score_thr <= 1:
-        parser.error(f'argument --score-thr: must lie in [0, 1], found {args.score_thr}')
+        parser.error(f'argument --score-thr: expected a number in [0, 1], got {args.score_thr}')
     if args.labels == FROM_FOLDER and args.topk != 1:
-        parser.error('argument --topk: goes with --labels predicted alone')
+        parser.error(f'argument --topk: expected 1 beside --labels {FROM_FOLDER}, got {args.topk}')
     return args
 
 
@@ -106,11 +106,14 @@ def check_output(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     """Refuse an output that does not suit its format, and pictures among the images."""
     suffix = FORMATS[args.format].suffix
     if suffix is not None and args.out.suffix != suffix:
-        parser.error(f"argument --out: {args.format} is a file that ends in {suffix}, found '{args.out}'")
+        parser.error(f"argument --out: expected a {suffix} file for {args.format}, got '{args.out}'")
     if suffix is None and args.out.suffix in ('.json', '.csv', '.xml', '.txt'):
-        parser.error(f"argument --out: {args.format} is a folder of files, found '{args.out}'")
+        parser.error(f"argument --out: expected a folder for {args.format}, got '{args.out}'")
     if args.show_dir is not None and args.show_dir.resolve().is_relative_to(args.folder.resolve()):
-        parser.error('argument --show-dir: must not lie in FOLDER, whose images are to be localized')
+        parser.error(
+            'argument --show-dir: expected a folder outside FOLDER, whose images are to be localized, got '
+            f"'{args.show_dir}'"
+        )
 
 
 def print_summary(summary: FolderSummary, task: FolderTask) -> None:

@@ -28,7 +28,7 @@ force=false
 while (($#)); do
     case $1 in
         --work-dir | --seed)
-            [[ $# -ge 2 && -n $2 ]] || fail "$1 needs a value"
+            [[ $# -ge 2 && -n $2 ]] || fail "$1: expected a value, got none"
             if [[ $1 == --seed ]]; then seed=$2; else work_dir=$2; fi
             shift 2
             ;;
@@ -40,10 +40,10 @@ while (($#)); do
             sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
             exit
             ;;
-        *) fail "unknown option '$1' (--help lists the options)" ;;
+        *) fail "expected the options that --help lists, got '$1'" ;;
     esac
 done
-[[ $seed =~ ^(0|[1-9][0-9]{0,8})$ ]] || fail "--seed must be an integer from 0 to 999999999, found '$seed'"
+[[ $seed =~ ^(0|[1-9][0-9]{0,8})$ ]] || fail "--seed: expected an integer from 0 to 999999999, got '$seed'"
 
 suffix=''
 ((seed == 0)) || suffix=_seed$seed
@@ -103,10 +103,10 @@ if [[ -f $stamp ]]; then
     if $force; then
         rm -rf -- "$work_dir"
     elif [[ $(<"$stamp") != "$settings" ]]; then
-        fail "'$work_dir' holds a run with other settings (it: $(<"$stamp"); now: $settings): --force replaces it"
+        fail "'$work_dir': expected a run with $settings, got one with $(<"$stamp"). --force replaces it"
     fi
 elif [[ -d $work_dir && -n $(ls -A -- "$work_dir") ]]; then
-    fail "'$work_dir' holds something else: give --work-dir a new or empty folder"
+    fail "'$work_dir': expected a new or empty folder, got one with other files"
 fi
 mkdir -p -- "$work_dir"
 printf '%s\n' "$settings" >"$stamp"

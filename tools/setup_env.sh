@@ -22,14 +22,14 @@ fail() {
 }
 
 [[ $# -le 1 && ($what == runtime || $what == tests) ]] ||
-    fail "usage: bash tools/setup_env.sh [runtime|tests], found '$*'"
+    fail "expected bash tools/setup_env.sh [runtime|tests], got '$*'"
 
 # require_python PYTHON: stop unless it is a Python of 3.10 or newer.
 require_python() {
     local version
-    version=$("$1" -c 'import sys; print(".".join(map(str, sys.version_info[:3])))') || fail "'$1' does not run"
+    version=$("$1" -c 'import sys; print(".".join(map(str, sys.version_info[:3])))') || fail "'$1': expected a Python that runs, got an error"
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        fail "Python 3.10 or newer is needed, '$1' is $version"
+        fail "'$1': expected Python 3.10 or newer, got $version"
 }
 
 # Set env_dir and python to the environment to install into.
@@ -43,13 +43,13 @@ find_environment() {
         [[ -x $env_dir/bin/python ]] || make_environment
     fi
     python=$env_dir/bin/python
-    [[ -x $python ]] || fail "the active environment '$env_dir' has no bin/python"
+    [[ -x $python ]] || fail "expected an active environment with bin/python, got none in '$env_dir'"
     require_python "$python"
 }
 
 make_environment() {
     local base
-    base=$(command -v python3) || fail 'no python3 on PATH: install Python 3.10 or newer'
+    base=$(command -v python3) || fail 'expected python3 on PATH, got none: install Python 3.10 or newer'
     require_python "$base"
     say "making $env_dir with $("$base" --version)"
     if ! "$base" -m venv "$env_dir" >&2; then

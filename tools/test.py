@@ -7,6 +7,7 @@ from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
+    add_feature_option,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
@@ -14,6 +15,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
+from wsol_mm.feature_cache.settings import use_cached_features
 
 import mmengine
 from mmengine.config import Config
@@ -33,7 +35,9 @@ def output_path(text: str) -> Path:
             written.
     """
     if not text.endswith(('.json', '.pkl')):
-        raise argparse.ArgumentTypeError(f"must end in .json (metrics) or .pkl (predictions), found '{text}'")
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in .json (metrics) or .pkl (predictions), got '{text}'"
+        )
     return output_file(text)
 
 
@@ -78,9 +82,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='evaluate under these protocols instead of all of the config: those of the config by their name '
         'or alias, with their settings, others (ts_cam, maxboxacc, ...) as published',
     )
+    add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.interval < 1:
-        parser.error(f'argument --interval: must be 1 or more, found {args.interval}')
+        parser.error(f'argument --interval: expected an integer from 1, got {args.interval}')
     return args
 
 
@@ -102,7 +107,9 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if not is_ema_hook(hook)]
     if args.split == 'val':
         if not (cfg.get('val_dataloader') and cfg.get('val_evaluator')):
-            raise ValueError('--split val needs val_dataloader and val_evaluator in the config')
+            raise ValueError(
+                'argument --split val: expected val_dataloader and val_evaluator in the config, got none'
+            )
         cfg.test_dataloader, cfg.test_evaluator = cfg.val_dataloader, cfg.val_evaluator
     # The checkpoint holds every weight: the files that training starts from are not needed.
     if 'pretrained' in cfg.model:
@@ -132,6 +139,8 @@ def main() -> None:
 
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
+    if args.features is not None:
+        use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     with main_process_errors():
         read_fitting_checkpoint(args.checkpoint, runner.model)

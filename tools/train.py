@@ -6,12 +6,14 @@ import logging
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
+    add_feature_option,
     add_runner_options,
     checkpoint_path,
     load_runner_config,
     main_process_errors,
     one_line_errors,
 )
+from wsol_mm.feature_cache.settings import use_cached_features
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -51,9 +53,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='use deterministic algorithms of cuDNN and PyTorch (slower); operations without one fail',
     )
+    add_feature_option(parser)
     args = parser.parse_args(arguments)
     if args.seed is not None and args.seed < 0:
-        parser.error(f'argument --seed: must be 0 or more, found {args.seed}')
+        parser.error(f'argument --seed: expected an integer from 0, got {args.seed}')
     return args
 
 
@@ -83,7 +86,10 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         use_mixed_precision(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError('--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config')
+            raise ValueError(
+                'argument --auto-scale-lr: expected auto_scale_lr = dict(base_batch_size=...) in the config, '
+                'got none'
+            )
         cfg.auto_scale_lr.enable = True
     randomness = cfg.setdefault('randomness', {})
     if args.seed is not None:
@@ -106,7 +112,9 @@ def use_mixed_precision(cfg: Config) -> None:
     amp_wrapper = 'AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper'
     found = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if found not in ('OptimWrapper', amp_wrapper):
-        raise ValueError(f'--amp replaces the optimizer wrapper OptimWrapper, the config has {found}')
+        raise ValueError(
+            f'argument --amp: expected OptimWrapper as optimizer wrapper of the config, got {found}'
+        )
     cfg.optim_wrapper.type = amp_wrapper
 
 
@@ -142,6 +150,8 @@ def main() -> None:
 
     cfg = load_runner_config(args)
     apply_train_options(cfg, args)
+    if args.features is not None:
+        use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     if cfg.get('load_from'):
         # MMEngine would train from random weights if nothing fits.
@@ -152,7 +162,9 @@ def main() -> None:
         runner.train()
     except ValueError as error:
         if cfg.get('resume') and 'parameter group' in str(error):
-            raise ValueError(f'--resume: the checkpoint is of another model or optimizer: {error}') from error
+            raise ValueError(
+                f'argument --resume: expected a checkpoint of this model and optimizer, got another: {error}'
+            ) from error
         raise
     del runner
     finish_launch()

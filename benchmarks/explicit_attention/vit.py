@@ -180,7 +180,9 @@ class ExplicitViT(nn.Module):
     def tokens(self, images: Tensor) -> Tensor:
         """Return class token and patches with their positions, (B, 1 + P, D)."""
         if tuple(images.shape[-2:]) != self.img_size:
-            raise ValueError(f'images must be {self.img_size} (h, w), got {tuple(images.shape[-2:])}')
+            raise ValueError(
+                f'images: expected the size {self.img_size} (h, w), got {tuple(images.shape[-2:])}'
+            )
         patches = self.patch_embed['proj'](images).flatten(2).transpose(1, 2)
         cls_token = self.cls_token.expand(len(images), -1, -1)
         return torch.cat((cls_token, patches), dim=1) + self.pos_embed
@@ -192,8 +194,8 @@ class ExplicitViT(nn.Module):
             images: Normalised images, (B, 3, H, W).
 
         Returns:
-            tuple[Tensor, Sequence]: Normalised patch tokens (B, D, h, w), and what every block keeps:
-            its attention (B, H, N, N), unless the method says otherwise.
+            Normalised patch tokens (B, D, h, w), and what every block keeps: its attention (B, H, N, N),
+            unless the method says otherwise.
         """
         x = self.tokens(images)
         kept = []

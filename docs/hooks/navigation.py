@@ -4,20 +4,15 @@ A method appears under *Methods* with its README, a specification under *Specifi
 by hand.
 """
 
+import sys
 from pathlib import Path
 
-import yaml
 from mkdocs.config.defaults import MkDocsConfig
 
+# MkDocs takes this back when the hook is loaded.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-def method_pages(root: Path) -> list[dict[str, str]]:
-    """Return the READMEs of the methods under the names of their metafiles, ordered by year and name."""
-    pages = {}
-    for path in root.glob('configs/*/metafile.yml'):
-        (collection,) = yaml.safe_load(path.read_text(encoding='utf-8'))['Collections']
-        year = collection['Metadata']['Venue'].rpartition(' ')[2]
-        pages[year, collection['Name']] = collection['README']
-    return [{name: readme} for (_, name), readme in sorted(pages.items())]
+from generate_tables import read_methods  # noqa: E402
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -31,7 +26,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """
     root = Path(config.config_file_path).parent
     sections = {name: pages for section in config.nav for name, pages in section.items()}
-    sections['Methods'] += method_pages(root)
+    sections['Methods'] += [{method.name: method.collection['README']} for method in read_methods(root)]
     listed = sections['Specifications']
     found = {path.relative_to(config.docs_dir).as_posix() for path in root.glob('docs/specifications/*.md')}
     listed += sorted(found.difference(listed))

@@ -13,12 +13,12 @@ def find_cases(path: Path) -> Iterator[Path]:
     """
     if path.suffix in ('.npz', '.json'):
         if not path.is_file():
-            raise FileNotFoundError(f'no such case: {path}')
+            raise FileNotFoundError(f'expected a case, got nothing at {path}')
         yield path
         return
     cases = sorted({file.with_suffix('') for pattern in ('*.npz', '*.json') for file in path.rglob(pattern)})
     if not cases:
-        raise FileNotFoundError(f'no case (npz, json) under {path}')
+        raise FileNotFoundError(f'{path}: expected cases (npz, json), got none')
     for case in cases:
         yield case.with_name(case.name + '.json')
 

@@ -326,4 +326,4 @@ def _limits(case: Case, name: str, text: Any) -> tuple[float, float, float]:
         if found:
             return limits[0], limits[1], limits[2]
     accepted = '"exact", a number, atol and rtol, or words such as "abs 1e-5 + rel 1e-5", "1e-4 * max"'
-    raise case.error(f'tolerance of {name} is not understood', text, accepted)
+    raise case.error(f'tolerance of {name}', text, accepted)

@@ -91,7 +91,9 @@ class Description:
         """
         description = path.with_suffix('.json')
         if not description.is_file():
-            raise FileNotFoundError(f'{path} has no description {description.name} beside it')
+            raise FileNotFoundError(
+                f'{path}: expected the description {description.name} beside it, got none'
+            )
         archive = path.with_suffix('.npz')
         arrays: dict[str, NDArray] = {}
         if archive.is_file():

@@ -92,7 +92,7 @@ def compare(case: Case) -> list[Comparison]:
     """
     check_case = find_check(case)
     if check_case is None:
-        raise LookupError('no check for this case')
+        raise LookupError('expected a check for this case, got none')
     return list(check_case(case))
 
 

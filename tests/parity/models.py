@@ -103,7 +103,7 @@ def our_names(method: str, official: Iterable[str], known: Iterable[str] = ()) -
     names = {name: layout.rename(name) for name in official}
     unknown = [name for name, ours in names.items() if ours is None]
     if unknown:
-        raise ValueError(f'expected names of {layout.name}, got {", ".join(unknown)}')
+        raise ValueError(f'weights: expected names of {layout.name}, got {", ".join(unknown)}')
     return names
 
 

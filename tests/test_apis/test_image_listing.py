@@ -4,7 +4,7 @@ import os
 from collections import Counter
 
 from wsol_mm.apis import image_listing
-from wsol_mm.apis.image_listing import check_has_image, images_at, walk_images
+from wsol_mm.apis.image_listing import check_has_image, distinct_stems, images_at, walk_images
 from wsol_mm.datasets.readers.image_files import list_images
 
 import pytest
@@ -41,6 +41,12 @@ def test_every_image_has_a_name_of_its_own(tmp_path):
     assert len(set(names.values())) == len(names)
 
 
+def test_stems_of_mixed_paths():
+    assert distinct_stems(
+        ['a/1.jpg', 'b/1.jpg', '1.JPG', '1.png', 'photo', 'a.b/photo', 'array', 'array']
+    ) == [*('a/1', 'b/1', '1.JPG', '1.png', 'photo', 'a.b/photo', 'array', 'array')]
+
+
 def test_links_are_followed_unless_they_lead_back(tmp_path):
     make(tmp_path, 'a/1.jpg', 'elsewhere/2.jpg')
     (tmp_path / 'a' / 'back').symlink_to(tmp_path, target_is_directory=True)
@@ -63,16 +69,18 @@ def test_what_a_path_means(tmp_path):
     assert images_at(tmp_path) == [(str(tmp_path / 'a' / '1.jpg'), 'a/1.jpg')]
     # A file is taken as it is given.
     assert images_at(tmp_path / 'notes.txt') == [(str(tmp_path / 'notes.txt'), 'notes.txt')]
-    with pytest.raises(FileNotFoundError, match="no image file or folder at '.*nothing'"):
+    with pytest.raises(
+        FileNotFoundError, match='nothing: expected an image file or a folder with images, got nothing there'
+    ):
         images_at(tmp_path / 'nothing')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match="no image in the folder '.*empty'; accepted are .jpg, .jpeg"):
+    with pytest.raises(ValueError, match='empty: expected a folder with images .*.jpg, .jpeg, .*got none'):
         images_at(tmp_path / 'empty')
 
 
 def test_no_folder(tmp_path):
     for look in (check_has_image, lambda path: list(walk_images(path))):
-        with pytest.raises(NotADirectoryError, match="no folder at '.*nothing'; accepted are a folder with"):
+        with pytest.raises(NotADirectoryError, match='nothing: expected a folder with .*got nothing there'):
             look(tmp_path / 'nothing')
 
 
@@ -99,7 +107,7 @@ def test_other_files_are_counted_by_suffix(tmp_path, monkeypatch):
     (tmp_path / 'a' / '4.PNG').unlink()
     for look in (check_has_image, images_at):
         with pytest.raises(
-            ValueError, match='no image in .*/a., only 1 without suffix, 1 .gif, 1 .txt; accepted are .jpg, '
+            ValueError, match='/a: expected .*.jpg, .*, got only 1 without suffix, 1 .gif, 1 .txt'
         ):
             look(tmp_path / 'a')
     assert len(logged) == 1

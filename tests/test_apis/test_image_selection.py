@@ -35,12 +35,15 @@ def test_files_and_folders(cfg, tmp_path):
     assert images.classes is None
     assert len(ImageSelection(cfg, [tmp_path], count=2)) == 2
     # A file is taken as it is given.
-    with pytest.raises(UnreadableImage, match='image .*notes.txt cannot be used: UnidentifiedImageError'):
+    with pytest.raises(
+        UnreadableImage,
+        match='notes.txt: expected a usable image, got an unusable one: UnidentifiedImageError',
+    ):
         ImageSelection(cfg, [tmp_path / 'notes.txt'])[0]
     with pytest.raises(FileNotFoundError, match='nowhere'):
         ImageSelection(cfg, [tmp_path / 'nowhere'])
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match="no image in the folder '.*empty'; accepted are .jpg, .jpeg"):
+    with pytest.raises(ValueError, match='empty: expected a folder with images .*.jpg, .jpeg, .*got none'):
         ImageSelection(cfg, [tmp_path / 'empty'])
 
 

@@ -55,13 +55,13 @@ def test_crop_becomes_a_resize_like_the_one_before_it(crop):
 
 def test_pipelines_that_cannot_be_changed():
     crop = dict(type='CenterCrop', crop_size=32)
-    with pytest.raises(ValueError, match='CenterCrop and 0 of'):
+    with pytest.raises(ValueError, match='expected one of .* before CenterCrop, .* got 0'):
         whole_image_transforms([LOAD, crop, PACK])
-    with pytest.raises(ValueError, match='crops 2 times'):
+    with pytest.raises(ValueError, match='expected at most one of .*, got 2'):
         whole_image_transforms([LOAD, RESIZE, crop, crop, PACK])
-    with pytest.raises(ValueError, match='loads no image'):
+    with pytest.raises(ValueError, match='expected one of .*, which load an image, got '):
         InferencePipeline([RESIZE, PACK])
-    with pytest.raises(ValueError, match='no test_dataloader.dataset.pipeline'):
+    with pytest.raises(ValueError, match='test_dataloader.dataset.pipeline: expected .* got none'):
         configured_transforms(Config(dict(test_dataloader=None)))
 
 
@@ -94,5 +94,5 @@ def test_array_is_the_file(image):
     'array', [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 0, 3), np.uint8)]
 )
 def test_arrays_that_are_no_images(array):
-    with pytest.raises(ValueError, match='accepted are BGR images'):
+    with pytest.raises(ValueError, match='expected a BGR image'):
         InferencePipeline([LOAD, RESIZE, PACK])(array)

@@ -137,11 +137,11 @@ def test_pictures(inferencer, photos, tmp_path):
     drawn = sorted(
         path.relative_to(tmp_path / 'drawn').as_posix() for path in tmp_path.rglob('drawn/**/*.png')
     )
-    assert drawn == ['a/1.png.png', 'a/2.png.png', 'b/1.png.png']
+    assert drawn == ['a/1.png', 'a/2.png', 'b/1.png']
     assert cv2.imread(str(tmp_path / 'drawn' / drawn[0])).shape == (90, 120, 3)
     inferencer([picture(), picture(), photos / 'a' / '1.png'], out_dir=tmp_path / 'mixed', progress=False)
     names = sorted(path.name for path in (tmp_path / 'mixed').iterdir())
-    assert names == ['0_array.png', '1_array.png', '2_1.png.png']
+    assert names == ['0_array.png', '1_array.png', '2_1.png']
 
 
 def test_pictures_in_a_window(inferencer, monkeypatch):
@@ -182,11 +182,13 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
 def test_model_names(small_model, tmp_path):
     assert 'sat_deit-s_cub' in list_model_names()
     assert LocalizationInferencer.list_models('cdtr_deit-s_cub')[0] == 'cdtr_deit-s_cub'
-    with pytest.raises(ValueError, match='sat_deit-t_cub comes without weights: give a checkpoint'):
+    with pytest.raises(ValueError, match='checkpoint: expected the weights of sat_deit-t_cub'):
         LocalizationInferencer('sat_deit-t_cub')
-    with pytest.raises(ValueError, match="model is 'sat'; accepted are .* sat_deit-s_cub"):
+    with pytest.raises(ValueError, match="model: expected .* sat_deit-s_cub.*, got 'sat'"):
         LocalizationInferencer('sat', small_model.checkpoint)
-    with pytest.raises(ValueError, match='does not fit the model of the config: .*official_to_wsol_mm'):
+    with pytest.raises(
+        ValueError, match='expected the weights of the model of the config, got .*official_to_wsol_mm'
+    ):
         LocalizationInferencer('ts-cam_deit-t_cub', small_model.checkpoint)
 
 
@@ -211,7 +213,7 @@ def test_class_names(small_model, tmp_path):
     (tmp_path / 'names.txt').write_text('one\ntwo\nthree\n')
     named = LocalizationInferencer(small_model.config, nameless, classes=tmp_path / 'names.txt')
     assert named.classes == ('one', 'two', 'three')
-    with pytest.raises(ValueError, match='classes: 2 names for .*3 classes'):
+    with pytest.raises(ValueError, match='classes: expected a name for each of the 3 classes .*, got 2'):
         LocalizationInferencer(*small_model, classes=['one', 'two'])
 
 
@@ -230,13 +232,13 @@ def test_settings_can_be_changed(small_model, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(topk=0), 'topk is 0; accepted are 1 to 3'),
-        (dict(topk=4), 'topk is 4; accepted are 1 to 3'),
-        (dict(batch_size=0), 'batch_size is 0'),
-        (dict(maps='full'), "maps is 'full'; accepted are None, 'grid' and 'image'"),
-        (dict(labels=[0, 1]), 'labels: 2 for 1 images'),
-        (dict(labels='light'), r"labels: \['light'\] are no classes .* 'dark', 'grey', 'bright'"),
-        (dict(labels=[3]), r'labels: \[3\] are no classes .* 0 to 2'),
+        (dict(topk=0), 'topk: expected an integer from 1 to 3, got 0'),
+        (dict(topk=4), 'topk: expected an integer from 1 to 3, got 4'),
+        (dict(batch_size=0), 'batch_size: expected an integer from 1, got 0'),
+        (dict(maps='full'), "maps: expected None, 'grid' or 'image', got 'full'"),
+        (dict(labels=[0, 1]), r'labels: expected one for every image \(1\), got 2'),
+        (dict(labels='light'), r"labels: expected classes .* 'dark', 'grey', 'bright', .*, got \['light'\]"),
+        (dict(labels=[3]), r'labels: expected classes of the model, 0 to 2 .*got \[3\]'),
     ],
 )
 def test_wrong_arguments(inferencer, options, message):
@@ -245,20 +247,22 @@ def test_wrong_arguments(inferencer, options, message):
 
 
 def test_wrong_inputs(inferencer, tmp_path):
-    with pytest.raises(FileNotFoundError, match='no image file or folder at .*missing.jpg'):
+    with pytest.raises(FileNotFoundError, match='missing.jpg: expected an image file or a folder'):
         inferencer(tmp_path / 'missing.jpg')
-    with pytest.raises(ValueError, match='no image in the folder'):
+    with pytest.raises(ValueError, match='expected a folder with images'):
         inferencer(tmp_path)
     (tmp_path / 'torn.jpg').write_bytes(b'\xff\xd8')
-    with pytest.raises(ValueError, match=r'torn.jpg cannot be used: UnidentifiedImageError'):
+    with pytest.raises(
+        ValueError, match='torn.jpg: expected a usable image, got an unusable one: UnidentifiedImageError'
+    ):
         inferencer(tmp_path, progress=False)
-    with pytest.raises(FileNotFoundError, match='no config file at'):
+    with pytest.raises(FileNotFoundError, match='model: expected a config file, got nothing at'):
         LocalizationInferencer(tmp_path / 'no.py', 'weights.pth')
 
 
 @pytest.mark.parametrize('device', ['gpu', 'meta', 'cuda:99'])
 def test_device_that_is_not_there(small_model, device):
-    with pytest.raises(ValueError, match=f"device is '{device}' .*; accepted are here cpu"):
+    with pytest.raises(ValueError, match=f"device: expected cpu .*, got '{device}': "):
         LocalizationInferencer(*small_model, device=device)
 
 

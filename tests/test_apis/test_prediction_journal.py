@@ -69,7 +69,7 @@ def test_list_that_was_not_finished_is_made_anew(tmp_path):
 
 def test_other_settings(tmp_path):
     begin(tmp_path)
-    with pytest.raises(JournalError, match=r'other settings: topk \(was 1, now 2\)\. .*remove the folder'):
+    with pytest.raises(JournalError, match=r'got others: topk \(was 1, now 2\)\. .*remove the folder'):
         begin(tmp_path, {'topk': 2, 'size': (1, 2)})
 
 
@@ -94,7 +94,7 @@ def test_only_what_differs_is_named(tmp_path):
     }
     with pytest.raises(JournalError) as caught:
         begin(tmp_path, now)
-    named = str(caught.value).partition('other settings: ')[2].partition('. Go on')[0]
+    named = str(caught.value).partition('got others: ')[2].partition('. Resume')[0]
     assert named == (
         'folder (was ...long/long/long/a", now ...long/long/long/b"), '
         'protocol.thresholds (was [0.1], now [0.3]), '
@@ -104,14 +104,14 @@ def test_only_what_differs_is_named(tmp_path):
     )
     # Settings that a later version adds, or an earlier one had.
     other = {key: value for key, value in before.items() if key != 'maps_dir'} | {'new': 1}
-    message = r'settings: maps_dir \(was null, now nothing\), new \(was nothing, now 1\)\. Go'
+    message = r'others: maps_dir \(was null, now nothing\), new \(was nothing, now 1\)\. Resume'
     with pytest.raises(JournalError, match=message):
         begin(tmp_path, other)
 
 
 def test_not_every_one_of_many_differences_is_named(tmp_path):
     begin(tmp_path, {'classes': [f'{number} a' for number in range(1000)]})
-    message = r'settings: classes\[0\] \(was "0 a", now "0 b"\), .*, classes\[5\] [^\]]* and 994 more\. Go'
+    message = r'others: classes\[0\] \(was "0 a", now "0 b"\), .*, classes\[5\] [^\]]* and 994 more\. Resume'
     with pytest.raises(JournalError, match=message):
         begin(tmp_path, {'classes': [f'{number} b' for number in range(1000)]})
 
@@ -119,5 +119,5 @@ def test_not_every_one_of_many_differences_is_named(tmp_path):
 def test_results_of_unfinished_work(tmp_path):
     journal = begin(tmp_path)
     journal.append(BATCHES[0])
-    with pytest.raises(JournalError, match='2 of 6 images are done'):
+    with pytest.raises(JournalError, match='expected all 6 images to be done, got 2'):
         next(journal.results())

@@ -45,6 +45,6 @@ def test_refused_arguments(run, repo_dir, capsys):
     for option, value, low in (('--max-images', '0', 1), ('--repeats', '-1', 1), ('--num-workers', '-2', 0)):
         with pytest.raises(SystemExit):
             run(option, value)
-        assert f'argument {option}: expected at least {low}, got {value}' in capsys.readouterr().err
+        assert f"argument {option}: expected an integer from {low}, got '{value}'" in capsys.readouterr().err
     with pytest.raises(SystemExit, match='expected a config with train_dataloader'):
         dataset.main([str(repo_dir / 'configs/_base_/default_runtime.py')])

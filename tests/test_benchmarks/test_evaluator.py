@@ -62,13 +62,13 @@ def test_a_difference_is_an_error(monkeypatch, capsys):
 
 def test_refused_arguments(tmp_path, capsys):
     for options, message in (
-        (['--repeats', '0'], 'argument --repeats: expected at least 1, got 0'),
-        (['--groups', 'other'], "--groups names 'other'; expected some of smooth, ragged, noise"),
+        (['--repeats', '0'], "argument --repeats: expected an integer from 1, got '0'"),
+        (['--groups', 'other'], "argument --groups: expected some of smooth, ragged, noise, got 'other'"),
     ):
         with pytest.raises(SystemExit):
             evaluator.main(options)
         assert message in capsys.readouterr().err
     path = tmp_path / 'maps.npz'
     np.savez(path, maps=np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r'maps are float64 \(2, 3\); expected \(N, H, W\)'):
+    with pytest.raises(ValueError, match=r'expected maps \(N, H, W\) .*, got float64 \(2, 3\)'):
         evaluator.load_maps(path)

@@ -233,33 +233,41 @@ def test_logger_level_returns(config):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_no_gpu(config, capsys):
     message = refused([config, '--device', 'cuda'], capsys)
-    assert 'argument --device: cuda, but this PyTorch sees no GPU' in message
+    assert 'argument --device: expected cpu, as this PyTorch sees no GPU, got cuda' in message
 
 
 def test_refused_options(config, tmp_path, capsys):
     for option in ('--batch-size', '--threads', '--iters', '--repeats', '--img-size'):
-        assert f'argument {option}: expected at least 1, got 0' in refused([config, option, '0'], capsys)
-    assert '--warmup: expected at least 0, got -1' in refused([config, '--warmup', '-1'], capsys)
-    assert 'fp16 needs --device cuda' in refused([config, '--amp', 'fp16'], capsys)
+        assert f"argument {option}: expected an integer from 1, got '0'" in refused(
+            [config, option, '0'], capsys
+        )
+    assert "--warmup: expected an integer from 0, got '-1'" in refused([config, '--warmup', '-1'], capsys)
+    assert 'argument --amp: expected bf16 with --device cpu, got fp16' in refused(
+        [config, '--amp', 'fp16'], capsys
+    )
     assert 'one thread' in refused([config, '--clock', 'process', '--threads', '2'], capsys)
-    assert 'must name ours' in refused([config, '--variants', 'plain'], capsys)
-    assert 'no folder' in refused([config, '--out', str(tmp_path / 'none' / 'a.json')], capsys)
-    assert 'no config file at' in refused([str(tmp_path / 'none.py')], capsys)
+    assert 'expected ours among them, got plain' in refused([config, '--variants', 'plain'], capsys)
+    assert 'expected a file in a folder that exists, got' in refused(
+        [config, '--out', str(tmp_path / 'none' / 'a.json')], capsys
+    )
+    assert 'expected a config file, got nothing at' in refused([str(tmp_path / 'none.py')], capsys)
 
 
 def test_refused_configs(config, tmp_path):
     path = tmp_path / 'other.py'
     path.write_text('a = 1')
-    with pytest.raises(SystemExit, match='other.py: no model and optim_wrapper'):
+    with pytest.raises(SystemExit, match='other.py: expected the config of a training'):
         train.main([str(path), *QUICK])
     classifier = MICRO.replace("'ImageLocalizer'", "'ImageClassifier'").replace(
         "'TSCAMHead'", "'LinearClsHead'"
     )
     path.write_text(classifier)
-    with pytest.raises(SystemExit, match='the model is ImageClassifier without a localization head'):
+    with pytest.raises(SystemExit, match='expected a model with a localization head, got ImageClassifier'):
         train.main([str(path), *QUICK])
     path.write_text(MICRO.replace("type='OptimWrapper'", "type='AmpOptimWrapper'"))
-    with pytest.raises(SystemExit, match='--amp replaces the optimizer wrapper OptimWrapper'):
+    with pytest.raises(
+        SystemExit, match='--amp: expected .* OptimWrapper in the config, got AmpOptimWrapper'
+    ):
         train.main([str(path), *QUICK, '--amp', 'bf16'])
 
 

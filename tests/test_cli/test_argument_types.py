@@ -29,7 +29,7 @@ def test_what_can_be_made_is_not_made_yet(tmp_path, monkeypatch, check, name):
 def test_below_a_file(tmp_path, monkeypatch, check):
     monkeypatch.chdir(tmp_path)
     Path('afile').touch()
-    message = "cannot write 'afile/new/b.json': 'afile' is no folder"
+    message = "expected a path that can be written, got 'afile/new/b.json': 'afile' is not a folder"
     with pytest.raises(argparse.ArgumentTypeError, match=message):
         check('afile/new/b.json')
     assert left_in(tmp_path) == ['afile']
@@ -38,7 +38,7 @@ def test_below_a_file(tmp_path, monkeypatch, check):
 @pytest.mark.skipif(not Path('/proc/self').exists(), reason='no /proc')
 @pytest.mark.parametrize('check', OUTPUTS)
 def test_where_not_even_the_administrator_can_write(check):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"cannot write '/proc/p.json': \w+"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"got '/proc/p.json': \w+"):
         check('/proc/p.json')
 
 
@@ -48,7 +48,7 @@ def test_without_permission(tmp_path, monkeypatch, check):
         raise PermissionError(13, 'Permission denied', str(dir))
 
     monkeypatch.setattr(tempfile, 'TemporaryFile', refused)
-    with pytest.raises(argparse.ArgumentTypeError, match=f"cannot write '{tmp_path}/b': Permission denied$"):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"got '{tmp_path}/b': Permission denied$"):
         check(str(tmp_path / 'b'))
 
 
@@ -68,13 +68,13 @@ def test_a_file_that_is_there_keeps_its_content_and_time(tmp_path):
     for check in (output_file, new_output):
         assert check(str(path)) == path
     assert path.read_text() == 'mine' and path.stat().st_mtime == 5
-    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a folder, found the file '{path}'"):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"expected a folder, got the file '{path}'"):
         output_folder(str(path))
 
 
 def test_a_folder_that_is_there(tmp_path):
     assert output_folder(str(tmp_path)) == tmp_path
-    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a file, found the folder '{tmp_path}'"):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"expected a file, got the folder '{tmp_path}'"):
         output_file(str(tmp_path))
 
 
@@ -87,10 +87,13 @@ def test_argparse_names_the_argument(capsys):
     parser = argparse.ArgumentParser(prog='tool.py')
     parser.add_argument('--threshold', type=map_threshold)
     assert [parser.parse_args(['--threshold', text]).threshold for text in ('0', '.45')] == [0.0, 0.45]
-    for text, found in (('1', 'must lie in [0, 1), found 1.0'), ('nan', 'must lie in [0, 1), found nan')):
+    for text, found in (
+        ('1', 'expected a number in [0, 1), got 1.0'),
+        ('nan', 'expected a number in [0, 1), got nan'),
+    ):
         with pytest.raises(SystemExit):
             parser.parse_args(['--threshold', text])
         assert f'tool.py: error: argument --threshold: {found}' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         parser.parse_args(['--threshold', 'low'])
-    assert "argument --threshold: must be a number in [0, 1), found 'low'" in capsys.readouterr().err
+    assert "argument --threshold: expected a number in [0, 1), got 'low'" in capsys.readouterr().err

@@ -111,13 +111,15 @@ def test_names_the_variable_that_the_launcher_did_not_set(groups, monkeypatch, l
     for name, value in VARIABLES[launcher].items():
         if name != missing:
             monkeypatch.setenv(name, value)
-    with pytest.raises(RuntimeError, match=f'--launcher {launcher} needs the environment variable {missing}'):
+    with pytest.raises(
+        RuntimeError, match=f'launcher {launcher}: expected the environment variable {missing}, got none'
+    ):
         prepare_launch(Config(dict()), launcher)
     assert groups == []
 
 
 def test_refuses_an_unknown_launcher():
-    with pytest.raises(ValueError, match="launcher must be one of none, pytorch, slurm, mpi, found 'ssh'"):
+    with pytest.raises(ValueError, match="launcher: expected one of none, pytorch, slurm, mpi, got 'ssh'"):
         prepare_launch(Config(dict()), 'ssh')
 
 

@@ -36,7 +36,8 @@ def test_boxes_that_overrun_are_cut(cub_root, edit_lines):
     dataset = CUB(str(cub_root), split='test')
     np.testing.assert_array_equal(dataset.get_data_info(0)['gt_bboxes'], [[0, 2, 40, 30]])
     with pytest.raises(
-        DatasetError, match=r'box outside the image \(1\).*overruns by 17 pixels.*40x30.*clip_boxes'
+        DatasetError,
+        match=r'box outside the image \(1\): .*40x30.*by at most 1 pixel, got .*overruns by 17.*clip_boxes',
     ):
         CUB(str(cub_root), split='test', clip_boxes=False)
 
@@ -61,50 +62,74 @@ def test_byte_order_mark_and_blanks_in_names(cub_root, edit_lines, write_image):
             '11 001.Auk/Auk_0001.jpg',
             '11',
             'line that does not parse',
-            "line 1: '11'.*<id> <path>",
+            r"line 1: expected <id> <path>, got '11' \(expected 2 fields, got 1\)",
         ),
         ('images.txt', 'Auk_0001', 'Auk_9', 'missing image', r'images/001.Auk/Auk_9\.jpg'),
-        ('images.txt', '12 001.Auk/Auk_0002.jpg', '11 x.jpg', 'repeated entry', "line 2: '11' occurs before"),
-        ('image_class_labels.txt', '11 1', '11 one', 'line that does not parse', r"line 9: '11 one'.*from 1"),
-        ('image_class_labels.txt', '11 1', '11 1 1', 'line that does not parse', '3 fields instead of 2'),
+        (
+            'images.txt',
+            '12 001.Auk/Auk_0002.jpg',
+            '11 x.jpg',
+            'repeated entry',
+            "line 2: expected '11' once, got it",
+        ),
+        (
+            'image_class_labels.txt',
+            '11 1',
+            '11 one',
+            'line that does not parse',
+            "line 9: .*from 1>, got '11 one'",
+        ),
+        ('image_class_labels.txt', '11 1', '11 1 1', 'line that does not parse', 'expected 2 fields, got 3'),
         (
             'image_class_labels.txt',
             '11 1',
             '11 4',
             'label out of range',
-            r'Auk_0001.jpg: 3; accepted: 0 to 2',
+            'Auk_0001.jpg: expected a label from 0 to 2, got 3',
         ),
         (
             'image_class_labels.txt',
             '11 1',
             '11 0',
             'label out of range',
-            'Auk_0001.jpg: -1; accepted: 0 to 2',
+            'Auk_0001.jpg: expected a label from 0 to 2, got -1',
         ),
         (
             'train_test_split.txt',
             '11 1',
             '11 2',
             'line that does not parse',
-            "'2' is neither 0 nor 1.*<1 or 0>",
+            r"expected <id> <1 or 0>, got '11 2' \(expected 0 or 1, got '2'\)",
         ),
         (
             'bounding_boxes.txt',
             '13 1.0 3.5 20.0',
             '13 1.0 3.5',
             'line that does not parse',
-            '4 fields instead of 5',
+            'expected 5 fields, got 4',
         ),
-        ('bounding_boxes.txt', '13 1.0', '13 nan', 'line that does not parse', 'not finite'),
+        ('bounding_boxes.txt', '13 1.0', '13 nan', 'line that does not parse', 'finite numbers, got nan'),
         (
             'bounding_boxes.txt',
             '13 1.0 3.5 20.0',
             '13 1 3 0',
             'degenerate box',
-            r'Auk_0003.jpg: box \[1, 3, 1',
+            r'Auk_0003.jpg: expected .*x0 < x1.* got \[1, 3, 1',
         ),
-        ('bounding_boxes.txt', '13 1.0', '13 50', 'box outside the image', r'box \[50, .*the image is 40x30'),
-        ('bounding_boxes.txt', '13 ', '99 ', 'image without entry', 'id 13 .* not in bounding_boxes.txt'),
+        (
+            'bounding_boxes.txt',
+            '13 1.0',
+            '13 50',
+            'box outside the image',
+            r'40x30 .*: .*overlaps it, got \[50, ',
+        ),
+        (
+            'bounding_boxes.txt',
+            '13 ',
+            '99 ',
+            'image without entry',
+            'bounding_boxes.txt: expected id 13 .*, got none',
+        ),
     ],
 )
 def test_what_is_wrong_is_named_or_skipped(cub_root, file, old, new, kind, message):
@@ -148,13 +173,15 @@ def test_only_the_first_few_problems_are_named(cub_root, edit_lines):
 
 def test_class_numbers_must_be_complete(cub_root):
     (cub_root / 'classes.txt').write_text('1 a\n2 b\n4 c\n')
-    with pytest.raises(DatasetError, match=r"classes.txt: class numbers \['4'\]; accepted are 1 to 3"):
+    with pytest.raises(DatasetError, match=r"classes.txt: expected class numbers from 1 to 3, .*got \['4'\]"):
         CUB(str(cub_root))
 
 
 def test_empty_class(cub_root, edit_lines):
     (cub_root / 'classes.txt').write_text('1 a\n2 b\n3 c\n4 d\n')
-    with pytest.raises(DatasetError, match=r'class without images \(1\): d; accepted.*`classes`'):
+    with pytest.raises(
+        DatasetError, match=r'class without images \(1\): d: expected at least one.*`classes`'
+    ):
         CUB(str(cub_root))
     assert len(CUB(str(cub_root), classes=['a', 'b', 'c'])) == 6
     assert len(CUB(str(cub_root), split='test', test_mode=True)) == 3  # a test set may lack classes
@@ -163,25 +190,29 @@ def test_empty_class(cub_root, edit_lines):
 def test_wrong_place_and_arguments(cub_root, tmp_path):
     with pytest.raises(
         FileNotFoundError,
-        match=r'no file .*nowhere/images.txt and no lists; accepted is the layout of CUB.*`list_dir`',
+        match=r'expected the layout of CUB.*`list_dir`.* got no file .*nowhere/images.txt and no lists',
     ):
         CUB(str(tmp_path / 'nowhere'))
     (cub_root / 'train_test_split.txt').unlink()
     with pytest.raises(FileNotFoundError, match='train_test_split.txt'):
         CUB(str(cub_root))
-    with pytest.raises(ValueError, match="split is 'val'; accepted are 'train' and 'test'"):
+    with pytest.raises(ValueError, match="split: expected 'train' or 'test', got 'val'"):
         CUB(str(cub_root), split='val')
 
 
 def test_nothing_left(cub_root, edit_lines):
     edit_lines(cub_root / 'images.txt', lambda line: line.replace('.jpg', '.jpeg'))
-    with pytest.raises(DatasetError, match=r"holds no image that can be used; skipped: \{'missing image': 6"):
+    with pytest.raises(
+        DatasetError, match=r"expected .* usable image, got none; skipped: \{'missing image': 6"
+    ):
         CUB(str(cub_root), on_error='skip')
 
 
 def test_a_list_that_is_no_text(cub_root):
     (cub_root / 'images.txt').write_bytes(b'1 \xff\xfe.jpg\n')
-    with pytest.raises(DatasetError, match='images.txt is not UTF-8 text'):
+    with pytest.raises(
+        DatasetError, match='images.txt: expected a UTF-8 text file, got bytes that do not decode'
+    ):
         CUB(str(cub_root))
 
 

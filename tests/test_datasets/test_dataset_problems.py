@@ -15,7 +15,7 @@ def test_problems_are_counted_and_named():
     with pytest.raises(DatasetError) as caught:
         problems.stop_if_strict()
     text = str(caught.value)
-    assert text.startswith('Birds (data): 8 problem(s) found.')
+    assert text.startswith('Birds (data): expected files without problems, got 8 problem(s):')
     assert 'missing image (7): 0.jpg; 1.jpg; 2.jpg; 3.jpg; 4.jpg; ... and 2 more' in text
     problems.on_error = 'skip'
     problems.stop_if_strict()
@@ -25,4 +25,4 @@ def test_unreadable_image_travels_between_processes():
     error = pickle.loads(pickle.dumps(UnreadableImage('a.jpg', 'truncated')))
     assert isinstance(error, DatasetError)
     assert (error.path, error.reason) == ('a.jpg', 'truncated')
-    assert str(error) == 'image a.jpg cannot be used: truncated'
+    assert str(error) == 'a.jpg: expected a usable image, got an unusable one: truncated'

@@ -137,28 +137,30 @@ def test_errors(root):
             ILSVRC(str(root), split='val', **{'box_source': source, **options})
 
     path.write_text(content.replace(' 3 4 39 29', ' 3 4 39'))
-    expect(r'val_folder_new.txt, line 3: .*3 coordinates, no multiple of 4.*accepted: <wnid>/<image> <label>')
+    expect(
+        r'val_folder_new.txt, line 3: expected <wnid>/<image> <label>.*expected 4 coordinates per box, got 3'
+    )
     path.write_text(content.replace(' 3 4 39 29', ' 3 4 39 x'))
     expect("line that does not parse.*could not convert string to float: 'x'")
     path.write_text(content.replace(' 3 4 39 29', ' 3 4 60 29'))
-    expect('box outside the image.*overruns by 20 pixels; the image is 40x30')
+    expect('box outside the image.*40x30.*overruns by 20')
     path.write_text(content.replace(name(3), name(2)))
-    expect(f'repeated entry.*line 3: .{name(2)}. occurs before')
+    expect(f'repeated entry.*line 3: expected .{name(2)}. once, got it')
     path.write_text(content.replace(name(3), name(33)))
     expect(
-        rf'image without box \(1\): val/n02102040/{name(3)}.JPEG is not in '
-        rf'(?s:.)*missing image \(1\): {name(33)}'
+        rf'image without box \(1\): .*: expected boxes of val/n02102040/{name(3)}.JPEG, got none'
+        rf'(?s:.)*missing image \(1\): .*: expected {name(33)}, as'
     )
     path.write_text(content.replace(f'{WNIDS[1]}/{name(3)}', f'{WNIDS[0]}/{name(3)}'))
-    expect('image in a wrong folder.*says n01440764')
+    expect('image in a wrong folder.*expected the class of the folder, got n01440764')
     path.write_text(content)
-    expect('no box_source .*nothing; accepted are', FileNotFoundError, box_source='nothing')
-    with pytest.raises(ValueError, match="split is 'test'; accepted are 'train' and 'val'"):
+    expect('box_source: expected .*, got nothing at .*nothing', FileNotFoundError, box_source='nothing')
+    with pytest.raises(ValueError, match="split: expected 'train' or 'val', got 'test'"):
         ILSVRC(str(root), split='test')
-    with pytest.raises(FileNotFoundError, match='no folder .*nowhere/train'):
+    with pytest.raises(FileNotFoundError, match='got nothing at .*nowhere/train'):
         ILSVRC(str(root / 'nowhere'))
     (root / 'val/n00000001').mkdir()
-    expect('unknown class.*n00000001; accepted are the folders in train/')
+    expect('unknown class.*expected the class folders of train/, got .n00000001')
     skipping = ILSVRC(str(root), split='val', box_source=source, on_error='skip', test_mode=True)
     assert len(skipping) == 3 and skipping.skipped == {'unknown class': 1}
 
@@ -173,13 +175,13 @@ def test_empty_training_class(root):
 def test_flat_images_need_a_source(root):
     flatten(root)
     with pytest.raises(
-        DatasetError, match='the images lie flat in .*val, so their classes must come from `box_source`'
+        DatasetError, match='box_source: expected a list file.*, got none, and .*val has no class folders'
     ):
         ILSVRC(str(root), split='val')
     (root / 'metadata/val').mkdir(parents=True)
     lines = [f'val/{name(number)}.JPEG,1,1,5,5' for number in LABELS]
     (root / 'metadata/val/localization.txt').write_text('\n'.join(lines))
-    with pytest.raises(DatasetError, match=r'image without entry \(3\): .* gives no class'):
+    with pytest.raises(DatasetError, match=r'image without entry \(3\): .*: expected a class, got none'):
         ILSVRC(str(root), split='val', box_source='metadata/val')
 
 
@@ -198,12 +200,13 @@ def test_part_of_the_classes_of_a_flat_folder(root):
         }
         assert len(dataset) == 2
     with pytest.raises(
-        DatasetError, match='has labels up to 2 and names no wnid, but 2 classes are in use; accepted'
+        DatasetError,
+        match='expected wnids, or labels of the 2 classes in use, got labels up to 2 without wnid',
     ):
         ILSVRC(str(root), split='val', box_source=metadata, class_file='two.txt')
     (root / 'train/n02102040').rename(root / 'elsewhere')
     with pytest.raises(
-        DatasetError, match=r'unknown class \(1\): .* says n02102040; accepted are the 2 class folders'
+        DatasetError, match=r'unknown class \(1\): .*: expected one of the 2 class folders, got n02102040'
     ):
         ILSVRC(str(root), split='val', box_source=sources[0])
 
@@ -216,9 +219,7 @@ def test_label_column_of_all_classes(tmp_path, write_image, monkeypatch):
     (tmp_path / 'list.txt').write_text('\n'.join(lines))
     assert len(ILSVRC(str(tmp_path), split='val', box_source='list.txt')) == 2
     (tmp_path / 'list.txt').write_text('\n'.join(lines).replace('JPEG 1', 'JPEG 0'))
-    with pytest.raises(
-        DatasetError, match=r'wrong label \(1\): .* says 0; accepted: 1, the rank of the wnid'
-    ):
+    with pytest.raises(DatasetError, match=r'wrong label \(1\): .*: expected 1, the rank of the wnid, got 0'):
         ILSVRC(str(tmp_path), split='val', box_source='list.txt')
 
 
@@ -227,10 +228,13 @@ def test_xml_errors(root):
     path = root / source / f'{name(2)}.xml'
     good = path.read_text()
     for bad, message in (
-        (good[:-20], r'not XML \(.*line 1'),
-        (good.replace('<xmin>5', '<xmin>five'), r"object 2 has bndbox \['five', '6', '30', '28'\]"),
-        (good.replace(WNIDS[0], WNIDS[1], 1), 'classes .*; accepted: one'),
-        (good.replace('<width>40', '<width>41'), 'the file is 40x30, the list says 41x30'),
+        (good[:-20], r'got no valid XML \(.*line 1'),
+        (
+            good.replace('<xmin>5', '<xmin>five'),
+            r"bndbox of object 2: expected .*, got \['five', '6', '30', '28'\]",
+        ),
+        (good.replace(WNIDS[0], WNIDS[1], 1), r"expected one class, got \['n.*, 'n.*'\]"),
+        (good.replace('<width>40', '<width>41'), 'expected 41x30 .*, got 40x30'),
     ):
         path.write_text(bad)
         with pytest.raises(DatasetError, match=message):

@@ -40,7 +40,9 @@ def test_errors_of_transforms_stay(tmp_path, write_image, error):
 
 def test_transforms_may_refuse_an_image(tmp_path, write_image):
     item = {'img_path': str(write_image(tmp_path / 'a.jpg'))}
-    with pytest.raises(UnreadableImage, match='a.jpg cannot be used: another size'):
+    with pytest.raises(
+        UnreadableImage, match='a.jpg: expected a usable image, got an unusable one: another size'
+    ):
         run_transforms([LOADERS[0], failing(DatasetError('another size'))], item)
     assert list(item) == ['img_path']
 

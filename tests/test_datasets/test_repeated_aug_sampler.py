@@ -63,9 +63,9 @@ def test_options():
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match=r'255 images, fewer than selected_round=256.*selected_round=0'):
+    with pytest.raises(ValueError, match=r'selected_round: .*at most 255, .*got 256.*selected_round=0'):
         RepeatedAugSampler(range(255))
-    with pytest.raises(ValueError, match='num_repeats must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='num_repeats: expected an integer from 1, got 0'):
         RepeatedAugSampler(range(300), num_repeats=0)
-    with pytest.raises(ValueError, match='selected_round must be 0 or more, got -1'):
+    with pytest.raises(ValueError, match='selected_round: expected an integer from 0, got -1'):
         RepeatedAugSampler(range(300), selected_round=-1)

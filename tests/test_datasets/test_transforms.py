@@ -64,13 +64,13 @@ def test_pack_survives_device_moves_and_collation():
 
 def test_pack_refuses_boxes_that_transforms_may_have_changed():
     with pytest.raises(
-        ValueError, match='got `gt_bboxes`.*accepted are boxes of the file on disk.*`ori_gt_bboxes`'
+        ValueError, match='expected boxes of the file on disk .*`ori_gt_bboxes`, got `gt_bboxes`'
     ):
         pack(gt_bboxes=np.zeros((1, 4)))
 
 
 def test_pack_refuses_another_size():
-    with pytest.raises(DatasetError, match='read as 40x30, but the data set found 30x40'):
+    with pytest.raises(DatasetError, match='expected 30x40 .*, got 40x30'):
         pack(width=30, height=40)
     pack(width=40, height=30)
 
@@ -107,7 +107,9 @@ def test_upper_bits_of_16_bit_grey_images(tmp_path, suffix):
 def test_other_depths_are_refused(tmp_path, pixels, reason):
     path = tmp_path / 'deep.tif'
     Image.fromarray(pixels).save(path)
-    with pytest.raises(DatasetError, match=f'deep.tif cannot be used: .*{reason}'):
+    with pytest.raises(
+        DatasetError, match=f'deep.tif: expected a usable image.* of 8 or 16 bits, got {reason}'
+    ):
         TRANSFORMS.build(dict(type='LoadImageWithPillow'))(dict(img_path=str(path)))
     assert reason in decode_failure(path)
 
@@ -144,18 +146,22 @@ def test_loader_exif(tmp_path):
 
 def test_loader_errors(tmp_path, write_image, truncate):
     loader = TRANSFORMS.build(dict(type='LoadImageWithPillow'))
-    with pytest.raises(DatasetError, match='none.jpg cannot be used: FileNotFoundError'):
+    with pytest.raises(
+        DatasetError, match='none.jpg: expected a usable image, got an unusable one: FileNotFoundError'
+    ):
         loader(dict(img_path=str(tmp_path / 'none.jpg')))
     path = truncate(write_image(tmp_path / 'a.jpg'))
-    with pytest.raises(DatasetError, match='a.jpg cannot be used: OSError: image file is truncated'):
+    with pytest.raises(
+        DatasetError, match='a.jpg: expected a usable image, .*: OSError: image file is truncated'
+    ):
         loader(dict(img_path=str(path)))
 
 
 def test_mask_loader_refuses():
     loader = TRANSFORMS.build(dict(type='LoadLocalizationMask'))
-    with pytest.raises(ValueError, match='x.jpg has no `mask_paths`; accepted are data sets with masks'):
+    with pytest.raises(ValueError, match='x.jpg: expected `mask_paths`, got none. Data sets with masks'):
         loader(dict(img_path='x.jpg'))
-    with pytest.raises(ValueError, match='of 40x30 pixels, scaled by 1, 1, is 20x20 here; .* do not crop'):
+    with pytest.raises(ValueError, match='does not crop, got 20x20 pixels of 40x30, scaled by 1, 1'):
         loader(dict(img_path='x.jpg', mask_paths=['m.png'], img_shape=(20, 20), ori_shape=(30, 40)))
 
 

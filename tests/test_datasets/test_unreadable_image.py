@@ -11,5 +11,7 @@ def test_it_keeps_its_type_on_the_way_out_of_a_worker():
         raise UnreadableImage('a.jpg', 'it is empty')
     except UnreadableImage:
         wrapped = ExceptionWrapper(where='in DataLoader worker process 0')
-    with pytest.raises(UnreadableImage, match='image a.jpg cannot be used: it is empty'):
+    with pytest.raises(
+        UnreadableImage, match='a.jpg: expected a usable image, got an unusable one: it is empty'
+    ):
         wrapped.reraise()

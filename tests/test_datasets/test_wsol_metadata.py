@@ -48,7 +48,7 @@ def test_class_names(root):
         'a cow',
     )
     assert build(root, num_classes=4, test_mode=True).metainfo['classes'] == ('cat', 'dog', '2', '3')
-    with pytest.raises(ValueError, match='num_classes is 4, but names.txt has 3 names'):
+    with pytest.raises(ValueError, match=r'names.txt: expected 4 names \(num_classes\), got 3'):
         build(root, class_file='names.txt', num_classes=4)
     (root / 'images/cat/c.jpg').write_bytes((root / 'images/dog/c.jpg').read_bytes())
     for file in ('image_ids', 'class_labels', 'image_sizes', 'localization'):
@@ -74,34 +74,34 @@ def test_without_optional_files(root):
             'image_ids',
             'dog/c.jpg',
             'cat/a.jpg',
-            "repeated entry.*image_ids.txt, line 4: 'cat/a.jpg' occurs before",
+            "repeated entry.*image_ids.txt, line 4: expected 'cat/a.jpg' once, got it",
         ),
         (
             'class_labels',
             'dog/c.jpg,1',
             'dog/c.jpg',
-            'class_labels.txt, line 3: .*1 fields instead of 2.*<path>,<label',
+            'class_labels.txt, line 3: expected <path>,<label.*expected 2 fields, .*, got 1',
         ),
-        ('class_labels', 'dog/c.jpg,1', 'dog/c.jpg,x', "line 3: 'dog/c.jpg,x'"),
+        ('class_labels', 'dog/c.jpg,1', 'dog/c.jpg,x', "line 3: expected .*, got 'dog/c.jpg,x'"),
         (
             'class_labels',
             'dog/c.jpg,1',
             'dog/c.jpg,-1',
-            'label out of range.*dog/c.jpg: -1; accepted: 0 to 0',
+            'label out of range.*dog/c.jpg: expected a label from 0 to 0, got -1',
         ),
         (
             'class_labels',
             'dog/',
             'cow/',
-            r'image without entry \(1\): dog/c.jpg is not in .*class_labels.txt',
+            r'image without entry \(1\): .*class_labels.txt: expected dog/c.jpg, got none',
         ),
-        ('image_sizes', 'dog/c.jpg,40,30', 'dog/c.jpg,40,0', 'a side is not positive'),
-        ('image_sizes', 'dog/c.jpg,40,30', 'dog/c.jpg,30,40', 'the file is 40x30, the list says 30x40'),
+        ('image_sizes', 'dog/c.jpg,40,30', 'dog/c.jpg,40,0', 'expected sides from 1, got 40 and 0'),
+        ('image_sizes', 'dog/c.jpg,40,30', 'dog/c.jpg,30,40', 'expected 30x40 .*, got 40x30'),
         (
             'localization',
             'dog/c.jpg,3,3',
             'dog/c.jpg,3',
-            r'localization.txt, line 4: .*is no mask file.*<ignore file',
+            r'localization.txt, line 4: .*<ignore file.*expected an image file as mask, got',
         ),
         ('localization', 'dog/c.jpg,3', 'dog/c.jpg,inf', 'line that does not parse'),
         ('localization', 'dog/', 'cow/', r'image without box \(1\): dog/c.jpg'),
@@ -109,14 +109,14 @@ def test_without_optional_files(root):
             'localization',
             '3,3,39,29',
             '3,3,3,29',
-            r'degenerate box.*box \[3, 3, 3, 29\]; accepted: x0 < x1 and y0 < y1',
+            r'degenerate box.*x0 < x1 and y0 < y1, got \[3, 3, 3, 29\]',
         ),
-        ('localization', '3,3,39,29', '3,3,42,29', 'dog/c.jpg: .* overruns by 2 pixels'),
+        ('localization', '3,3,39,29', '3,3,42,29', 'dog/c.jpg, 40x30.* overruns by 2'),
         (
             'localization',
             'dog/c.jpg,3,3,39,29',
             'dog/c.jpg,m.png,',
-            'holds boxes .* and masks .*accepted: one kind',
+            'expected either boxes or masks, got boxes .* and masks',
         ),
     ],
 )
@@ -130,7 +130,10 @@ def test_errors(root, file, old, new, message):
 
 
 def test_wrong_place(root):
-    with pytest.raises(FileNotFoundError, match='no file .*nowhere/image_ids.txt; accepted is a folder with'):
+    with pytest.raises(
+        FileNotFoundError,
+        match='expected a folder with image_ids.txt.*, got nothing at .*nowhere/image_ids.txt',
+    ):
         WSOLMetadataDataset(str(root), 'nowhere')
     (root / 'metadata/class_labels.txt').unlink()
     with pytest.raises(FileNotFoundError, match='class_labels.txt'):
@@ -203,7 +206,7 @@ def test_mask_frame_default_is_that_of_the_metric():
 
 @pytest.mark.parametrize('size', [0, -3, (3,), (4, 0), (4.0, 4)])
 def test_mask_frame_refused(size):
-    with pytest.raises(ValueError, match='size is .*; accepted are a positive integer'):
+    with pytest.raises(ValueError, match='size: expected an integer from 1, .*, got'):
         TRANSFORMS.build(dict(type='LoadLocalizationMask', size=size))
 
 
@@ -214,11 +217,11 @@ def test_mask_errors(mask_root):
     with pytest.raises(DatasetError, match=r'missing mask \(1\): .*masks/m2.png'):
         build_masks(mask_root)
     assert len(build_masks(mask_root, on_error='skip')) == 2
-    with pytest.raises(DatasetError, match='mask .*m2.png is missing or does not decode'):
+    with pytest.raises(DatasetError, match='m2.png: expected an image file as mask, got none that decodes'):
         build_masks(mask_root, check_files=False, test_mode=False)[1]
     path.write_text(content.replace('m1.png,', 'm1.png,other.png'))
     with pytest.raises(
-        DatasetError, match="line 2: a second ignore file 'other.png'; accepted: one per image"
+        DatasetError, match="line 2: expected one ignore file per image, got a second one, 'other.png'"
     ):
         build_masks(mask_root)
     (mask_root / 'masks/m2.png').write_bytes((mask_root / 'masks/m3.png').read_bytes())
@@ -232,7 +235,7 @@ def test_damaged_mask(mask_root):
     with pytest.raises(DatasetError, match=r'image that does not decode \(1\): .*m2.png'):
         build_masks(mask_root, verify_images=True)
     assert len(build_masks(mask_root, verify_images=True, on_error='skip')) == 2
-    with pytest.raises(DatasetError, match='mask .*m2.png is missing or does not decode'):
+    with pytest.raises(DatasetError, match='m2.png: expected an image file as mask, got none that decodes'):
         build_masks(mask_root, test_mode=False)[1]
     sample = build_masks(mask_root)[1]['data_samples']
     assert 'm2.png' in sample.load_error and (sample.gt_mask == 255).all()

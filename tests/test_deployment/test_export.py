@@ -7,11 +7,15 @@ from tests.methods import CONFORMER, METHODS, Size
 from wsol_mm.deployment.checking import output_deviation, worst_deviations
 from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 from wsol_mm.deployment.export import export_program, write_onnx, write_program
+from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.localizers import ImageLocalizer
 from wsol_mm.registry import MODELS
 
 import numpy as np
 import pytest
 import torch
+from mmpretrain.structures import DataSample
+from torch import nn
 
 NUM_CLASSES = 7
 SHAPE = (32, 48)
@@ -90,6 +94,53 @@ def test_an_onnx_file_is_the_model(exported, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['model.onnx']  # the weights are in it
 
 
+@MODELS.register_module()
+class _Gain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x):
+        return x * self.gain
+
+
+class _StageHead(LocalizationHead):
+    """Needs what the localizer adds, of a backbone that gives nothing but maps."""
+
+    predict_needs = frozenset({'images', 'stages'})
+
+    def forward(self, feats):
+        return feats.feature_map.mean(dim=(2, 3))[:, : self.num_classes]
+
+    def localization_maps(self, feats, labels):
+        (stage,) = feats.require('stages')
+        seen = nn.functional.adaptive_avg_pool2d(feats.require('images'), stage.shape[2:])
+        places = labels[..., None, None].expand(-1, -1, *stage.shape[2:])
+        return stage.gather(1, places) + seen.mean(dim=1, keepdim=True)
+
+
+def test_what_the_localizer_adds_is_deployed_too():
+    torch.manual_seed(0)
+    model = ImageLocalizer(
+        dict(type='mmpretrain.ResNet', depth=18),
+        _StageHead(num_classes=7, in_channels=512),
+        data_preprocessor=dict(mean=[120, 115, 100], std=[50, 60, 70], to_rgb=True),
+        stages=('layer2',),
+        inserts=[dict(type='_Gain', after='backbone.layer1')],
+    ).eval()
+    deployed = DeployedLocalizer(model, topk=2)
+    images, *_ = deployed.example_inputs((32, 64), 2)
+    scores, maps, labels = deployed(images)
+    samples = model.test_step(dict(inputs=images.flip(1), data_samples=[DataSample(), DataSample()]))
+    for index, sample in enumerate(samples):
+        torch.testing.assert_close(scores[index], sample.pred_score)
+        assert torch.equal(labels[index], sample.loc_labels[:2])
+        torch.testing.assert_close(maps[index], sample.loc_maps[:2])
+    program = export_program(deployed, (32, 64))
+    assert 'inserts.0.gain' in program.state_dict
+    torch.testing.assert_close(program.module()(images)[1], maps, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize('method', ['ts-cam', 'lctr'])
 def test_classes_as_an_input(method, tmp_path):
     pytest.importorskip('onnxscript')
@@ -142,9 +193,9 @@ def test_a_model_may_be_used_after_its_export():
 @pytest.mark.parametrize(
     ('method', 'options', 'message'),
     [
-        ('ts-cam', dict(maps='every'), r"maps must be one of \('topk', 'labels'\), got 'every'"),
+        ('ts-cam', dict(maps='every'), r"maps: expected one of \('topk', 'labels'\), got 'every'"),
         ('sat', dict(maps='labels'), 'SATHead has one map for all classes'),
-        ('ts-cam', dict(topk=8), r'topk must lie in 1..7 \(the classes\), got 8'),
+        ('ts-cam', dict(topk=8), 'topk: expected an integer from 1 to 7, the number of classes, got 8'),
     ],
 )
 def test_what_cannot_be_deployed_is_refused(method, options, message):
@@ -153,7 +204,7 @@ def test_what_cannot_be_deployed_is_refused(method, options, message):
 
 
 def test_a_model_without_normalisation_is_refused():
-    with pytest.raises(ValueError, match='the data preprocessor must normalise three channels'):
+    with pytest.raises(ValueError, match='data_preprocessor: expected mean and std of three channels'):
         DeployedLocalizer(build_model('ts-cam', mean=None, std=None))
 
 

@@ -50,15 +50,15 @@ def make_runner(in_head: int | None, **classes: int | None) -> SimpleNamespace:
 def test_difference_is_an_error(split, in_data, in_head):
     runner = make_runner(in_head, **{split: in_data})
     message = (
-        rf'{split}_dataloader.dataset has {in_data} classes, model.head.num_classes is {in_head}: '
-        rf'set model.head.num_classes={in_data}$'
+        rf'model.head.num_classes: expected {in_data}, the number of classes of '
+        rf'{split}_dataloader.dataset, got {in_head}. Set model.head.num_classes={in_data}$'
     )
     with pytest.raises(ValueError, match=message):
         getattr(ClassCountHook(), f'before_{split}')(runner)
 
 
 def test_validation_data_are_compared_before_training():
-    with pytest.raises(ValueError, match='val_dataloader.dataset has 4 classes'):
+    with pytest.raises(ValueError, match='expected 4, the number of classes of val_dataloader.dataset'):
         ClassCountHook().before_train(make_runner(3, val=4))
     ClassCountHook().before_train(make_runner(3))
     without = make_runner(3, val=4)
@@ -86,7 +86,7 @@ class HeadlessWrapper(torch.nn.Module):
 def test_wrapped_model_is_unwrapped():
     runner = make_runner(3, test=4)
     runner.model = HeadlessWrapper(runner.model)
-    with pytest.raises(ValueError, match='test_dataloader.dataset has 4 classes'):
+    with pytest.raises(ValueError, match='expected 4, the number of classes of test_dataloader.dataset'):
         ClassCountHook().before_test(runner)
 
 
@@ -138,5 +138,5 @@ def test_forty_classes_of_cub(repo_dir, tmp_path):
         if classes == 40:
             ClassCountHook().before_test(runner)
         else:
-            with pytest.raises(ValueError, match='has 41 classes, model.head.num_classes is 40'):
+            with pytest.raises(ValueError, match='model.head.num_classes: expected 41, .*, got 40'):
                 ClassCountHook().before_test(runner)

@@ -95,14 +95,14 @@ def test_converted_to_iterations(end):
 
 @pytest.mark.parametrize('steps', [[], [0], [3, -1], [2.5]])
 def test_wrong_steps_are_named(steps):
-    with pytest.raises(ValueError, match='steps must be positive integers, got'):
+    with pytest.raises(ValueError, match='steps: expected integers from 1, got'):
         ModuloStepLR(make_optimizer(), steps=steps)
 
 
 def test_wrong_conversions_are_refused():
-    with pytest.raises(ValueError, match='by_epoch=True'):
+    with pytest.raises(ValueError, match='by_epoch: expected True'):
         ModuloStepLR.build_iter_from_epoch(make_optimizer(), steps=[1], by_epoch=False, epoch_length=2)
-    with pytest.raises(ValueError, match='epoch_length must be a positive integer, got None'):
+    with pytest.raises(ValueError, match='epoch_length: expected an integer from 1, got None'):
         ModuloStepLR.build_iter_from_epoch(make_optimizer(), steps=[1])
 
 

@@ -75,10 +75,10 @@ def test_resumes_in_the_middle():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(epochs=0), 'epochs must be at least 1, got 0'),
-        (dict(warmup_epochs=-1), 'warmup_epochs must not be negative, got -1'),
-        (dict(warmup_lr=-1e-6), 'warmup_lr must not be negative, got -1e-06'),
-        (dict(min_lr=-1), 'min_lr must not be negative, got -1'),
+        (dict(epochs=0), 'epochs: expected an integer from 1, got 0'),
+        (dict(warmup_epochs=-1), 'warmup_epochs: expected a number from 0, got -1'),
+        (dict(warmup_lr=-1e-6), 'warmup_lr: expected a number from 0, got -1e-06'),
+        (dict(min_lr=-1), 'min_lr: expected a number from 0, got -1'),
     ],
 )
 def test_wrong_arguments_are_named(changes, message):

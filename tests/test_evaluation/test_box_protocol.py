@@ -27,9 +27,11 @@ def test_threshold_is_given_or_that_of_the_config():
 
 
 def test_what_cannot_be_chosen():
-    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold: give a threshold"):
+    with pytest.raises(
+        ValueError, match=r"threshold: expected a number in \[0, 1\) for protocol 'maxboxacc', .*got none"
+    ):
         box_protocol(config(protocol='ts_cam', threshold=0.2), 'maxboxacc')
-    with pytest.raises(ValueError, match="found 'best'"):
+    with pytest.raises(ValueError, match="got 'best'"):
         box_protocol(Config(), 'best')
-    with pytest.raises(ValueError, match=r'threshold must lie in \[0, 1\), found 1'):
+    with pytest.raises(ValueError, match=r'threshold: expected a number in \[0, 1\), got 1'):
         box_protocol(Config(), threshold=1)

@@ -134,7 +134,7 @@ def test_squashed_images_do_not_keep_their_aspect():
 
 
 def test_unknown_conversion():
-    with pytest.raises(ValueError, match=r"gt_conversion: expected one of \(.*'clipped'.*\), got 'other'"):
+    with pytest.raises(ValueError, match=r"conversion: expected one of \(.*'clipped'.*\), got 'other'"):
         gt_boxes_to_frame([[0, 0, 1, 1]], ImageGeometry((2, 2), (2, 2), (2, 2)), 'other')
 
 

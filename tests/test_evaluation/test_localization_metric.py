@@ -237,7 +237,7 @@ def test_thresholds_from_errors(tmp_path):
         LocalizationMetric(['maxboxacc'], thresholds_from=str(tmp_path / 'missing.json'))
     file = tmp_path / 'other.json'
     file.write_text(json.dumps({'ts_cam/GT-known_Loc': 1.0}))
-    with pytest.raises(ValueError, match="holds no results of protocol 'maxboxacc'"):
+    with pytest.raises(ValueError, match="expected results of protocol 'maxboxacc', got"):
         LocalizationMetric(['maxboxacc'], thresholds_from=str(file))
 
 
@@ -269,17 +269,19 @@ def test_missing_field(field):
 
 
 def test_missing_map():
-    with pytest.raises(KeyError, match='no localization map of class 1, only of'):
+    with pytest.raises(KeyError, match='loc_labels: expected a map of class 1, got maps of'):
         evaluate([make_sample({2: GOOD}, [2], 1, [BOX])], ['ts_cam'])
 
 
 def test_protocol_errors():
     with pytest.raises(ValueError, match='different names'):
         LocalizationMetric(['ts_cam', 'ts_cam'])
-    with pytest.raises(ValueError, match='protocols must be'):
+    with pytest.raises(ValueError, match='protocols: expected one or more'):
         LocalizationMetric([])
-    with pytest.raises(ValueError, match='found .unknown.'):
+    with pytest.raises(ValueError, match='got .unknown.'):
         LocalizationMetric(['unknown'])
+    with pytest.raises(ValueError, match=r"LocalizationMetric: expected .*'tuned_on'.*, got \['tuned_onn'\]"):
+        LocalizationMetric(['ts_cam'], tuned_onn='cub')
 
 
 def test_records_are_small():
@@ -339,5 +341,5 @@ def test_registered():
     'settings', [dict(dataset='cub'), dict(protocols=[dict(name='ts_cam', dataset='cub')])]
 )
 def test_former_name_of_tuned_on_is_refused(settings):
-    with pytest.raises(ValueError, match="expected tuned_on, one of .*, got dataset='cub'"):
+    with pytest.raises(ValueError, match="tuned_on: expected one of .*, got none, but dataset='cub'"):
         LocalizationMetric(**{'protocols': ['ts_cam'], **settings})

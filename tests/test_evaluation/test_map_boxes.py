@@ -82,7 +82,7 @@ def test_predicted_box_in_pixels_of_the_image(name):
 
 
 def test_swept_protocol_needs_a_threshold():
-    with pytest.raises(ValueError, match="protocol 'scm' has .* thresholds; accepted is one"):
+    with pytest.raises(ValueError, match="protocol: expected one with one threshold, got 'scm' with"):
         predict_boxes(block_map(1, 1, 5, 5), ImageGeometry(SIZE, SIZE, SIZE), get_protocol('scm'))
 
 

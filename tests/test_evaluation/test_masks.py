@@ -26,7 +26,7 @@ def test_rasterize_merges_instances_and_keeps_foreground_over_ignore():
 
 
 def test_rasterize_errors():
-    with pytest.raises(ValueError, match=r'masks\[0\] must be a non-empty 2-D'):
+    with pytest.raises(ValueError, match=r'masks\[0\]: expected a non-empty 2-D'):
         rasterize_masks([np.zeros((2, 2, 3), np.uint8)], None, (4, 4))
 
 
@@ -58,7 +58,7 @@ def test_histogram_errors():
     with pytest.raises(ValueError, match='shape'):
         pixel_histograms(np.zeros((2, 2)), np.zeros((2, 3), np.uint8), THRESHOLDS)
     for bad in (1.5, -0.1, np.nan):
-        with pytest.raises(ValueError, match='score must lie in'):
+        with pytest.raises(ValueError, match='score: expected values in'):
             pixel_histograms(np.full((1, 1), bad), np.ones((1, 1), np.uint8), THRESHOLDS)
-    with pytest.raises(ValueError, match='needs foreground pixels'):
+    with pytest.raises(ValueError, match='masks: expected foreground pixels'):
         pixel_average_precision(PixelHistograms(np.zeros(12, int), np.ones(12, int)))

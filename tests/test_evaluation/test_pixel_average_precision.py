@@ -39,7 +39,9 @@ def test_errors():
         PixelAveragePrecision(interval=0)
     sample = make_sample({1: block_map(1, 1, 5, 5)}, [1], 1, gt_mask=np.ones((SIDE, SIDE + 2), np.uint8))
     options = r'LoadLocalizationMask\(size=.*or .*LoadLocalizationMask\(size=None\).*frame_size=None'
-    with pytest.raises(ValueError, match=f'gt_mask is {SIDE + 2}x{SIDE}, .* is {SIDE}x{SIDE} .*{options}'):
+    with pytest.raises(
+        ValueError, match=f'gt_mask: expected {SIDE}x{SIDE} .*, got {SIDE + 2}x{SIDE}.*{options}'
+    ):
         evaluate([sample])
     empty = make_sample({1: block_map(1, 1, 5, 5)}, [1], 1, gt_mask=np.zeros((SIDE, SIDE), np.uint8))
     with pytest.raises(ValueError, match='foreground'):

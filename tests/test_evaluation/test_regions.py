@@ -193,13 +193,13 @@ def test_hole_with_the_area_of_its_component():
 @pytest.mark.parametrize(
     ('levels', 'num_levels', 'error', 'message'),
     [
-        (np.zeros((3, 3), np.uint8), 2, TypeError, 'uint8; expected an array of uint16'),
+        (np.zeros((3, 3), np.uint8), 2, TypeError, 'levels: expected an array of uint16, got uint8'),
         ([[0]], 2, TypeError, 'list'),
         (np.zeros(3, np.uint16), 2, ValueError, r'\(3,\)'),
         (np.zeros((0, 3), np.uint16), 2, ValueError, r'\(0, 3\)'),
-        (np.full((3, 3), 5, np.uint16), 4, ValueError, 'num_levels is 4; .* the highest level, 5'),
-        (np.full((3, 3), 2, np.uint16), 1, ValueError, 'num_levels is 1; .* the highest level, 2'),
-        (np.zeros((3, 3), np.uint16), 0, ValueError, 'num_levels is 0'),
+        (np.full((3, 3), 5, np.uint16), 4, ValueError, 'num_levels: expected .* the highest level, 5, got 4'),
+        (np.full((3, 3), 2, np.uint16), 1, ValueError, 'num_levels: expected .* the highest level, 2, got 1'),
+        (np.zeros((3, 3), np.uint16), 0, ValueError, 'num_levels: expected at least 1 .*, got 0'),
     ],
 )
 def test_errors(call: Callable, levels, num_levels: int, error: type[Exception], message: str):
@@ -208,7 +208,7 @@ def test_errors(call: Callable, levels, num_levels: int, error: type[Exception],
 
 
 def test_unknown_criterion():
-    with pytest.raises(ValueError, match="'area'; expected one of 'polygon', 'pixels'"):
+    with pytest.raises(ValueError, match="criterion: expected one of 'polygon', 'pixels', got 'area'"):
         largest_regions(np.zeros((3, 3), np.uint16), 1, 'area')
 
 
@@ -224,9 +224,9 @@ def test_max_per_level():
     ('first', 'last', 'message'),
     [
         ([0], [0, 1], 'three times'),
-        ([0, -1], [0, 1], 'from -1 to 1'),
+        ([0, -1], [0, 1], 'got -1 to 1'),
         ([0, 1], [0, 5], r'within \[0, 5\)'),
-        ([0, 3], [0, 2], 'range 1 goes from first_level 3 to last_level 2'),
+        ([0, 3], [0, 2], 'got 3 and 2 in range 1'),
     ],
 )
 def test_max_per_level_errors(first: list[int], last: list[int], message: str):

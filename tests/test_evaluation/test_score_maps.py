@@ -51,5 +51,5 @@ def test_single_nan_is_found():
 
 @pytest.mark.parametrize('shape', [(4,), (1, 4, 4), (0, 4)])
 def test_shape_error(shape):
-    with pytest.raises(ValueError, match='loc_map must be'):
+    with pytest.raises(ValueError, match='loc_map: expected a non-empty'):
         make_score_map(np.zeros(shape, np.float32), (8, 8))

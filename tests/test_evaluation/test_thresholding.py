@@ -30,8 +30,8 @@ def test_quantize_accepts_the_rounding_error_of_an_interpolation():
     ('scores', 'error', 'message'),
     [
         (np.array([[0.0, np.nan]]), ValueError, '1 NaN'),
-        (np.array([[0.0, 1.1]]), ValueError, 'from 0.0 to 1.1'),
-        (np.array([[-0.2, 1.0]]), ValueError, 'from -0.2 to 1.0'),
+        (np.array([[0.0, 1.1]]), ValueError, 'got 0.0 to 1.1'),
+        (np.array([[-0.2, 1.0]]), ValueError, 'got -0.2 to 1.0'),
         (np.array([[np.inf]]), ValueError, r'\[0, 1\]'),
         (np.zeros(3), ValueError, r'\(3,\)'),
         (np.zeros((0, 3)), ValueError, 'at least one pixel'),
@@ -113,8 +113,12 @@ def test_a_thousand_thresholds_on_floats():
 @pytest.mark.parametrize(
     ('image', 'error', 'message'),
     [
-        (np.array([[0.5, np.nan]]), ValueError, 'image holds 1 NaN'),
-        (np.zeros((2, 2), np.int64), TypeError, 'int64; expected an array of uint8 or float32 or float64'),
+        (np.array([[0.5, np.nan]]), ValueError, 'image: expected numbers, got 1 NaN'),
+        (
+            np.zeros((2, 2), np.int64),
+            TypeError,
+            'expected an array of uint8 or float32 or float64, got int64',
+        ),
         (np.zeros((2, 2, 1), np.uint8), ValueError, r'\(2, 2, 1\)'),
     ],
 )
@@ -124,5 +128,5 @@ def test_image_errors(image, error, message):
 
 
 def test_too_many_levels():
-    with pytest.raises(ValueError, match='65536 distinct'):
+    with pytest.raises(ValueError, match='65535 distinct values, got 65536'):
         level_image(np.zeros((1, 1)), np.arange(65536.0))

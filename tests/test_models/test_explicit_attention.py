@@ -178,7 +178,7 @@ def test_drop_path_rates():
 
 def test_refused_inputs():
     ours, explicit, _, _ = build_pair('ts-cam', '14x14')
-    with pytest.raises(ValueError, match=r'images must be \(56, 56\) \(h, w\), got \(64, 56\)'):
+    with pytest.raises(ValueError, match=r'images: expected the size \(56, 56\) \(h, w\), got \(64, 56\)'):
         explicit.predict(torch.zeros(1, 3, 64, 56))
     ours.head = nn.Linear(2, 2)
     with pytest.raises(NoExplicitForm, match='expected a head of .*TSCAMHead.*, got Linear'):

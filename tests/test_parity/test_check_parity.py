@@ -100,7 +100,7 @@ def changed_description(source: Path, folder: Path, change) -> Path:
 @pytest.mark.parametrize(
     ('case', 'change', 'reason'),
     [
-        ('module_csm', lambda meta: meta['tolerance'].update(forward='tight'), 'not understood'),
+        ('module_csm', lambda meta: meta['tolerance'].update(forward='tight'), 'expected "exact", a number'),
         ('module_csm', lambda meta: meta['arrays'].update({'out/more': {}}), 'listed, but not in the npz'),
         ('module_csm', lambda meta: meta['model_args'].update(num_classes=6), 'RuntimeError'),
         (
@@ -114,7 +114,7 @@ def changed_description(source: Path, folder: Path, change) -> Path:
             'class_subset: expected',
         ),
         ('tiny_catr_imnet_eval', lambda meta: meta['model_args'].update(depth=11), 'depth: expected 12'),
-        ('dataset', lambda meta: meta.update(tolerance='small'), 'not understood'),
+        ('dataset', lambda meta: meta.update(tolerance='small'), 'tolerance: expected "boxes N'),
         ('recipe_cdtr', lambda meta: meta['cdtr_cub'].update(epochs=111), 'cdtr_cub: epochs'),
         ('recipe_cdtr', lambda meta: meta['cdtr_cub'].update(clip_grad=1), 'clip_grad (not checked)'),
         ('recipe_catr', lambda meta: meta['catr_imnet']['decay'].pop(), 'optimizer groups'),
@@ -150,4 +150,4 @@ def test_missing_path(capsys, tmp_path):
     with pytest.raises(SystemExit) as exit_info:
         main([str(tmp_path / 'nothing')])
     assert exit_info.value.code == 2
-    assert 'no case' in capsys.readouterr().err
+    assert 'expected cases (npz, json), got none' in capsys.readouterr().err

@@ -33,6 +33,22 @@ def test_layers_may_show_different_maps():
 
 
 @pytest.mark.parametrize('patch_start', [0, 1, 5])
+def test_tokens_before_and_behind_the_patches(patch_start):
+    tokens = torch.arange(2 * (patch_start + 13) * 8, dtype=torch.float32).reshape(2, patch_start + 13, 8)
+    feats = Features.from_tokens(tokens, (3, 4), patch_start=patch_start)
+    for row in range(3):
+        for column in range(4):
+            place = patch_start + 4 * row + column
+            assert torch.equal(feats.feature_map[:, :, row, column], tokens[:, place])
+    if patch_start:
+        assert torch.equal(feats.cls_token, tokens[:, 0])
+    else:
+        assert feats.cls_token is None
+    assert torch.equal(feats.on_grid(tokens[:, :, 0]), feats.feature_map[:, 0])
+    assert feats.class_attention is None and dict(feats.extras) == {}
+
+
+@pytest.mark.parametrize('patch_start', [0, 1, 5])
 def test_rows_on_the_grid(patch_start):
     rows = torch.rand(2, 3, patch_start + 12 + 1)
     feats = Features(torch.zeros(2, 8, 3, 4), patch_start=patch_start)
@@ -50,7 +66,13 @@ def test_what_is_required_is_named():
     feats = Features(torch.zeros(2, 8, 3, 4), torch.zeros(2, 8), extras={'masks': torch.ones(1)})
     assert feats.require('masks') is feats.extras['masks']
     assert feats.require('cls_token') is feats.cls_token
-    message = r"expected features with 'rows', got \['cls_token', 'masks'\] .* needs={'rows'}"
+    with pytest.raises(ValueError, match="expected 'stages', got .'cls_token', 'masks'. beside"):
+        feats.require('stages')
+    staged = feats._replace(stages=(torch.ones(1),))
+    assert staged.require('stages') is staged.stages
+    with pytest.raises(ValueError, match="expected 'class_attention', got .'cls_token', 'stages', 'masks'. "):
+        staged.require('class_attention')
+    message = r"features: expected 'rows', got \['cls_token', 'masks'\] .* needs={'rows'}"
     with pytest.raises(ValueError, match=message):
         feats.require('rows')
 

@@ -83,22 +83,25 @@ def test_what_is_no_log_is_named(tool, resumed_run, tmp_path, monkeypatch):
         monkeypatch.setattr('sys.argv', ['analyze_logs.py', *map(str, arguments)])
         tool.main()
 
-    with pytest.raises(SystemExit, match='no vis_data/scalars.json in'):
+    with pytest.raises(SystemExit, match='expected the work directory of a training, .*, got no such file'):
         run(tmp_path)
-    with pytest.raises(SystemExit, match="run 'my run' has no 'Loss'; accepted are lr, loss, time"):
+    with pytest.raises(SystemExit, match="run 'my run': expected keys out of lr, loss, time.*, got 'Loss'"):
         run(resumed_run, '--keys', 'Loss', '--out', tmp_path / 'a.png')
     broken = tmp_path / 'scalars.json'
     broken.write_text('{"step": 1}\n{"loss"\n')
-    with pytest.raises(SystemExit, match='scalars.json, line 2: accepted are JSON objects with a step'):
+    with pytest.raises(SystemExit, match='scalars.json, line 2: expected a JSON object with a step, got'):
         run(broken)
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--legend', 'a', 'b'], 'argument --legend: 2 names for 1 runs'),
-        (['--keys', 'loss'], '--keys and --out go together'),
-        (['--keys', 'loss', '--out', 'a.jpg'], "must end in .png or .pdf, found 'a.jpg'"),
+        (['--legend', 'a', 'b'], 'argument --legend: expected a name for each run, 1 in all, got 2'),
+        (['--keys', 'loss'], 'argument --out: expected beside --keys, got none'),
+        (
+            ['--keys', 'loss', '--out', 'a.jpg'],
+            "--out: expected a file that ends in .png or .pdf, got 'a.jpg'",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit(tool, capsys, options, message):

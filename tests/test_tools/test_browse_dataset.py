@@ -79,4 +79,4 @@ def test_wrong_options_stop_with_one_line(tool, micro_project, capsys, option):
     with pytest.raises(SystemExit):
         tool.parse_arguments([str(micro_project.config), '--out-dir', 'x', f'--{option}', '0'])
     (line,) = capsys.readouterr().err.splitlines()
-    assert f'--{option}: must be ' in line and 'found 0' in line
+    assert f'--{option}: expected an integer from ' in line and 'got 0' in line

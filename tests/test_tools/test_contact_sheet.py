@@ -59,12 +59,15 @@ def sheet_tool(repo_dir):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--out', 'a.gif'], "--out: must end in .png or .jpg, found 'a.gif'"),
-        (['--out', 'a.png', '--num', '0'], '--num: must be 1 or more, found 0'),
-        (['--out', 'a.png', '--tile', '8'], '--tile: must be 32 or more, found 8'),
-        (['--out', 'a.png', '--threshold', '1'], '--threshold: must lie in [0, 1), found 1.0'),
+        (['--out', 'a.gif'], "--out: expected a file that ends in .png or .jpg, got 'a.gif'"),
+        (['--out', 'a.png', '--num', '0'], '--num: expected an integer from 1, got 0'),
+        (['--out', 'a.png', '--tile', '8'], '--tile: expected an integer from 32, got 8'),
+        (['--out', 'a.png', '--threshold', '1'], '--threshold: expected a number in [0, 1), got 1.0'),
         (['--out', 'a.png', '--protocol', 'cam'], "--protocol: invalid choice: 'cam' (choose from"),
-        (['--out', '/dev/null/a.png'], "--out: cannot write '/dev/null/a.png': '/dev/null' is no folder"),
+        (
+            ['--out', '/dev/null/a.png'],
+            "--out: expected a path that can be written, got '/dev/null/a.png': '/dev/null' is not a",
+        ),
         ([], 'required: --out'),
     ],
 )

@@ -128,7 +128,7 @@ def test_thresholds_on_the_command_line(evaluate, tmp_path):
     assert evaluate(file, '--protocol', 'ts_cam', '--threshold', 0.4) == fixed.offline_evaluate(
         random_samples(False)
     )
-    message = "error: argument --threshold: protocol ts_cam: threshold_choice 'fixed' needs one threshold"
+    message = 'error: argument --threshold: protocol ts_cam: thresholds: expected one, as threshold_choice is'
     with pytest.raises(SystemExit, match=message):
         evaluate(file, '--protocol', 'ts_cam', '--threshold', 0.3, 0.6)
 
@@ -189,10 +189,10 @@ def test_annotations_against_the_test_data_of_a_config(micro_project, evaluate, 
     assert given == {name: value for name, value in values.items() if not name.startswith('Top-1')}
     assert 'labels of these annotations were given' in capsys.readouterr().out
     file.write_text('{')
-    with pytest.raises(SystemExit, match='is no JSON file'):
+    with pytest.raises(SystemExit, match='expected COCO annotations, got no valid JSON'):
         evaluate('--ann', file, '--config', micro_project.config)
     file.write_text('{}')
-    with pytest.raises(SystemExit, match=r'annotations.json: annotations lack'):
+    with pytest.raises(SystemExit, match=r'annotations.json: annotations: expected COCO annotations with'):
         evaluate('--ann', file, '--config', micro_project.config)
 
 
@@ -222,12 +222,12 @@ def test_folder_data_without_boxes_say_where_boxes_come_from(micro_project, eval
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'nothing', r'is no file of predictions \(.*\); accepted is what `tools/test.py'),
-        (pickle.dumps({}), 'holds no list of predictions; accepted is what'),
-        (pickle.dumps([]), 'holds no list of predictions'),
+        (b'nothing', r'expected a file of predictions, as `tools/test.py .*, got another file \(.*\)'),
+        (pickle.dumps({}), 'expected a list of predictions, as `tools/test.py .*, got another dict'),
+        (pickle.dumps([]), 'expected a list of predictions, .*, got another list'),
         (
             pickle.dumps([dict(img_path='a.jpg', gt_label=1, pred_topk=2)]),
-            'the prediction of image a.jpg has no loc_maps, loc_labels, only .*localization head',
+            'image a.jpg: expected loc_maps, loc_labels, got .*localization head',
         ),
     ],
     ids=['no pickle', 'dict', 'empty', 'classifier'],
@@ -248,33 +248,41 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
     for sample in samples:
         sample['gt_mask'] = sample['gt_mask'][:100]
     file.write_bytes(pickle.dumps(samples))
-    with pytest.raises(SystemExit, match='gt_mask is 224x100, but the frame of protocol'):
+    with pytest.raises(
+        SystemExit, match='gt_mask: expected 224x224 .*, the frame of protocol .*, got 224x100'
+    ):
         evaluate(file, '--protocol', 'maxboxacc')
 
 
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], 'either PREDICTIONS.pkl or --ann FILE must be given'),
-        (['p.pkl', '--ann', 'a.json'], 'either PREDICTIONS.pkl or --ann FILE must be given'),
-        (['p.pkl'], '--protocol NAME ... or --config CONFIG must be given'),
-        (['--ann', 'a.json'], '--ann needs --config'),
+        ([], 'expected either PREDICTIONS.pkl or --ann FILE, got neither'),
+        (['p.pkl', '--ann', 'a.json'], 'expected either PREDICTIONS.pkl or --ann FILE, got both'),
+        (['p.pkl'], 'expected --protocol NAME ... or --config CONFIG, got neither'),
+        (['--ann', 'a.json'], 'argument --config: expected beside --ann'),
         (['--ann', 'a.json', '--config', 'CONFIG', '--protocol', 'sat'], 'annotations are boxes already'),
-        (['no.pkl'], "argument PREDICTIONS.pkl: no file at 'no.pkl'; accepted is what `tools/test.py"),
-        (['.'], "argument PREDICTIONS.pkl: '.' is a folder; accepted is what `tools/test.py"),
+        (['no.pkl'], 'argument PREDICTIONS.pkl: expected a file of predictions, as `tools/test.py'),
+        (['.'], "writes them, got the folder '.'"),
         (
             ['--ann', 'voc'],
-            "argument --ann: 'voc' is a folder; accepted is a COCO .json file, as `tools/predict",
+            "writes them, got the folder 'voc'",
         ),
-        (['--ann', 'b.json'], "argument --ann: no file at 'b.json'; accepted is a COCO .json file"),
-        (['p.pkl', '--protocol', 'sat', '--threshold', '2'], '--threshold: must lie in [0, 1), found 2.0'),
+        (
+            ['--ann', 'b.json'],
+            'argument --ann: expected a file of COCO annotations (.json), as `tools/predict',
+        ),
+        (
+            ['p.pkl', '--protocol', 'sat', '--threshold', '2'],
+            '--threshold: expected a number in [0, 1), got 2.0',
+        ),
         (
             ['p.pkl', '--protocol', 'scm', '--threshold', '0.3', '0.2'],
-            '--threshold: must ascend, found [0.3,',
+            '--threshold: expected ascending numbers, got [0.3,',
         ),
         (
             ['p.pkl', '--protocol', 'sat', '--out', 'p.pkl/m.json'],
-            "--out: cannot write 'p.pkl/m.json': 'p.pkl'",
+            "--out: expected a path that can be written, got 'p.pkl/m.json': 'p.pkl'",
         ),
     ],
 )

@@ -97,7 +97,7 @@ def test_trial_without_weights_of_another_size(export, tmp_path):
 
 @pytest.mark.parametrize(('sides', 'found'), [((225,), '225x225'), ((224, 36), '224x36')])
 def test_sides_are_multiples_of_the_patch_size(export, tmp_path, sides, found):
-    message = f'error: --shape: images of {found} .height x width. .*; accepted are multiples of 8$'
+    message = f'error: --shape: expected height and width in multiples of 8, .*, got {found}$'
     with pytest.raises(SystemExit, match=message):
         export('export_onnx', '--out', 'm.onnx', '--shape', *sides)
     assert not (tmp_path / 'm.onnx').exists()
@@ -113,23 +113,30 @@ def test_missing_packages_are_named_before_the_model_is_built(export, repo_dir, 
     monkeypatch.setattr(MODELS, 'build', lambda *_: pytest.fail('the model is built'))
     for options, missing in (([], 'onnxscript'), (['--verify'], 'onnxscript and onnxruntime')):
         with pytest.raises(
-            SystemExit, match=f'export_onnx.py: error: export to ONNX needs {missing}, not .*: {command}$'
+            SystemExit,
+            match=f'export_onnx.py: error: export to ONNX: expected {missing} to be .*, got none. {command}$',
         ):
             export('export_onnx', '--out', 'm.onnx', *options)
 
 
 def test_what_cannot_be_exported_is_one_line(export, checkpoint, tmp_path, capsys):
     with pytest.raises(
-        SystemExit, match=r'export_onnx.py: error: topk must lie in 1..3 \(the classes\), got 0'
+        SystemExit, match='export_onnx.py: error: topk: expected an integer from 1 to 3, .*, got 0'
     ):
         export('export_onnx', checkpoint, '--out', 'model.onnx', '--topk', 0)
     torch.save({'state_dict': {}}, tmp_path / 'empty.pth')
-    with pytest.raises(SystemExit, match='export_torch.py: error: .*does not fit the model of the config'):
+    with pytest.raises(
+        SystemExit, match='export_torch.py: error: .*: expected the weights of the model of the config'
+    ):
         export('export_torch', tmp_path / 'empty.pth', '--out', 'model.pt2')
     for arguments, message in (
-        (['--out', 'model.pt2'], "argument --out: must end in .onnx, found 'model.pt2'"),
-        (['--out', 'm.onnx', '--shape', '0'], 'argument --shape: must be one or two positive numbers'),
-        (['--out', '/dev/null/m.onnx'], "argument --out: cannot write '/dev/null/m.onnx': '/dev/null' is no"),
+        (['--out', 'model.pt2'], "argument --out: expected a file that ends in .onnx, got 'model.pt2'"),
+        (['--out', 'm.onnx', '--shape', '0'], 'argument --shape: expected one or two positive integers'),
+        (
+            ['--out', '/dev/null/m.onnx'],
+            "argument --out: expected a path that can be written, got '/dev/null/m.onnx': '/dev/null' is "
+            'not a',
+        ),
     ):
         with pytest.raises(SystemExit):
             export('export_onnx', checkpoint, *arguments)

@@ -68,9 +68,9 @@ def test_deit_s_has_its_published_size(tool, repo_dir, tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--shape', '0'], 'must be one or two positive numbers, found [0]'),
-        (['--shape', '1', '2', '3'], 'must be one or two positive numbers'),
-        (['--topk', '0'], 'argument --topk: must be 1 or more, found 0'),
+        (['--shape', '0'], '--shape: expected one or two integers from 1, got [0]'),
+        (['--shape', '1', '2', '3'], '--shape: expected one or two integers from 1, got [1, 2, 3]'),
+        (['--topk', '0'], 'argument --topk: expected an integer from 1, got 0'),
     ],
 )
 def test_arguments_that_do_not_fit(tool, repo_dir, capsys, options, message):

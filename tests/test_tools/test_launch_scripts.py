@@ -180,15 +180,15 @@ SLURM_TEST = ('slurm_test.sh', 'partition', 'job', 'config.py')
     ('arguments', 'environment', 'message'),
     [
         (DIST_TRAIN, {}, 'usage: bash tools/dist_train.sh CONFIG GPUS [options'),
-        ((*DIST_TRAIN, '--amp'), {}, "GPUS must be a whole number of 1 or more, found '--amp'"),
-        ((*DIST_TRAIN, '0'), {}, "GPUS must be a whole number of 1 or more, found '0'"),
-        ((*DIST_TRAIN, '1'), {'NNODES': '2x'}, "NNODES must be a whole number of 1 or more, found '2x'"),
-        ((*DIST_TRAIN, '1'), {'PORT': 'x'}, "PORT must be a whole number of 1 or more, found 'x'"),
-        ((*DIST_TRAIN, '1'), {'PYTHON': '/no/python'}, "no Python at '/no/python'"),
+        ((*DIST_TRAIN, '--amp'), {}, "GPUS: expected a whole number from 1, got '--amp'"),
+        ((*DIST_TRAIN, '0'), {}, "GPUS: expected a whole number from 1, got '0'"),
+        ((*DIST_TRAIN, '1'), {'NNODES': '2x'}, "NNODES: expected a whole number from 1, got '2x'"),
+        ((*DIST_TRAIN, '1'), {'PORT': 'x'}, "PORT: expected a whole number from 1, got 'x'"),
+        ((*DIST_TRAIN, '1'), {'PYTHON': '/no/python'}, "expected a Python, got nothing at '/no/python'"),
         (('dist_test.sh', 'config.py', 'a.pth'), {}, 'usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS'),
         (('slurm_train.sh', 'partition', 'job'), {}, 'usage: bash tools/slurm_train.sh PARTITION JOB_NAME'),
         (SLURM_TEST, {}, 'usage: bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options'),
-        ((*SLURM_TEST, 'a.pth'), {'GPUS': 'all'}, "GPUS must be a whole number of 1 or more, found 'all'"),
+        ((*SLURM_TEST, 'a.pth'), {'GPUS': 'all'}, "GPUS: expected a whole number from 1, got 'all'"),
     ],
 )
 def test_wrong_use_is_one_line(launch, arguments, environment, message):

@@ -73,18 +73,27 @@ def test_given_threshold_is_marked(tool, runs):
     [
         (
             ['size', 'run.json', '--out', 'a.png'],
-            'size needs predictions (.pkl)',
+            'argument runs: expected predictions (.pkl) to plot size',
         ),
-        (['size', 'run.pkl', '--out', 'a.gif'], "--out: must end in .png, .pdf, .svg, found 'a.gif'"),
+        (
+            ['size', 'run.pkl', '--out', 'a.gif'],
+            "--out: expected a file that ends in .png, .pdf, .svg, got 'a.gif'",
+        ),
         (
             ['size', 'run.pkl', 'run.pkl', '--out', 'a.png'],
-            "(LABEL=FILE), found ['run', 'run']",
+            "expected different labels (LABEL=FILE), got ['run', 'run']",
         ),
-        (['size', 'run.pkl', '--out', 'a.png', '--iou', '0.3', '0.5'], '1 to 1 levels in (0, 1]'),
-        (['threshold', 'run.pkl', '--out', 'a.png', '--iou', '0'], 'levels in (0, 1], found [0.0]'),
-        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'must lie in [0, 1), found 2.0'),
-        (['size', 'a=none.pkl', '--out', 'a.png'], "no file at 'none.pkl'"),
-        (['size', 'run.txt', '--out', 'a.png'], "a run is a .pkl or .json file, found 'run.txt'"),
+        (
+            ['size', 'run.pkl', '--out', 'a.png', '--iou', '0.3', '0.5'],
+            '--iou: expected at most 1 level(s) in (0, 1], got [0.3, 0.5]',
+        ),
+        (
+            ['threshold', 'run.pkl', '--out', 'a.png', '--iou', '0'],
+            '--iou: expected at most 4 level(s) in (0, 1], got [0.0]',
+        ),
+        (['size', 'run.pkl', '--out', 'a.png', '--threshold', '2'], 'expected a number in [0, 1), got 2.0'),
+        (['size', 'a=none.pkl', '--out', 'a.png'], "expected a file, got nothing at 'none.pkl'"),
+        (['size', 'run.txt', '--out', 'a.png'], "expected a .pkl or .json file, got 'run.txt'"),
     ],
 )
 def test_wrong_options_stop_with_one_line(tool, runs, monkeypatch, capsys, arguments, message):
@@ -98,9 +107,9 @@ def test_wrong_options_stop_with_one_line(tool, runs, monkeypatch, capsys, argum
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['run.json', '--protocol', 'sat'], 'run.json has no sat/error/..., only'),
-        (['run.json', '--threshold', '0.3'], '--threshold needs predictions'),
-        (['run.pkl', '--protocol', 'lctr'], "error_breakdown needs one threshold, contours 'largest'"),
+        (['run.json', '--protocol', 'sat'], 'run.json: expected sat/error/..., got'),
+        (['run.json', '--threshold', '0.3'], '--threshold: expected predictions'),
+        (['run.pkl', '--protocol', 'lctr'], "error_breakdown: expected one threshold, contours 'largest'"),
     ],
 )
 def test_files_without_the_breakdown(tool, runs, monkeypatch, options, message):

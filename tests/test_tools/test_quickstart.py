@@ -150,7 +150,7 @@ def test_changed_config_is_noticed(quickstart):
     with (quickstart.folder / 'configs' / '_base_' / 'models' / 'vit-micro.py').open('a') as file:
         file.write('\n# changed\n')
     result = quickstart.run()
-    assert result.returncode == 1 and 'other settings' in result.stderr
+    assert result.returncode == 1 and 'expected the settings' in result.stderr
 
 
 def test_foreign_folder_is_left_alone(quickstart):
@@ -159,17 +159,17 @@ def test_foreign_folder_is_left_alone(quickstart):
     (mine / 'notes.txt').write_text('keep')
     for options in ([], ['--force']):
         result = quickstart.run('--work-dir', 'mine', *options)
-        assert result.returncode == 1 and 'holds something else' in result.stderr
+        assert result.returncode == 1 and 'got one with other files' in result.stderr
         assert [path.name for path in mine.iterdir()] == ['notes.txt']
 
 
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--seed', '-1'], "--seed must be an integer from 0 to 999999999, found '-1'"),
-        (['--seed', '007'], "found '007'"),
-        (['--work-dir'], '--work-dir needs a value'),
-        (['--fast'], "unknown option '--fast'"),
+        (['--seed', '-1'], "--seed: expected an integer from 0 to 999999999, got '-1'"),
+        (['--seed', '007'], "got '007'"),
+        (['--work-dir'], '--work-dir: expected a value, got none'),
+        (['--fast'], "expected the options that --help lists, got '--fast'"),
     ],
 )
 def test_wrong_options(quickstart, options, message):

@@ -143,7 +143,7 @@ def test_amp_follows_the_device(train_config, monkeypatch):
 
 
 def test_amp_refuses_another_wrapper(train_config):
-    with pytest.raises(ValueError, match='--amp replaces .* OptimWrapper, the config has ApexOptimWrapper'):
+    with pytest.raises(ValueError, match='--amp: expected OptimWrapper .*, got ApexOptimWrapper'):
         train_config('--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper')
 
 
@@ -200,7 +200,7 @@ def test_split_val_tests_what_training_validates_on(evaluate_config, evaluate_to
     args = evaluate_tool.argparse.Namespace(
         checkpoint='x.pth', split='val', show_dir=None, protocol=None, interval=1
     )
-    with pytest.raises(ValueError, match='--split val needs val_dataloader and val_evaluator'):
+    with pytest.raises(ValueError, match='--split val: expected val_dataloader and val_evaluator'):
         evaluate_tool.apply_test_options(without, args)
 
 
@@ -267,24 +267,40 @@ def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, 
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'message'),
     [
-        ('train', ['no config.py'], "argument config: no config file at 'no config.py'"),
-        ('train', ['cub/images.txt'], 'argument config: a config ends in .py, .json, .yaml, .yml, found'),
-        ('train', ['CONFIG', '--resume', 'no.pth'], "argument --resume: no checkpoint file at 'no.pth'"),
+        ('train', ['no config.py'], "argument config: expected a config file, got nothing at 'no config.py'"),
+        (
+            'train',
+            ['cub/images.txt'],
+            'argument config: expected a config that ends in .py, .json, .yaml, .yml, got',
+        ),
+        (
+            'train',
+            ['CONFIG', '--resume', 'no.pth'],
+            "argument --resume: expected a checkpoint file, got nothing at 'no.pth'",
+        ),
         ('train', ['CONFIG', '--launcher', 'ssh'], "argument --launcher: invalid choice: 'ssh'"),
-        ('train', ['CONFIG', '--seed', '-1'], 'argument --seed: must be 0 or more, found -1'),
+        ('train', ['CONFIG', '--seed', '-1'], 'argument --seed: expected an integer from 0, got -1'),
         (
             'train',
             ['CONFIG', '--cfg-options', 'model.head.num_classes', '10'],
-            "argument --cfg-options: found 'model.head.num_classes'; accepted are words like key=value",
+            "argument --cfg-options: expected words like key=value, got 'model.head.num_classes'",
         ),
         ('train', ['CONFIG', '--fast'], 'unrecognized arguments: --fast'),
-        ('test', ['CONFIG', 'no.pth'], "argument checkpoint: no checkpoint file at 'no.pth'"),
+        (
+            'test',
+            ['CONFIG', 'no.pth'],
+            "argument checkpoint: expected a checkpoint file, got nothing at 'no.pth'",
+        ),
         (
             'test',
             ['CONFIG', 'CONFIG', '--out', 'a.csv'],
-            'argument --out: must end in .json (metrics) or .pkl',
+            'argument --out: expected a file that ends in .json (metrics) or .pkl',
         ),
-        ('test', ['CONFIG', 'CONFIG', '--interval', '0'], 'argument --interval: must be 1 or more, found 0'),
+        (
+            'test',
+            ['CONFIG', 'CONFIG', '--interval', '0'],
+            'argument --interval: expected an integer from 1, got 0',
+        ),
     ],
 )
 def test_wrong_arguments_are_one_line(here, train_tool, evaluate_tool, capsys, tool, arguments, message):
@@ -303,7 +319,8 @@ def test_a_config_that_cannot_take_an_option_is_one_line(here, train_tool, monke
     with pytest.raises(SystemExit) as caught:
         train_tool.main()
     assert caught.value.code == (
-        'train.py: error: --amp replaces the optimizer wrapper OptimWrapper, the config has ApexOptimWrapper'
+        'train.py: error: argument --amp: expected OptimWrapper as optimizer wrapper of the config, '
+        'got ApexOptimWrapper'
     )
 
 
@@ -317,7 +334,7 @@ def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
         raise error
 
     for error, text in (
-        (ValueError('num is 0; accepted are 1 to 3'), 'num is 0; accepted are 1 to 3'),
+        (ValueError('num: expected 1 to 3, got 0'), 'num: expected 1 to 3, got 0'),
         (KeyError('no such metric'), 'no such metric'),
         (
             ValueError('3 classes in the data: set model.head.num_classes=3'),
@@ -344,7 +361,7 @@ def test_errors_from_below_are_one_line_too(monkeypatch):
         'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
     )
     setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
-    backbone = TypeError('expected a LocalizationHead, got LinearClsHead')
+    backbone = TypeError('head: expected a LocalizationHead, got LinearClsHead')
     misspelt = KeyError('TSCAMHaed is not in the wsol_mm::model registry')
     for error, text in (
         (worker, 'ValueError: a.jpg'),

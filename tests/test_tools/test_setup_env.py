@@ -206,7 +206,7 @@ def test_says_that_python_is_too_old(tree):
     tree.set_state(python=[3, 9, 18])
     result = tree.run('runtime')
     assert result.returncode == 1
-    message = f"Python 3.10 or newer is needed, '{tree.bin / 'python'}' is 3.9.18"
+    message = f"'{tree.bin / 'python'}': expected Python 3.10 or newer, got 3.9.18"
     assert result.stderr == f'setup_env.sh: error: {message}\n'
 
 
@@ -221,9 +221,13 @@ def test_says_that_venv_is_missing_and_leaves_nothing(tree):
 @pytest.mark.parametrize(
     ('arguments', 'environment', 'message'),
     [
-        (['all'], {}, "usage: bash tools/setup_env.sh [runtime|tests], found 'all'"),
-        (['runtime', 'tests'], {}, "usage: bash tools/setup_env.sh [runtime|tests], found 'runtime tests'"),
-        (['runtime'], {'VIRTUAL_ENV': '/no/env'}, "the active environment '/no/env' has no bin/python"),
+        (['all'], {}, "expected bash tools/setup_env.sh [runtime|tests], got 'all'"),
+        (['runtime', 'tests'], {}, "expected bash tools/setup_env.sh [runtime|tests], got 'runtime tests'"),
+        (
+            ['runtime'],
+            {'VIRTUAL_ENV': '/no/env'},
+            "expected an active environment with bin/python, got none in '/no/env'",
+        ),
     ],
 )
 def test_wrong_use_is_one_line(tree, arguments, environment, message):

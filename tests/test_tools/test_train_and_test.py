@@ -86,9 +86,9 @@ def test_a_checkpoint_of_another_model_is_one_line(micro_project, trained_by_two
     errors = [line for line in result.stderr.splitlines() if 'test.py: error:' in line]
     assert len(errors) == 1, result.stderr
     assert (
-        f'{trained_by_two[0]} (of micro config) does not fit the model of the config: 2 mismatched '
-        '(head.semantic_conv.weight, head.semantic_conv.bias) keys. It has 3 classes, the config has 2: '
-        'model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE)'
+        f'{trained_by_two[0]} (of micro config): expected the weights of the model of the config, got 2 '
+        'mismatched (head.semantic_conv.weight, head.semantic_conv.bias) keys. It has 3 classes, the config '
+        'has 2: model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE)'
     ) in errors[0]
     assert 'Epoch(test)' not in result.stderr + result.stdout
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_model_is_one_line(micro_project, trained_by_two
             ' missing (backbone.cls_token, backbone.pos_embed, backbone.patch_embed.projection.weight, ...), '
             '1 unexpected (model) keys. It was trained with another method',
         ),
-        (None, 'cannot load the checkpoint: '),
+        (None, 'foreign.pth: expected a checkpoint, '),
     ],
     ids=['official', 'no_checkpoint'],
 )
@@ -120,7 +120,7 @@ def test_training_does_not_start_from_weights_of_which_nothing_fits(micro_projec
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
-    assert 'train.py: error: nothing_fits.pth does not fit the model of the config: ' in last
+    assert 'train.py: error: nothing_fits.pth: expected the weights of the model of the config, got ' in last
     assert ', 1 unexpected (layer.weight) keys. It was trained with another method' in last
     assert 'Traceback' not in result.stderr
 
@@ -130,8 +130,9 @@ def test_other_number_of_classes_than_the_data_has(micro_project):
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode != 0
     assert (
-        'train.py: error: train_dataloader.dataset has 3 classes, model.head.num_classes is 2: '
-        'set model.head.num_classes=3 (settings are changed by --cfg-options KEY=VALUE) (traceback in '
+        'train.py: error: model.head.num_classes: expected 3, the number of classes of '
+        'train_dataloader.dataset, got 2. Set model.head.num_classes=3 '
+        '(settings are changed by --cfg-options KEY=VALUE) (traceback in '
     ) in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
 
@@ -148,7 +149,7 @@ def test_resuming_from_another_model_is_one_line(micro_project, trained_by_two):
     result = micro_project.run('train.py', micro_project.config, *options)
     assert result.returncode == 1
     error = result.stderr.splitlines()[-1]
-    assert error.startswith('train.py: error: --resume: the checkpoint is of another model or optimizer: ')
+    assert error.startswith('train.py: error: argument --resume: expected a checkpoint of this model ')
 
 
 def test_resumed_training_ends_as_if_never_stopped(micro_project):

@@ -63,13 +63,13 @@ def test_images_of_ones_own_need_no_data_set(run_here, micro_project, checkpoint
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--num', '0'], '--num: must be 1 or more, found 0'),
-        (['--tile', '8'], '--tile: must be 64 or more, found 8'),
-        (['--threshold', '1'], '--threshold: must lie in [0, 1), found 1.0'),
+        (['--num', '0'], '--num: expected an integer from 1, got 0'),
+        (['--tile', '8'], '--tile: expected an integer from 64, got 8'),
+        (['--threshold', '1'], '--threshold: expected a number in [0, 1), got 1.0'),
         (['--protocol', 'cam'], "--protocol: invalid choice: 'cam' (choose from"),
         (
             ['--out-dir', '/dev/null/x'],
-            "--out-dir: cannot write '/dev/null/x': '/dev/null' is no folder",
+            "--out-dir: expected a path that can be written, got '/dev/null/x': '/dev/null' is not a",
         ),
     ],
 )
@@ -84,7 +84,7 @@ def test_wrong_options_stop_with_one_line(tool, micro_project, checkpoint, capsy
 def test_missing_image_stops_before_the_model_is_built(tool, micro_project, checkpoint, monkeypatch):
     arguments = ['x', str(micro_project.config), str(checkpoint), 'nowhere.jpg', '--out-dir', 'x']
     monkeypatch.setattr('sys.argv', arguments)
-    with pytest.raises(SystemExit, match="error: no image file or folder at 'nowhere.jpg'"):
+    with pytest.raises(SystemExit, match='error: nowhere.jpg: expected an image file or a folder'):
         tool.main()
 
 

@@ -4,12 +4,14 @@ import logging
 
 import wsol_mm  # noqa: F401
 from wsol_mm.utils.checkpoint_differences import find_differences, read_fitting_checkpoint
-from wsol_mm.utils.checkpoint_io import without_prefixes
+from wsol_mm.utils.checkpoint_io import CheckpointError, without_prefixes
 
 import pytest
 import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import load_checkpoint
-from torch import nn
+from torch import distributed, nn
 
 ADVICE = (
     'It was trained with another method, backbone or number of classes (model.head.num_classes) than the '
@@ -76,21 +78,24 @@ def test_all_or_something_must_fit(model, saved):
     assert read_fitting_checkpoint(saved(weights, meta=dict(epoch=3)), model)['meta'] == dict(epoch=3)
     del weights['0.weight']
     path = saved(weights, meta=dict(experiment_name='sat_deit-s_cub_20261121_171017'))
-    with pytest.raises(ValueError, match='does not fit the model of the config') as caught:
+    with pytest.raises(ValueError, match='expected the weights of the model of the config') as caught:
         read_fitting_checkpoint(path, model)
     assert str(caught.value) == (
-        f'{path} (of sat_deit-s_cub) does not fit the model of the config: 1 missing (0.weight) keys. '
+        f'{path} (of sat_deit-s_cub): expected the weights of the model of the config, got 1 missing '
+        f'(0.weight) keys. '
         f'{ADVICE}'
     )
     content = read_fitting_checkpoint(path, model, strict=False)
     assert content['state_dict'].keys() == weights.keys()
-    with pytest.raises(ValueError, match='does not fit the model of the config: 8 missing .*1 unexpected'):
+    with pytest.raises(
+        ValueError, match='expected the weights of the model .*, got 8 missing .*1 unexpected'
+    ):
         read_fitting_checkpoint(saved({'other': torch.zeros(1)}), model, strict=False)
 
 
 def test_what_is_no_checkpoint_is_told_in_one_line(model, tmp_path):
     (tmp_path / 'a.pth').write_text('none')
-    with pytest.raises(ValueError, match='^cannot load the checkpoint: .* is no checkpoint.*') as caught:
+    with pytest.raises(ValueError, match=r'a\.pth: expected a checkpoint, .*, got ') as caught:
         read_fitting_checkpoint(tmp_path / 'a.pth', model)
     assert '\n' not in str(caught.value)
 
@@ -116,11 +121,11 @@ def test_weights_of_a_compiled_model_fit(model, saved):
 def test_experiment_that_wrote_a_checkpoint(model, tmp_path):
     path = tmp_path / 'a.pth'
     for meta, named in (
-        (dict(experiment_name='sat_deit-s_cub_20261121_171017'), r'a\.pth \(of sat_deit-s_cub\) '),
-        ({}, r'a\.pth '),
+        (dict(experiment_name='sat_deit-s_cub_20261121_171017'), r'a\.pth \(of sat_deit-s_cub\)'),
+        ({}, r'a\.pth'),
     ):
         torch.save(dict(meta=meta, state_dict={'other': torch.zeros(1)}), path)
-        with pytest.raises(ValueError, match=f'{named}does not fit the model of the config'):
+        with pytest.raises(ValueError, match=f'{named}: expected the weights of the model of the config'):
             read_fitting_checkpoint(path, model)
 
 
@@ -142,5 +147,37 @@ def test_what_does_not_fit_is_a_warning_where_not_all_has_to(model, saved, monke
     weights['other'] = weights.pop(first)
     read_fitting_checkpoint(saved(weights), model, strict=False)
     ((text, level),) = lines
-    assert f'fits only {len(weights) - 1} entries of the model' in text and level == logging.WARNING
+    assert f'got {len(weights) - 1} that fit: ' in text and level == logging.WARNING
     assert f'1 missing ({first}), 1 unexpected (other) keys' in text
+
+
+def test_prefixes_are_taken_off_name_by_name():
+    weights = {'module.a': torch.zeros(1), 'b': torch.ones(1), '_orig_mod.module.c': torch.zeros(2)}
+    assert list(without_prefixes(weights)) == ['a', 'b', 'c']
+    with pytest.raises(CheckpointError, match='expected names that differ .*, got 2 names of which 1 do'):
+        without_prefixes({'module.a': torch.zeros(1), 'a': torch.ones(1)})
+
+
+def test_only_whole_weights_are_compared(model, saved, monkeypatch):
+    """A wrapper may hold a part of the weights on every process, under names of its own."""
+
+    class Sharded(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = nn.ParameterDict({'flat': torch.cat([p.flatten() for p in module.parameters()])})
+
+    monkeypatch.setitem(MODEL_WRAPPERS.module_dict, 'Sharded', Sharded)
+    path = saved(model.state_dict(), meta=dict(epoch=3))
+    content = read_fitting_checkpoint(path, Sharded(model))
+    assert content['meta'] == dict(epoch=3) and content['state_dict'].keys() == model.state_dict().keys()
+
+
+def test_replicas_are_compared(model, saved, tmp_path):
+    distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    try:
+        replica = MMDistributedDataParallel(model)
+        assert read_fitting_checkpoint(saved(model.state_dict()), replica)['state_dict'].keys()
+        with pytest.raises(ValueError, match='expected the weights of the model of the config'):
+            read_fitting_checkpoint(saved({'other': torch.zeros(1)}), replica)
+    finally:
+        distributed.destroy_process_group()

@@ -202,7 +202,7 @@ def test_foreign_code_is_refused_and_named(tmp_path, zipped, call, named):
     with pytest.raises(CheckpointError) as error:
         read_checkpoint(path)
     assert not marker.exists()
-    assert f'{path} refers to ' in str(error.value) and named in str(error.value)
+    assert f'{path}: expected weights' in str(error.value) and named in str(error.value)
     with pytest.raises(CheckpointError):
         CheckpointLoader.load_checkpoint(str(path))
     assert not marker.exists()
@@ -220,25 +220,27 @@ def test_foreign_code_is_refused_and_named(tmp_path, zipped, call, named):
 )
 def test_what_is_no_checkpoint_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf'{name} is no'):
+    with pytest.raises(CheckpointError, match=f'{name}: expected a .*, got '):
         read_checkpoint(tmp_path / name)
 
 
 def test_truncated_file_is_named(work_dir, tmp_path):
     whole = (work_dir / 'epoch_2.pth').read_bytes()
     (tmp_path / 'cut.pth').write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint, or is damaged'):
+    with pytest.raises(
+        CheckpointError, match=r'cut\.pth: expected a checkpoint, got another file or a damaged one'
+    ):
         read_checkpoint(tmp_path / 'cut.pth')
 
 
 def test_other_content_is_named(tmp_path):
     torch.save([torch.ones(1)], tmp_path / 'list.pth')
-    with pytest.raises(CheckpointError, match=r'list\.pth holds a list, not a dict of weights'):
+    with pytest.raises(CheckpointError, match=r'list\.pth: expected a dict of weights, got a list'):
         read_checkpoint(tmp_path / 'list.pth')
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no checkpoint at .*absent\.pth'):
+    with pytest.raises(FileNotFoundError, match=r'absent\.pth: expected a checkpoint, got nothing there'):
         read_checkpoint(tmp_path / 'absent.pth')
 
 

@@ -35,10 +35,10 @@ def test_settings_are_changed_and_added(cfg):
 )
 def test_what_nothing_reads_is_refused(cfg, key, meant):
     before = cfg.to_dict()
-    with pytest.raises(ValueError, match='nothing reads this') as caught:
+    with pytest.raises(ValueError, match='expected settings that a run reads') as caught:
         merge_options(cfg, {'model.head.num_classes': 5, key: 1})
     first = key.partition('.')[0]
-    assert (
-        str(caught.value) == f"cfg_options {key}: nothing reads this, a run has no setting '{first}'{meant}"
+    assert str(caught.value) == (
+        f"cfg_options: expected settings that a run reads, got {key}: a run has no setting '{first}'{meant}"
     )
     assert cfg.to_dict() == before

@@ -81,9 +81,8 @@ def test_names_a_missing_package(install, dependency):
         check_dependencies()
     name, accepted = next(iter(dependency.ranges.items()))
     message = str(caught.value)
-    assert 'not installed' in message
     assert all(other in message for other in names)
-    assert f'{accepted} is needed: pip install "{name}{accepted}"' in message
+    assert f': expected {accepted}, got none. pip install "{name}{accepted}"' in message
     assert message.count('\n') == 1
 
 
@@ -107,14 +106,16 @@ def test_names_package_version_and_range(install, versions, package, found, acce
     install(versions | {package: found})
     with pytest.raises(DependencyError) as caught:
         check_dependencies()
-    assert f'{package} {found} is installed, {accepted} is needed: pip install "{package}{accepted}"' in str(
+    assert f'{package}: expected {accepted}, got {found}. pip install "{package}{accepted}"' in str(
         caught.value
     )
 
 
 def test_names_all_problems_at_once(install):
     install(change(MAINTAINED, timm='0.9.0', numba=None))
-    with pytest.raises(DependencyError, match=r'(?s)timm 0\.9\.0 .*\n.*numba is not installed'):
+    with pytest.raises(
+        DependencyError, match=r'(?s)timm: expected .*, got 0\.9\.0.*\n.*numba: expected .*, got none'
+    ):
         check_dependencies()
 
 
@@ -124,14 +125,14 @@ def test_rejects_both_families(install, original):
     install(MAINTAINED | {original: versions[original]})
     with pytest.raises(
         DependencyError,
-        match=f'{original} and onedl-mmengine, onedl-mmcv, onedl-mmpretrain are installed together',
+        match=f'one family, got {original} and onedl-mmengine, onedl-mmcv, onedl-mmpretrain',
     ):
         check_dependencies()
 
 
 def test_rejects_both_builds_of_mmcv(install):
     install(ORIGINAL | {'mmcv': '2.2.0'})
-    with pytest.raises(DependencyError, match='mmcv and mmcv-lite are installed together'):
+    with pytest.raises(DependencyError, match='expected one of mmcv and mmcv-lite, got both'):
         check_dependencies()
 
 

@@ -47,9 +47,29 @@ def test_picture_shows_both_boxes(tmp_path):
     picture = visualizer.add_datasample(
         'x', sample, get_protocol('ts_cam'), image=image, out_file=str(out_file)
     )
-    assert picture.shape == (SIDE, 2 * SIDE, 3)
+    assert picture.shape[0] > SIDE and picture.shape[1] == 2 * SIDE
     assert has_color(picture, GT_COLOR) and has_color(picture, PREDICTION_COLOR)
     assert np.array_equal(mmcv.imread(str(out_file))[..., ::-1], picture)
+
+
+def test_the_caption_covers_nothing():
+    sample = make_sample().set_gt_label(1)
+    draw = LocalizationVisualizer().add_datasample
+    image = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
+    one = draw('x', sample, get_protocol('ts_cam'), image=image)
+    sample.set_pred_score(torch.tensor([0.5, 0.5]))
+    other = draw('x', sample, get_protocol('ts_cam'), image=image)
+    assert np.array_equal(one[:SIDE], other[:SIDE]) and not np.array_equal(one[SIDE:], other[SIDE:])
+
+
+def test_a_caption_wider_than_the_picture():
+    sample = make_sample().set_gt_label(0)
+    visualizer = LocalizationVisualizer()
+    visualizer.dataset_meta = dict(classes=('a name that is wider than the picture, by far', 'dog'))
+    image = np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)
+    picture = visualizer.add_datasample('x', sample, get_protocol('ts_cam'), image=image)
+    assert picture.shape[1] > 2 * SIDE
+    assert (picture[:, -1] == picture[-1, -1]).all(), 'the text ends before the picture does'
 
 
 def test_backends_receive_the_picture(tmp_path):

@@ -31,8 +31,9 @@ def batch(*shape, labels):
 @pytest.mark.parametrize('method', COUPLED)
 @pytest.mark.parametrize('labels', [(2, 0), (None, None)])
 def test_coupled_map_is_attention_times_semantic_map(method, labels):
-    more_layers = ['propagated attention'] if method == 'lctr' else []
-    samples, maps = predict_with_maps(build(method), batch(3, 32, 40, labels=labels))
+    model = build(method)
+    more_layers = model.backbone.layer_map_titles.values()
+    samples, maps = predict_with_maps(model, batch(3, 32, 40, labels=labels))
     for sample, label in zip(samples, labels, strict=True):
         assert sample.loc_labels[0] == (sample.pred_label if label is None else label)
     for sample, found in zip(samples, maps, strict=True):
@@ -46,6 +47,11 @@ def test_coupled_map_is_attention_times_semantic_map(method, labels):
 def test_layers_are_the_summands_of_ts_cams_attention():
     _, (maps,) = predict_with_maps(build('ts-cam'), batch(3, 32, 32, labels=(0,)))
     torch.testing.assert_close(maps.layers['class-token attention'].sum(dim=0), maps.attention)
+
+
+def test_layers_of_lctr_are_the_summands_of_its_attention():
+    _, (maps,) = predict_with_maps(build('lctr'), batch(3, 32, 32, labels=(0,)))
+    torch.testing.assert_close(maps.layers['propagated attention'].mean(dim=0), maps.attention)
 
 
 def test_class_agnostic_method_shows_its_masks():

@@ -59,7 +59,7 @@ def test_tiles_of_turned_and_damaged_images(tmp_path):
     )
     assert tiles['image'].getpixel((16, 2)) == (255, 255, 255)  # upright, so that it fills the tile's height
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(ValueError, match='cannot be used'):
+    with pytest.raises(ValueError, match='expected a usable image'):
         PredictionPictures(sample, PROTOCOL)
     sample.set_metainfo(dict(load_error='truncated'))
     sample.attn_map = torch.eye(4)

@@ -51,7 +51,8 @@ def find_logs(path: Path) -> list[Path]:
     found = [*path.glob('vis_data/scalars.json'), *path.glob('*/vis_data/scalars.json')]
     if not found:
         raise ValueError(
-            f'no vis_data/scalars.json in {path}; accepted are work directories of a training and such files'
+            f'{path}: expected the work directory of a training, or its vis_data/scalars.json, got no such '
+            'file'
         )
     return sorted(found)
 
@@ -78,7 +79,8 @@ def read_run(path: Path, name: str | None = None) -> Run:
                 step = record['step']
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
-                    f'{file}, line {number}: accepted are JSON objects with a step ({error!r})'
+                    f'{file}, line {number}: expected a JSON object with a step, got {line[:200]!r} '
+                    f'({error!r})'
                 ) from error
             (train if 'iter' in record else val)[step] = record
     if name is None:
@@ -107,7 +109,7 @@ def curve(run: Run, key: str) -> tuple[str, list[int], list[float]]:
             by_epoch = records is run.val and found[-1]['step'] <= last_epoch
             steps = [record['step'] for record in found]
             return 'epoch' if by_epoch else 'iteration', steps, [record[key] for record in found]
-    raise ValueError(f'run {run.name!r} has no {key!r}; accepted are {", ".join(available_keys(run))}')
+    raise ValueError(f'run {run.name!r}: expected keys out of {", ".join(available_keys(run))}, got {key!r}')
 
 
 def available_keys(run: Run) -> list[str]:
@@ -192,11 +194,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if args.legend is not None and len(args.legend) != len(args.runs):
-        parser.error(f'argument --legend: {len(args.legend)} names for {len(args.runs)} runs')
+        parser.error(
+            f'argument --legend: expected a name for each run, {len(args.runs)} in all, got '
+            f'{len(args.legend)}'
+        )
     if (args.keys is None) != (args.out is None):
-        parser.error('--keys and --out go together')
+        missing, given = ('keys', 'out') if args.keys is None else ('out', 'keys')
+        parser.error(f'argument --{missing}: expected beside --{given}, got none')
     if args.out is not None and args.out.suffix not in SUFFIXES:
-        parser.error(f"argument --out: must end in {' or '.join(SUFFIXES)}, found '{args.out}'")
+        parser.error(
+            f"argument --out: expected a file that ends in {' or '.join(SUFFIXES)}, got '{args.out}'"
+        )
     return args
 
 

@@ -43,14 +43,14 @@ def relative_boxes(dataset: 'LocalizationDataset') -> tuple[NDArray[np.float64],
         if len(info.get('gt_bboxes', ())):
             if 'width' not in info:
                 raise ValueError(
-                    f'{info["img_id"]}: the size of the image is not known; accepted are data sets with '
-                    'check_files=True and read_headers=True, or with a list of sizes'
+                    f'{info["img_id"]}: expected the size of the image, got none. Data sets with '
+                    'check_files=True and read_headers=True, or with a list of sizes, know it'
                 )
             width, height = info['width'], info['height']  # of the image that the boxes lie in
             boxes.append(np.asarray(info['gt_bboxes'], np.float64) / (width, height, width, height))
             images.append(np.full(len(boxes[-1]), len(images)))
     if not boxes:
-        raise ValueError('no image of the test data has a box')
+        raise ValueError('test_dataloader.dataset: expected images with boxes, got none')
     return np.concatenate(boxes), np.concatenate(images)
 
 

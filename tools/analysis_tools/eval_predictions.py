@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
-_PREDICTIONS = 'accepted is what `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes'
+_PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
 # What unpickling a file raises that is damaged, or holds something of another program.
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
@@ -67,16 +67,14 @@ def annotations_file(text: str) -> Path:
     Raises:
         argparse.ArgumentTypeError: If there is no such file.
     """
-    return _existing_file(
-        text, 'accepted is a COCO .json file, as `tools/predict.py --format coco` writes it'
-    )
+    return _existing_file(text, 'COCO annotations (.json), as `tools/predict.py --format coco` writes them')
 
 
 def _existing_file(text: str, accepted: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.exists():
-        found = f"'{path}' is a folder" if path.is_dir() else f"no file at '{path}'"
-        raise argparse.ArgumentTypeError(f'{found}; {accepted}')
+        found = f"the folder '{path}'" if path.is_dir() else f"nothing at '{path}'"
+        raise argparse.ArgumentTypeError(f'expected a file of {accepted}, got {found}')
     return path
 
 
@@ -133,16 +131,21 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if (args.predictions is None) == (args.ann is None):
-        parser.error('either PREDICTIONS.pkl or --ann FILE must be given')
+        found = 'neither' if args.ann is None else 'both'
+        parser.error(f'expected either PREDICTIONS.pkl or --ann FILE, got {found}')
     if args.ann is not None:
         if args.config is None:
-            parser.error('--ann needs --config, whose test data have the ground truth')
+            parser.error('argument --config: expected beside --ann, for the ground truth, got none')
         if args.protocol or args.threshold:
-            parser.error('--protocol and --threshold turn maps into boxes; annotations are boxes already')
+            given = '--protocol' if args.protocol else '--threshold'
+            parser.error(
+                f'argument {given}: expected beside predictions alone, got --ann, whose annotations are '
+                'boxes already'
+            )
     elif args.config is None and not args.protocol:
-        parser.error('--protocol NAME ... or --config CONFIG must be given')
+        parser.error('expected --protocol NAME ... or --config CONFIG, got neither')
     if args.threshold is not None and sorted(set(args.threshold)) != args.threshold:
-        parser.error(f'argument --threshold: must ascend, found {args.threshold}')
+        parser.error(f'argument --threshold: expected ascending numbers, got {args.threshold}')
     return args
 
 
@@ -163,16 +166,16 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         with path.open('rb') as file:
             samples = pickle.load(file)
     except _PICKLE_ERRORS as error:
-        raise ValueError(f'{path} is no file of predictions ({error}); {_PREDICTIONS}') from error
+        raise ValueError(f'{path}: expected a file of {_PREDICTIONS}, got another file ({error})') from error
     if not isinstance(samples, list) or not samples or not all(isinstance(item, dict) for item in samples):
-        raise ValueError(f'{path} holds no list of predictions; {_PREDICTIONS}')
+        raise ValueError(f'{path}: expected a list of {_PREDICTIONS}, got another {type(samples).__name__}')
     for number, sample in enumerate(samples):
         missing = [key for key in NEEDED if key not in sample]
         if missing:
             named = sample.get('img_path', number)
             raise ValueError(
-                f'{path}: the prediction of image {named} has no {", ".join(missing)}, only '
-                f'{sorted(sample)}; {_PREDICTIONS}, of a model with a localization head'
+                f'{path}, image {named}: expected {", ".join(missing)}, got {sorted(sample)}. A file of '
+                f'{_PREDICTIONS}, of a model with a localization head, has them'
             )
     return samples
 
@@ -210,7 +213,7 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
     evaluators = cfg.get('test_evaluator') or []
     evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
     if not evaluators:
-        raise ValueError(f'{args.config} has no test_evaluator')
+        raise ValueError(f'{args.config}: expected a test_evaluator, got none')
     if args.threshold is not None:
         for settings in evaluators:
             if 'protocols' in settings:
@@ -264,7 +267,7 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     try:
         coco = json.loads(args.ann.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{args.ann} is no JSON file ({error}); accepted are COCO annotations') from error
+        raise ValueError(f'{args.ann}: expected COCO annotations, got no valid JSON ({error})') from error
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []})
     entries = [dataset.get_data_info(index) for index in range(len(dataset))]
     try:

@@ -122,9 +122,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if len(args.shape) > 2 or min(args.shape) < 1:
-        parser.error(f'argument --shape: must be one or two positive numbers, found {args.shape}')
+        parser.error(f'argument --shape: expected one or two integers from 1, got {args.shape}')
     if args.topk < 1:
-        parser.error(f'argument --topk: must be 1 or more, found {args.topk}')
+        parser.error(f'argument --topk: expected an integer from 1, got {args.topk}')
     return args
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     cfg = read_config(args)
     model = build_localizer(cfg)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
-        raise ValueError(f'the model is {type(model).__name__} without a localization head')
+        raise ValueError(f'model: expected one with a localization head, got {type(model).__name__} without')
     height, width = args.shape if len(args.shape) == 2 else args.shape * 2
     topk = min(args.topk, model.head.num_classes)
     parts = measure(model, (height, width), topk)

@@ -44,9 +44,9 @@ def labelled_file(text: str) -> tuple[str, Path]:
     label, equals, name = text.partition('=')
     path = Path(name if equals else text)
     if path.suffix not in ('.pkl', '.json'):
-        raise argparse.ArgumentTypeError(f"a run is a .pkl or .json file, found '{path}'")
+        raise argparse.ArgumentTypeError(f"expected a .pkl or .json file, got '{path}'")
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"no file at '{path}'")
+        raise argparse.ArgumentTypeError(f"expected a file, got nothing at '{path}'")
     return (label if equals else path.stem), path
 
 
@@ -92,15 +92,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if args.out.suffix.lower() not in _SUFFIXES:
-        parser.error(f"argument --out: must end in {', '.join(_SUFFIXES)}, found '{args.out}'")
+        parser.error(f"argument --out: expected a file that ends in {', '.join(_SUFFIXES)}, got '{args.out}'")
     most = {'threshold': 4, 'size': 1, 'errors': 1}[args.plot]
     if len(args.iou) > most or not all(0 < level <= 1 for level in args.iou):
-        parser.error(f'argument --iou: accepted are 1 to {most} levels in (0, 1], found {args.iou}')
+        parser.error(f'argument --iou: expected at most {most} level(s) in (0, 1], got {args.iou}')
     labels = [label for label, _ in args.runs]
     if len(set(labels)) != len(labels):
-        parser.error(f'runs need different labels (LABEL=FILE), found {labels}')
+        parser.error(f'argument runs: expected different labels (LABEL=FILE), got {labels}')
     if args.plot != 'errors' and any(path.suffix == '.json' for _, path in args.runs):
-        parser.error(f'{args.plot} needs predictions (.pkl): metrics (.json) hold no boxes')
+        parser.error(f'argument runs: expected predictions (.pkl) to plot {args.plot}, got metrics (.json)')
     return args
 
 
@@ -144,11 +144,13 @@ def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float
     if path.suffix == '.pkl':
         return outcome_shares(read_predictions(path), protocol, threshold)
     if threshold is not None:
-        raise ValueError(f'--threshold needs predictions (.pkl), found the metrics {path}')
+        raise ValueError(
+            f'argument --threshold: expected predictions (.pkl) beside it, got the metrics {path}'
+        )
     metrics = mmengine.load(path)
     keys = {outcome: f'{protocol.name}/error/{outcome}' for outcome in OUTCOMES}
     if not all(key in metrics for key in keys.values()):
-        raise ValueError(f'{path} has no {protocol.name}/error/..., only {sorted(metrics)}')
+        raise ValueError(f'{path}: expected {protocol.name}/error/..., got {sorted(metrics)}')
     return {outcome: metrics[key] for outcome, key in keys.items()}
 
 

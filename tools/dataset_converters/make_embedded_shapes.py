@@ -35,7 +35,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     args = parser.parse_args(arguments)
     if args.workers < 1:
-        parser.error(f'argument --workers: must be 1 or more, found {args.workers}')
+        parser.error(f'argument --workers: expected an integer from 1, got {args.workers}')
     return args
 
 

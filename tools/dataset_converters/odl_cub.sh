@@ -7,11 +7,11 @@
 set -euo pipefail
 shopt -s nullglob
 
-[[ $# -eq 2 ]] || { printf 'odl_cub.sh: error: expected DOWNLOAD_DIR DATA_ROOT, found %s arguments\n' $# >&2 && exit 2; }
+[[ $# -eq 2 ]] || { printf 'odl_cub.sh: error: expected DOWNLOAD_DIR DATA_ROOT, got %s arguments\n' $# >&2 && exit 2; }
 download_dir=$1 data_root=$2
 archives=("$download_dir"/*CUB-200-2011/raw/*.tar.gz)
 [[ ${#archives[@]} -gt 0 ]] || {
-    printf "odl_cub.sh: error: no CUB-200-2011/raw/*.tar.gz in '%s'\n" "$download_dir" >&2
+    printf "odl_cub.sh: error: '%s': expected CUB-200-2011/raw/*.tar.gz, got none\n" "$download_dir" >&2
     exit 1
 }
 mkdir -p -- "$data_root"
@@ -22,7 +22,7 @@ for archive in "${archives[@]}"; do tar -xzf "$archive" -C "$unpacked"; done
 # The archive may wrap the folder of the data set in others.
 list=$(find "$unpacked" -name train_test_split.txt -print -quit)
 [[ -n $list ]] || {
-    printf "odl_cub.sh: error: no train_test_split.txt in '%s'\n" "${archives[*]}" >&2
+    printf "odl_cub.sh: error: '%s': expected train_test_split.txt, got none\n" "${archives[*]}" >&2
     exit 1
 }
 mv -- "$(dirname -- "$list")"/* "$data_root"/

@@ -8,11 +8,11 @@
 set -euo pipefail
 shopt -s nullglob
 
-[[ $# -eq 2 ]] || { printf 'odl_ilsvrc.sh: error: expected DOWNLOAD_DIR DATA_ROOT, found %s arguments\n' $# >&2 && exit 2; }
+[[ $# -eq 2 ]] || { printf 'odl_ilsvrc.sh: error: expected DOWNLOAD_DIR DATA_ROOT, got %s arguments\n' $# >&2 && exit 2; }
 download_dir=$1 data_root=$2
 parts=("$download_dir"/*ImageNet-1K/raw/*.tar.gz.*)
 [[ ${#parts[@]} -gt 0 ]] || {
-    printf "odl_ilsvrc.sh: error: no ImageNet-1K/raw/*.tar.gz.* in '%s'\n" "$download_dir" >&2
+    printf "odl_ilsvrc.sh: error: '%s': expected ImageNet-1K/raw/*.tar.gz.*, got none\n" "$download_dir" >&2
     exit 1
 }
 mkdir -p -- "$data_root"
@@ -23,7 +23,7 @@ cat -- "${parts[@]}" | tar -xz -C "$unpacked"
 # The archive may wrap the folder of the data set in others.
 train=$(find "$unpacked" -type d -name train -print -quit)
 [[ -n $train && -d $(dirname -- "$train")/val ]] || {
-    printf "odl_ilsvrc.sh: error: no train/ beside val/ in '%s'\n" "${parts[*]}" >&2
+    printf "odl_ilsvrc.sh: error: '%s': expected train/ beside val/, got none\n" "${parts[*]}" >&2
     exit 1
 }
 mv -- "$train" "$(dirname -- "$train")/val" "$data_root"/

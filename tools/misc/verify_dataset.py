@@ -101,7 +101,9 @@ def plain_settings(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [plain for one in inner for plain in plain_settings(one)]
     known = DATASETS.get(settings['type'])
     if known is None or not issubclass(known, LocalizationDataset):
-        raise ValueError(f'data set {settings["type"]!r} is none of wsol_mm, whose checks are needed')
+        raise ValueError(
+            f'type: expected a data set of wsol_mm, whose checks are used, got {settings["type"]!r}'
+        )
     return [{**settings, 'pipeline': []}]
 
 
@@ -192,7 +194,7 @@ def verify(cfg: Config, splits: Sequence[str], workers: int) -> dict[str, SplitR
             names.setdefault(key, []).append(split)
             chosen[key] = settings
     if not names:
-        raise ValueError(f'the config has no dataloader of {", ".join(splits)}')
+        raise ValueError(f'config: expected a dataloader of {" or ".join(splits)}, got none')
     reports = {
         ', '.join(group): merge_reports([verify_data_set(settings, workers) for settings in chosen[key]])
         for key, group in names.items()
@@ -214,11 +216,13 @@ def compare_splits(reports: Mapping[str, SplitReport], num_classes: int | None) 
             continue
         wrong = report.findings.setdefault(_CLASSES, [])
         if num_classes not in (None, len(report.classes)):
-            wrong.append(f'{len(report.classes)} in the data, model.head.num_classes is {num_classes}')
+            wrong.append(
+                f'model.head.num_classes: expected {len(report.classes)}, as in the data, got {num_classes}'
+            )
         if train is not None and train.classes is not None and report.classes != train.classes:
             pairs = zip(report.classes, train.classes, strict=False)
-            first = next((f': {one!r} for {other!r}' for one, other in pairs if one != other), '')
-            wrong.append(f'names differ from those of the training data{first}')
+            first = next((f', such as {one!r} for {other!r}' for one, other in pairs if one != other), '')
+            wrong.append(f'classes: expected the names of the training data, got others{first}')
         if not wrong:
             del report.findings[_CLASSES]
         if train is not None and report is not train:
@@ -257,7 +261,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if args.num_workers < 0:
-        parser.error(f'argument --num-workers: must be 0 or more, found {args.num_workers}')
+        parser.error(f'argument --num-workers: expected an integer from 0, got {args.num_workers}')
     return args
 
 

@@ -34,9 +34,11 @@ def main(arguments: list[str] | None = None) -> None:
     import torch
 
     if args.output.suffix != '.pth':
-        sys.exit(f'OUT must end in .pth, got {args.output}')
+        sys.exit(f'OUT: expected a file that ends in .pth, got {args.output}')
     if not args.output.absolute().parent.is_dir():
-        sys.exit(f'no folder {args.output.absolute().parent} to write {args.output.name} to')
+        sys.exit(
+            f'OUT: expected a folder for {args.output.name}, got nothing at {args.output.absolute().parent}'
+        )
     try:
         state_dict = convert_state_dict(args.method, read_checkpoint(args.input), source=str(args.input))
     except (FileNotFoundError, ValueError) as error:

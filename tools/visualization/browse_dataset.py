@@ -66,7 +66,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         args.variants = 5 if args.split == 'train' else 1
     for name, least in (('num', 1), ('variants', 1), ('seed', 0), ('tile', 64)):
         if getattr(args, name) < least:
-            parser.error(f'argument --{name}: must be {least} or more, found {getattr(args, name)}')
+            parser.error(f'argument --{name}: expected an integer from {least}, got {getattr(args, name)}')
     return args
 
 
@@ -152,7 +152,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     loader = cfg.get(f'{args.split}_dataloader')
     if not loader:
-        raise ValueError(f'the config has no {args.split}_dataloader')
+        raise ValueError(f'config: expected {args.split}_dataloader, got none')
     settings = dict(loader.dataset)
     if issubclass(DATASETS.get(settings['type']), FineGrainedDataset):
         settings.setdefault('with_boxes', True)  # which training leaves unread

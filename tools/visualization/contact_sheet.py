@@ -117,11 +117,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if args.num < 1:
-        parser.error(f'argument --num: must be 1 or more, found {args.num}')
+        parser.error(f'argument --num: expected an integer from 1, got {args.num}')
     if args.tile < 32:
-        parser.error(f'argument --tile: must be 32 or more, found {args.tile}')
+        parser.error(f'argument --tile: expected an integer from 32, got {args.tile}')
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
-        parser.error(f"argument --out: must end in .png or .jpg, found '{args.out}'")
+        parser.error(f"argument --out: expected a file that ends in .png or .jpg, got '{args.out}'")
     return args
 
 

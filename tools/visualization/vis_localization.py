@@ -59,9 +59,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     args = parser.parse_args(arguments)
     if args.num is not None and args.num < 1:
-        parser.error(f'argument --num: must be 1 or more, found {args.num}')
+        parser.error(f'argument --num: expected an integer from 1, got {args.num}')
     if args.tile < 64:
-        parser.error(f'argument --tile: must be 64 or more, found {args.tile}')
+        parser.error(f'argument --tile: expected an integer from 64, got {args.tile}')
     return args
 
 

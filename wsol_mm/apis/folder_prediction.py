@@ -41,7 +41,7 @@ class FolderTask:
         score_thr: Boxes of classes with a lower score are left out.
         maps_dir: Folder for the localization maps: ``<image>.npz`` with ``maps`` (K, h, w) on the patch grid,
             un-normalised, and their ``labels`` (K).
-        show_dir: Folder for pictures, ``<image>.png``.
+        show_dir: Folder for pictures: ``x.png`` for ``x.jpg``, ``x.jpg.png`` where there is another ``x``.
     """
 
     folder: Path
@@ -189,7 +189,9 @@ def _digest(model: torch.nn.Module) -> str:
 
 
 def _output_exists(task: FolderTask) -> FileExistsError:
-    return FileExistsError(f'{task.out} exists; remove it, or write to another place')
+    return FileExistsError(
+        f'{task.out}: expected a path that does not exist, got an existing one. Remove it, or write elsewhere'
+    )
 
 
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:
@@ -216,13 +218,13 @@ def _in_class_folders(
     for image in images:
         top, slash, _ = image.path.partition('/')
         if not slash or top not in known:
-            wrong.setdefault(f'folder {top}' if slash else f'image {top} in none', None)
+            wrong.setdefault(f'folder {top}' if slash else f'image {top} in no folder', None)
         yield image
     if wrong:
         accepted = ', '.join(classes[:10]) + (', ...' if len(classes) > 10 else '')
         raise ValueError(
-            f'{folder}: {", ".join(list(wrong)[:5])}{", ..." if len(wrong) > 5 else ""}; accepted are images '
-            f'in folders named after the {len(classes)} classes of the model: {accepted}'
+            f'{folder}: expected images in folders named after the {len(classes)} classes of the model '
+            f'({accepted}), got {", ".join(list(wrong)[:5])}{", ..." if len(wrong) > 5 else ""}'
         )
 
 
@@ -276,8 +278,8 @@ def _finish_batch(
             file.parent.mkdir(parents=True, exist_ok=True)
             np.savez(file, maps=result.maps, labels=np.array(result.labels))
     if task.show_dir is not None:
-        paths = [image.path for image in usable]
-        inferencer.visualize(paths, samples, names=paths, out_dir=task.show_dir)
+        paths, names = [image.path for image in usable], [image.name for image in usable]
+        inferencer.visualize(paths, samples, names, out_dir=task.show_dir)
     kept = iter([_kept(result, task.score_thr) for result in results])
     return [
         {'error': batch.errors[place]} if place in batch.errors else next(kept)
@@ -327,7 +329,10 @@ def _publish(journal: PredictionJournal, task: FolderTask, inferencer: Localizat
     FORMATS[task.format].write(annotations, task.partial)
     _write_broken(journal, task.broken_file)
     if task.out.exists():
-        raise FileExistsError(f'{task.out} appeared in the meantime; move it away and call again')
+        raise FileExistsError(
+            f'{task.out}: expected a path that does not exist, got one that has appeared in the meantime. '
+            'Move it away and call again'
+        )
     os.replace(task.partial, task.out)
 
 

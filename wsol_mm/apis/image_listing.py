@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ def images_at(path: str | Path) -> list[tuple[str, str]]:
     if os.path.isfile(path):
         return [(str(path), os.path.basename(path))]
     if not os.path.isdir(path):
-        raise FileNotFoundError(f"no image file or folder at '{path}'")
+        raise FileNotFoundError(f'{path}: expected an image file or a folder with images, got nothing there')
     skipped: Counter[str] = Counter()
     found = [(os.path.join(path, image.path), image.path) for image in walk_images(path, skipped)]
     if not found:
@@ -66,10 +66,8 @@ def check_has_image(path: str | Path) -> None:
 
 def no_image_error(folder: str | Path, skipped: Counter[str]) -> ValueError:
     """Return the error that a folder holds no image, only what :func:`walk_images` has skipped."""
-    others = f', only {_described(skipped)}' if skipped else ''
-    return ValueError(
-        f"no image in the folder '{folder}'{others}; accepted are {', '.join(IMAGE_EXTENSIONS)}"
-    )
+    found = f'only {_described(skipped)}' if skipped else 'none'
+    return ValueError(f'{folder}: expected a folder with images ({", ".join(IMAGE_EXTENSIONS)}), got {found}')
 
 
 def report_skipped(folder: str | Path, skipped: Counter[str]) -> None:
@@ -106,11 +104,11 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
     """
     if os.path.isfile(folder):
         name = os.path.basename(folder)
-        yield ListedImage(name, _stem(name) or name)
+        yield ListedImage(name, *distinct_stems([name]))
         return
     if not os.path.isdir(folder):
         raise NotADirectoryError(
-            f"no folder at '{folder}'; accepted are a folder with images and an image file"
+            f'{folder}: expected a folder with images or an image file, got nothing there'
         )
     skipped = Counter() if skipped is None else skipped
     yield from _walk(str(folder), '', (os.path.realpath(folder),), skipped)
@@ -129,9 +127,7 @@ def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str])
             elif item.is_symlink() or item.is_file():
                 entries.append(item.name)
     images = [entry for entry in entries if not entry.endswith('/')]
-    # Compared without case: not every file system can tell 1.jpg from 1.JPG.
-    stems = Counter(_stem(image).lower() for image in images)
-    taken = {image.lower() for image in images}
+    names = dict(zip(images, distinct_stems(images), strict=True))
     # With the slash at their end, folders come where the paths of their images belong.
     for entry in sorted(entries):
         if entry.endswith('/'):
@@ -139,10 +135,20 @@ def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str])
             if real not in above:
                 yield from _walk(root, inside + entry, (*above, real), skipped)
             continue
-        stem = _stem(entry)
-        is_own = stems[stem.lower()] == 1 and stem.lower() not in taken
-        yield ListedImage(inside + entry, inside + (stem if is_own else entry))
+        yield ListedImage(inside + entry, inside + names[entry])
 
 
-def _stem(name: str) -> str:
-    return name.rpartition('.')[0]
+def distinct_stems(images: Sequence[str]) -> list[str]:
+    """Return names for files that belong to images: without the suffix, where they are different then.
+
+    They are compared without case: not every file system can tell 1.jpg from 1.JPG.
+
+    Args:
+        images: Names of images.
+
+    Returns:
+        For each its stem, or the whole name if another has the same stem or is called like it.
+    """
+    stems = [os.path.splitext(image)[0] for image in images]
+    taken = Counter(name.lower() for name in (*images, *stems))
+    return [stem if taken[stem.lower()] == 1 else image for image, stem in zip(images, stems, strict=True)]

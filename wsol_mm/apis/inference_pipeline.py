@@ -24,7 +24,9 @@ def configured_transforms(cfg: Config) -> list[dict]:
     loader = cfg.get('test_dataloader') or {}
     transforms = (loader.get('dataset') or {}).get('pipeline')
     if not transforms:
-        raise ValueError('the config has no test_dataloader.dataset.pipeline, which says how images are read')
+        raise ValueError(
+            'test_dataloader.dataset.pipeline: expected transforms, which say how images are read, got none'
+        )
     return [dict(transform) for transform in transforms if _name(transform) not in _GROUND_TRUTH]
 
 
@@ -46,7 +48,7 @@ def whole_image_transforms(transforms: Sequence[dict]) -> list[dict]:
     """
     crops = [transform for transform in transforms if _name(transform) in _CROPS]
     if len(crops) > 1:
-        raise ValueError(f'the test pipeline crops {len(crops)} times; accepted is one of {_CROPS} at most')
+        raise ValueError(f'test pipeline: expected at most one of {_CROPS}, got {len(crops)}')
     changed = []
     resizes = 0
     for transform in transforms:
@@ -62,8 +64,8 @@ def whole_image_transforms(transforms: Sequence[dict]) -> list[dict]:
         changed.append(transform)
     if crops and resizes != 1:
         raise ValueError(
-            f'the test pipeline has {_name(crops[0])} and {resizes} of {_RESIZES}; accepted is one, that can '
-            'squash whole images to the size of the crop'
+            f'test pipeline: expected one of {_RESIZES} before {_name(crops[0])}, to squash whole images to '
+            f'the size of the crop, got {resizes}'
         )
     return changed
 
@@ -82,7 +84,7 @@ class InferencePipeline:
         self.transforms = [TRANSFORMS.build(dict(transform)) for transform in transforms]
         if not has_loader(self.transforms):
             names = [_name(transform) for transform in transforms]
-            raise ValueError(f'the test pipeline {names} loads no image; accepted are {_LOADERS}')
+            raise ValueError(f'test pipeline: expected one of {_LOADERS}, which load an image, got {names}')
 
     def __call__(self, image: str | np.ndarray, label: int | None = None) -> dict:
         """Prepare one image.
@@ -105,8 +107,7 @@ class InferencePipeline:
 def _array_fields(image: np.ndarray) -> dict:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
-            f'image array has the shape {image.shape} and type {image.dtype}; accepted are BGR images '
-            '(H, W, 3) of uint8'
+            f'image array: expected a BGR image (H, W, 3) of uint8, got {image.shape} of {image.dtype}'
         )
     return image_fields(image)
 

@@ -19,7 +19,7 @@ from mmpretrain.apis.base import BaseInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
-from .image_listing import images_at
+from .image_listing import distinct_stems, images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
 from .localization_result import LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
@@ -72,7 +72,7 @@ class LocalizationInferencer(BaseInferencer):
         merge_options(cfg, cfg_options)
         checkpoint = checkpoint or published
         if checkpoint is None:
-            raise ValueError(f'{model} comes without weights: give a checkpoint')
+            raise ValueError(f'checkpoint: expected the weights of {model}, which comes without, got none')
         if isinstance(classes, str | Path):
             classes = [line for _, line in read_lines(Path(classes).expanduser())]
         #: How maps become boxes, with one threshold.
@@ -115,7 +115,8 @@ class LocalizationInferencer(BaseInferencer):
                 enlarged to the image.
             batch_size: Images at a time.
             return_datasamples: Return the predictions of the model instead.
-            out_dir: Draw heat map and box of the first class of every image into this folder.
+            out_dir: Draw heat map and box of the first class of every image into this folder: ``x.png`` for
+                ``x.jpg``, but ``x.jpg.png`` where there is another ``x``.
             show: Show these pictures in a window.
             wait_time: How long each is shown, in seconds; 0 until a key is pressed.
             progress: Show a progress bar.
@@ -130,9 +131,9 @@ class LocalizationInferencer(BaseInferencer):
         """
         self.check_topk(topk)
         if maps not in (None, 'grid', 'image'):
-            raise ValueError(f"maps is {maps!r}; accepted are None, 'grid' and 'image'")
+            raise ValueError(f"maps: expected None, 'grid' or 'image', got {maps!r}")
         if batch_size < 1:
-            raise ValueError(f'batch_size is {batch_size}; accepted are integers from 1')
+            raise ValueError(f'batch_size: expected an integer from 1, got {batch_size}')
         images, names = self._expand(inputs)
         indices = self._label_indices(labels, len(images))
         batches = self.preprocess(images, batch_size, labels=indices)
@@ -255,21 +256,21 @@ class LocalizationInferencer(BaseInferencer):
                 for file, name in images_at(entry):
                     images.append(file)
                     names.append(name)
-        return images, _distinct(names)
+        return images, _distinct(distinct_stems(names))
 
     def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:
         if labels is None:
             return [None] * count
         labels = [labels] if isinstance(labels, int | str) else list(labels)
         if len(labels) != count:
-            raise ValueError(f'labels: {len(labels)} for {count} images; accepted is one for every image')
+            raise ValueError(f'labels: expected one for every image ({count}), got {len(labels)}')
         indices = {name: index for index, name in enumerate(self.classes)}
         found = [indices.get(label, -1) if isinstance(label, str) else int(label) for label in labels]
         wrong = [label for label, i in zip(labels, found, strict=True) if not 0 <= i < len(self.classes)]
         if wrong:
             raise ValueError(
-                f'labels: {wrong[:3]} are no classes of the model; accepted are 0 to {len(self.classes) - 1} '
-                f'and the names {", ".join(map(repr, self.classes[:5]))}, ...'
+                f'labels: expected classes of the model, 0 to {len(self.classes) - 1} or the names '
+                f'{", ".join(map(repr, self.classes[:5]))}, ..., got {wrong[:3]}'
             )
         return [*found]
 
@@ -292,7 +293,7 @@ def check_topk(topk: int, num_classes: int, name: str = 'topk') -> None:
             if num_classes < PRED_TOPK
             else f'a prediction keeps the {PRED_TOPK} best of the {num_classes} classes, for Top-5 metrics'
         )
-        raise ValueError(f'{name} is {topk}; accepted are 1 to {most}: {reason}')
+        raise ValueError(f'{name}: expected an integer from 1 to {most}, got {topk}: {reason}')
 
 
 def _distinct(names: list[str]) -> list[str]:

@@ -39,13 +39,13 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
         return model.copy(), None
     if Path(model).suffix in CONFIG_SUFFIXES:
         if not Path(model).is_file():
-            raise FileNotFoundError(f'model: no config file at {model}')
+            raise FileNotFoundError(f'model: expected a config file, got nothing at {model}')
         return Config.fromfile(model), None
     models = _indexed_models()
     if str(model) not in models:
         raise ValueError(
-            f'model is {str(model)!r}; accepted are a config file, a Config, and the names of the model '
-            f'index: {", ".join(sorted(models))}'
+            'model: expected a config file, a Config or a name of the model index '
+            f'({", ".join(sorted(models))}), got {str(model)!r}'
         )
     entry = models[str(model)]
     return Config.fromfile(_index_folder() / entry['Config']), entry.get('Weights')
@@ -98,7 +98,7 @@ def load_localizer(
         classes = saved.get('classes') or [f'class {index}' for index in range(count)]
     if len(classes) != count:
         raise ValueError(
-            f'classes: {len(classes)} names for a model of {count} classes; accepted is one each'
+            f'classes: expected a name for each of the {count} classes of the model, got {len(classes)}'
         )
     return model.to(device), tuple(str(name) for name in classes)
 
@@ -124,7 +124,7 @@ def usable_device(device: str | torch.device | None = None) -> torch.device:
         gpus = [f'cuda:{index}' for index in range(torch.cuda.device_count())]
         reason = str(error).partition('\n')[0]
         raise ValueError(
-            f"device is '{device}' ({reason}); accepted are here {', '.join(['cpu', *gpus])}"
+            f"device: expected {' or '.join(['cpu', *gpus])} on this machine, got '{device}': {reason}"
         ) from error
     return torch.device(device)
 
@@ -135,7 +135,9 @@ def _index_folder() -> Path:
     for folder in (package / '.mim', package.parent):
         if (folder / 'model-index.yml').is_file():
             return folder
-    raise FileNotFoundError(f'no model-index.yml in {package / ".mim"} or {package.parent}')
+    raise FileNotFoundError(
+        f'model-index.yml: expected it in {package / ".mim"} or {package.parent}, got none'
+    )
 
 
 def _indexed_models() -> dict[str, dict]:

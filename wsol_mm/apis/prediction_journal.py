@@ -17,7 +17,7 @@ _MISSING = object()
 
 
 class JournalError(ValueError):
-    """A journal that does not belong to the command that is to go on."""
+    """A journal of other work than the one that is to be resumed, or of work that is not finished."""
 
 
 class PredictionJournal:
@@ -81,8 +81,8 @@ class PredictionJournal:
         if differing:
             more = f' and {len(differing) - _NAMED} more' if len(differing) > _NAMED else ''
             raise JournalError(
-                f'{self.folder} was begun with other settings: {", ".join(differing[:_NAMED])}{more}. Go on '
-                'with those, or remove the folder to begin anew'
+                f'{self.folder}: expected the settings that the work was begun with, got others: '
+                f'{", ".join(differing[:_NAMED])}{more}. Resume with the former, or remove the folder'
             )
         self.num_images, self.num_done = saved['num_images'], 0
         complete = 0
@@ -116,7 +116,9 @@ class PredictionJournal:
             JournalError: If some are not done.
         """
         if not self.is_complete:
-            raise JournalError(f'{self.folder}: {self.num_done} of {self.num_images} images are done')
+            raise JournalError(
+                f'{self.folder}: expected all {self.num_images} images to be done, got {self.num_done}'
+            )
         with open(self._batches_file, 'rb') as file:
             done = (result for line in file for result in json.loads(line))
             yield from zip(self.images(), done, strict=True)

@@ -25,7 +25,7 @@ def output_file(text: str) -> Path:
     path = Path(text)
     with _unwritable(path):
         if path.is_dir():
-            raise argparse.ArgumentTypeError(f"must be a file, found the folder '{path}'")
+            raise argparse.ArgumentTypeError(f"expected a file, got the folder '{path}'")
         if path.is_file():
             path.open('ab').close()
         elif not path.exists():  # a pipe or a device is taken as it is
@@ -48,7 +48,7 @@ def output_folder(text: str) -> Path:
     path = Path(text)
     with _unwritable(path):
         if path.exists() and not path.is_dir():
-            raise argparse.ArgumentTypeError(f"must be a folder, found the file '{path}'")
+            raise argparse.ArgumentTypeError(f"expected a folder, got the file '{path}'")
         _check_place(path, is_folder=True)
     return path
 
@@ -71,15 +71,15 @@ def new_output(text: str) -> Path:
     return path
 
 
-def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
+def integer_within(lowest: int, highest: int | None = None) -> Callable[[str], int]:
     """Make the type of an integer that lies in a range.
 
     Args:
         lowest: The smallest that is accepted.
-        highest: The largest.
+        highest: The largest; without end if None.
 
     Returns:
-        Callable: Reads an argument; raises argparse.ArgumentTypeError if it is no such integer.
+        A function that reads an argument; it raises argparse.ArgumentTypeError if it is no such integer.
     """
 
     def integer(text: str) -> int:
@@ -87,8 +87,9 @@ def integer_within(lowest: int, highest: int) -> Callable[[str], int]:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(f"expected an integer from {lowest} to {highest}, got '{text}'")
+        if value is None or value < lowest or (highest is not None and value > highest):
+            end = '' if highest is None else f' to {highest}'
+            raise argparse.ArgumentTypeError(f"expected an integer from {lowest}{end}, got '{text}'")
         return value
 
     return integer
@@ -109,9 +110,9 @@ def map_threshold(text: str) -> float:
     try:
         threshold = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number in [0, 1), found '{text}'") from None
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1), got '{text}'") from None
     if not 0 <= threshold < 1:
-        raise argparse.ArgumentTypeError(f'must lie in [0, 1), found {threshold}')
+        raise argparse.ArgumentTypeError(f'expected a number in [0, 1), got {threshold}')
     return threshold
 
 
@@ -123,7 +124,9 @@ def _check_place(path: Path, is_folder: bool = False) -> None:
     candidates = (path, *path.parents) if is_folder else path.parents
     above = next((folder for folder in candidates if folder.exists()), Path())
     if not above.is_dir():
-        raise argparse.ArgumentTypeError(f"cannot write '{path}': '{above}' is no folder")
+        raise argparse.ArgumentTypeError(
+            f"expected a path that can be written, got '{path}': '{above}' is not a folder"
+        )
     with tempfile.TemporaryFile(dir=above):
         pass
 
@@ -133,4 +136,6 @@ def _unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot write '{path}': {error.strerror or error}") from error
+        raise argparse.ArgumentTypeError(
+            f"expected a path that can be written, got '{path}': {error.strerror or error}"
+        ) from error

@@ -18,7 +18,7 @@ class ConfigOptionsAction(DictAction):
         """Parse the words into ``namespace``."""
         for word in values:
             if not word.partition('=')[0] or '=' not in word:
-                raise argparse.ArgumentError(self, f"found '{word}'; accepted are words like key=value")
+                raise argparse.ArgumentError(self, f"expected words like key=value, got '{word}'")
         super().__call__(parser, namespace, values, option_string)
 
 

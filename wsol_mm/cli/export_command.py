@@ -87,9 +87,9 @@ def parse_export_arguments(
     )
     args = parser.parse_args(arguments)
     if args.out.suffix != suffix:
-        parser.error(f"argument --out: must end in {suffix}, found '{args.out}'")
+        parser.error(f"argument --out: expected a file that ends in {suffix}, got '{args.out}'")
     if args.shape is not None and (len(args.shape) > 2 or min(args.shape) < 1):
-        parser.error(f'argument --shape: must be one or two positive numbers, found {args.shape}')
+        parser.error(f'argument --shape: expected one or two positive integers, got {args.shape}')
     return args
 
 
@@ -117,8 +117,8 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
     if height % patch or width % patch:
         # The backbone would pad such images, and the maps would cover more than the image.
         raise ValueError(
-            f'--shape: images of {height}x{width} (height x width) are no whole number of patches; accepted '
-            f'are multiples of {patch}'
+            f'--shape: expected height and width in multiples of {patch}, the side of a patch, got '
+            f'{height}x{width}'
         )
     if args.checkpoint is None:
         model, classes = build_localizer(cfg), None

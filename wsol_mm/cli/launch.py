@@ -39,7 +39,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     import torch
 
     if launcher not in LAUNCHERS:
-        raise ValueError(f"launcher must be one of {', '.join(LAUNCHERS)}, found '{launcher}'")
+        raise ValueError(f"launcher: expected one of {', '.join(LAUNCHERS)}, got '{launcher}'")
     cfg.launcher = launcher
     if cfg.get('randomness', {}).get('deterministic'):
         # What deterministic matrix products need of cuBLAS, before it is first used.
@@ -119,6 +119,6 @@ def _read_variable(name: str, launcher: str) -> str:
 
 def _missing_variable(name: str, launcher: str) -> RuntimeError:
     return RuntimeError(
-        f'--launcher {launcher} needs the environment variable {name}, which is not set; start the run '
-        'through tools/dist_train.sh, tools/slurm_train.sh or mpirun, or use --launcher none for one process'
+        f'launcher {launcher}: expected the environment variable {name}, got none. Start the run through '
+        'tools/dist_train.sh, tools/slurm_train.sh or mpirun, or use the launcher none for one process'
     )

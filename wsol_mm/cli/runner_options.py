@@ -22,7 +22,7 @@ from .launch import LAUNCHERS, prepare_launch
 # What an error says of a setting of the config, as in `model.head.num_classes=3`.
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 # TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.
-_OF_A_CONFIG = re.compile(r'unexpected keyword argument|^expected a |is not in the .+ registry')
+_OF_A_CONFIG = re.compile(r'unexpected keyword argument|^\w+: expected |is not in the .+ registry')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -110,9 +110,11 @@ def config_path(text: str) -> str:
         argparse.ArgumentTypeError: If there is no such file, or it is of another type.
     """
     if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"no config file at '{text}'")
+        raise argparse.ArgumentTypeError(f"expected a config file, got nothing at '{text}'")
     if Path(text).suffix not in CONFIG_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"a config ends in {', '.join(CONFIG_SUFFIXES)}, found '{text}'")
+        raise argparse.ArgumentTypeError(
+            f"expected a config that ends in {', '.join(CONFIG_SUFFIXES)}, got '{text}'"
+        )
     return text
 
 
@@ -129,7 +131,7 @@ def checkpoint_path(text: str) -> str:
         argparse.ArgumentTypeError: If there is no such file.
     """
     if '://' not in text and not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"no checkpoint file at '{text}'")
+        raise argparse.ArgumentTypeError(f"expected a checkpoint file, got nothing at '{text}'")
     return text
 
 
@@ -158,6 +160,21 @@ def add_runner_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='launcher of the processes')
     # torch.distributed.launch passes it; torchrun sets the environment variable.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_feature_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that reads features of a frozen backbone from disk.
+
+    Args:
+        parser: Parser to extend.
+    """
+    parser.add_argument(
+        '--features',
+        type=Path,
+        metavar='DIR',
+        help='read what the frozen backbone makes of the images from this folder, which '
+        'tools/misc/extract_features.py filled',
+    )
 
 
 def read_config(args: argparse.Namespace) -> Config:

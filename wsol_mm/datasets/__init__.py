@@ -1,5 +1,6 @@
 """Data sets of images with labels and, for evaluation, boxes or masks."""
 
+from .cached_features import CachedFeatures
 from .cub import CUB
 from .dataset_problems import DatasetError, DatasetProblems, UnreadableImage
 from .fgvc_aircraft import FGVCAircraft
@@ -14,6 +15,7 @@ from .wsol_metadata import WSOLMetadataDataset
 
 __all__ = [
     'CUB',
+    'CachedFeatures',
     'ILSVRC',
     'DatasetError',
     'DatasetProblems',

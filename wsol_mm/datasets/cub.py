@@ -63,7 +63,7 @@ class CUB(FineGrainedDataset):
             )
         if not (root / 'images.txt').is_file():
             raise FileNotFoundError(
-                f'{self.source}: no file {root / "images.txt"} and no lists; accepted is {_LAYOUTS}'
+                f'{self.source}: expected {_LAYOUTS}; got no file {root / "images.txt"} and no lists'
             )
         paths = keyed_lines(root / 'images.txt', _id_and_text, '<id> <path>', problems)
         labels = keyed_lines(
@@ -89,7 +89,9 @@ class CUB(FineGrainedDataset):
                 if table is not None and key not in table
             ]
             if absent:
-                problems.add('image without entry', f'id {key} ({path}) is not in {", ".join(absent)}')
+                problems.add(
+                    'image without entry', f'{", ".join(absent)}: expected id {key} ({path}), got none'
+                )
             elif in_train[key] == (self.split == 'train'):
                 entry = {'img_id': path, 'gt_label': labels[key]}
                 if boxes is not None:
@@ -107,8 +109,8 @@ class CUB(FineGrainedDataset):
             expected = [str(number) for number in range(1, len(names) + 1)]
             if sorted(names) != sorted(expected):
                 raise DatasetError(
-                    f'{root / "classes.txt"}: class numbers {sorted(set(names) - set(expected))[:5]}; '
-                    f'accepted are 1 to {len(names)}, the number of lines'
+                    f'{root / "classes.txt"}: expected class numbers from 1 to {len(names)}, the number of '
+                    f'lines, got {sorted(set(names) - set(expected))[:5]}'
                 )
             return [names[number] for number in expected]
         count = max(labels.values(), default=-1) + 1
@@ -122,7 +124,7 @@ class CUB(FineGrainedDataset):
 def _id_and_text(line: str) -> tuple[str, str]:
     fields = line.split(maxsplit=1)  # a name may hold blanks
     if len(fields) != 2:
-        raise ValueError(f'{len(fields)} fields instead of 2')
+        raise ValueError(f'expected 2 fields, got {len(fields)}')
     return fields[0], fields[1]
 
 
@@ -134,7 +136,7 @@ def _id_and_label(line: str) -> tuple[str, int]:
 def _id_and_flag(line: str) -> tuple[str, bool]:
     key, flag = split_fields(line, 2)
     if flag not in ('0', '1'):
-        raise ValueError(f'{flag!r} is neither 0 nor 1')
+        raise ValueError(f'expected 0 or 1, got {flag!r}')
     return key, flag == '1'
 
 

@@ -27,7 +27,9 @@ class UnreadableImage(DatasetError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return self.path if not self.reason else f'image {self.path} cannot be used: {self.reason}'
+        if not self.reason:
+            return self.path
+        return f'{self.path}: expected a usable image, got an unusable one: {self.reason}'
 
 
 class DatasetProblems:
@@ -50,7 +52,7 @@ class DatasetProblems:
 
     def __init__(self, source: str, on_error: str = 'raise') -> None:
         if on_error not in ('raise', 'skip'):
-            raise ValueError(f"on_error is {on_error!r}; accepted are 'raise' and 'skip'")
+            raise ValueError(f"on_error: expected 'raise' or 'skip', got {on_error!r}")
         self.source = source
         self.on_error = on_error
         self.messages: dict[str, list[str]] = {}
@@ -60,7 +62,8 @@ class DatasetProblems:
 
         Args:
             kind: What is wrong, as a noun phrase ('missing image'); problems are counted by it.
-            message: File, line, value found and what is accepted.
+            message: ``<file, line or image>: expected <what is accepted>, got <what was found>``; of a file
+                that is missing, its path alone.
         """
         self.messages.setdefault(kind, []).append(message)
 
@@ -89,9 +92,9 @@ class DatasetProblems:
         if self.messages and self.on_error == 'raise':
             listing = '\n  '.join(self._lines())
             raise DatasetError(
-                f'{self.source}: {len(self)} problem(s) found.\n  {listing}\n'
-                'Correct the files, or go on without what is affected: '
-                "train_dataloader.dataset.on_error='skip', or that of another loader"
+                f'{self.source}: expected files without problems, got {len(self)} problem(s):\n  {listing}\n'
+                'Correct the files, or leave out the affected entries: '
+                "train_dataloader.dataset.on_error='skip' (or that of another loader)"
             )
 
     def log_summary(self) -> None:

@@ -67,7 +67,7 @@ class FGVCAircraft(FineGrainedDataset):
         data_dir = _data_dir(Path(self.data_root))
         if not (data_dir / 'variants.txt').is_file():
             raise FileNotFoundError(
-                f'{self.source}: no {data_dir / "variants.txt"} and no lists; accepted is {_LAYOUTS}'
+                f'{self.source}: expected {_LAYOUTS}; got no file {data_dir / "variants.txt"} and no lists'
             )
         names = read_class_names(data_dir / 'variants.txt')
         index = {name: label for label, name in enumerate(names)}
@@ -75,7 +75,7 @@ class FGVCAircraft(FineGrainedDataset):
         def parse(line: str) -> tuple[str, int]:
             key, _, name = line.partition(' ')
             if name.strip() not in index:
-                raise ValueError(f'no variant {name.strip()!r} in variants.txt')
+                raise ValueError(f'expected a variant of variants.txt, got {name.strip()!r}')
             return key, index[name.strip()]
 
         labels = keyed_lines(data_dir / f'images_variant_{self.split}.txt', parse, '<id> <variant>', problems)
@@ -89,7 +89,10 @@ class FGVCAircraft(FineGrainedDataset):
             entry = {'img_id': f'{key}.jpg', 'gt_label': label}
             if self.with_boxes:
                 if key not in boxes:
-                    problems.add('image without box', f'{key} is not in {data_dir / "images_box.txt"}')
+                    problems.add(
+                        'image without box',
+                        f'{data_dir / "images_box.txt"}: expected a box of {key}, got none',
+                    )
                     continue
                 entry['gt_bboxes'] = boxes[key]
             entries.append(entry)

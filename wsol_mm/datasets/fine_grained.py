@@ -44,7 +44,7 @@ class FineGrainedDataset(LocalizationDataset):
     ) -> None:
         if split not in self.SPLITS:
             *others, last = map(repr, self.SPLITS)
-            raise ValueError(f'split is {split!r}; accepted are {", ".join(others)} and {last}')
+            raise ValueError(f'split: expected {", ".join(others)} or {last}, got {split!r}')
         self.split = split
         evaluated = split == 'test' or kwargs.get('test_mode', False)
         self.with_boxes = evaluated if with_boxes is None else with_boxes

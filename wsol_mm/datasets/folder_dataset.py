@@ -16,6 +16,8 @@ from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, re
 from .readers.image_files import IMAGE_EXTENSIONS, list_folders, list_images
 from .readers.list_files import read_lines
 
+_BOX_SOURCES = 'a .json file (COCO), a .csv file, a .txt list or a folder of .xml files (Pascal VOC)'
+
 
 @DATASETS.register_module()
 class FolderDataset(LocalizationDataset):
@@ -74,7 +76,7 @@ class FolderDataset(LocalizationDataset):
         **kwargs: Any,
     ) -> None:
         if box_format not in ('xyxy', 'xywh'):
-            raise ValueError(f"box_format is {box_format!r}; accepted are 'xyxy' and 'xywh'")
+            raise ValueError(f"box_format: expected 'xyxy' or 'xywh', got {box_format!r}")
         self.box_format = box_format
         self.box_source = box_source
         self.class_folder = class_folder
@@ -99,9 +101,11 @@ class FolderDataset(LocalizationDataset):
             )
         for folder in list_folders(root) if self.class_selection is None else []:
             if folder not in class_names:
-                problems.add('unknown class', f'folder {root / folder}; accepted are {class_names[:10]}')
+                problems.add(
+                    'unknown class', f'{root}: expected folders of {class_names[:10]}, got {folder!r}'
+                )
         for name in list_images(root, self.extensions, recursive=False)[0]:
-            problems.add('image outside the class folders', f'{root / name}; accepted: <class>/<image>')
+            problems.add('image outside the class folders', f'{root}: expected <class>/<image>, got {name!r}')
         self._files_are_listed = True
         if self.box_source is not None:
             self._add_boxes(self.box_source, entries, class_names, problems)
@@ -112,13 +116,11 @@ class FolderDataset(LocalizationDataset):
         for needed in (root, folder):
             if not needed.is_dir():
                 raise FileNotFoundError(
-                    f'{self.source}: no folder {needed}; accepted is one with a folder per class'
+                    f'{self.source}: expected a folder with a folder per class, got nothing at {needed}'
                 )
         names = list_folders(folder)
         if not names:
-            raise DatasetError(
-                f'{self.source}: no folder in {folder}; accepted is one folder of images per class'
-            )
+            raise DatasetError(f'{self.source}: expected a folder of images per class in {folder}, got none')
         if self.class_selection is None:
             return names
         if isinstance(self.class_selection, str):
@@ -133,8 +135,7 @@ class FolderDataset(LocalizationDataset):
             matched = self._read_xml_folder(source, entries, problems)
         elif not source.is_file():
             raise FileNotFoundError(
-                f'{self.source}: no box_source {source}; accepted are a .json file (COCO), a .csv file, a '
-                '.txt list, or a folder of .xml files (Pascal VOC)'
+                f'{self.source}: box_source: expected {_BOX_SOURCES}, got nothing at {source}'
             )
         elif source.suffix.lower() == '.json':
             matched = self._match(read_coco_json(source, problems), entries, source, problems)
@@ -144,15 +145,13 @@ class FolderDataset(LocalizationDataset):
             found = read_box_list(source, self.box_format, problems)
             matched = self._match(found, entries, source, problems)
         else:
-            raise ValueError(
-                f'box_source is {source}; accepted are .json (COCO), .csv, .txt, or a folder of .xml files'
-            )
+            raise ValueError(f'{self.source}: box_source: expected {_BOX_SOURCES}, got {source}')
         problems.stop_if_strict()  # say what is wrong with the lines first
         if entries and not matched:
             raise DatasetError(
-                f'{self.source}: {source} has a box for none of the {len(entries)} images, such as '
-                f'{entries[0]["img_id"]!r}; accepted are paths relative to {self.img_prefix} or '
-                f'{self.data_root}, or file names that only one image has'
+                f'{self.source}: {source}: expected boxes of the {len(entries)} images, such as '
+                f'{entries[0]["img_id"]!r}, got none of them. Images are named by paths relative to '
+                f'{self.img_prefix} or {self.data_root}, or by file names that only one image has'
             )
         labels = {label for boxes in matched.values() for label in boxes.labels if label is not None}
         by_class = bool(labels & set(class_names))
@@ -183,7 +182,8 @@ class FolderDataset(LocalizationDataset):
             if key in ambiguous:
                 accepted = 'images that differ in more than the extension' if '/' in key else f'<class>/{key}'
                 problems.add(
-                    'ambiguous image name', f'{file}: several images are named {key}; accepted: {accepted}'
+                    'ambiguous image name',
+                    f'{file}: expected {accepted}, got several images {key}',
                 )
             elif key in positions:
                 try:
@@ -203,13 +203,14 @@ class FolderDataset(LocalizationDataset):
             if key in ambiguous:
                 problems.add(
                     'ambiguous image name',
-                    f'{source}: several images are named {key}; accepted: <class>/{key}',
+                    f'{source}: expected <class>/{key}, got several images named {key}',
                 )
             elif key not in positions:
                 unmatched += 1
             elif positions[key] in matched:
                 problems.add(
-                    'repeated entry', f'{source}: {path} names an image that another path names, too'
+                    'repeated entry',
+                    f'{source}: expected one path per image, got {path} beside another of the same image',
                 )
             else:
                 matched[positions[key]] = boxes

@@ -73,7 +73,7 @@ class ILSVRC(LocalizationDataset):
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'val'):
-            raise ValueError(f"split is {split!r}; accepted are 'train' and 'val'")
+            raise ValueError(f"split: expected 'train' or 'val', got {split!r}")
         self.split = split
         self.box_source = box_source
         self.class_file = class_file
@@ -84,7 +84,7 @@ class ILSVRC(LocalizationDataset):
         folder = Path(self.data_root, self.split)
         if not folder.is_dir():
             raise FileNotFoundError(
-                f'{self.source}: no folder {folder}; accepted is train/<wnid>/ and val/<wnid>/'
+                f'{self.source}: expected train/<wnid>/ and val/<wnid>/, got nothing at {folder}'
             )
         folders = list_folders(folder)
         wnids = self._wnids(folders)
@@ -98,10 +98,8 @@ class ILSVRC(LocalizationDataset):
         if self.box_source is None:
             if not folders:
                 raise DatasetError(
-                    f'{self.source}: the images lie flat in {folder}, so their classes must come from '
-                    '`box_source`; accepted are a list file, a folder with metadata or one with XML files, '
-                    'or '
-                    'class folders'
+                    f'{self.source}: box_source: expected a list file, a folder with metadata or one with '
+                    f'XML files, got none, and {folder} has no class folders that would tell the classes'
                 )
             return [{'img_id': path, 'gt_label': label} for path, label in images.values()], wnids
 
@@ -112,7 +110,7 @@ class ILSVRC(LocalizationDataset):
         for stem, (path, folder_label) in images.items():
             annotation = annotations.pop(stem, None)
             if annotation is None:
-                problems.add('image without box', f'{path} is not in {self.box_source}')
+                problems.add('image without box', f'{self.box_source}: expected boxes of {path}, got none')
                 continue
             label = self._label(path, folder_label, annotation, rank, problems)
             if label is not None:
@@ -122,7 +120,9 @@ class ILSVRC(LocalizationDataset):
                 entries.append(entry)
         for stem, annotation in annotations.items():  # listed, but not on disk
             if annotation.wnid in rank or (annotation.wnid is None and len(wnids) == _ALL_CLASSES):
-                problems.add('missing image', f'{stem} is in {self.box_source} but not in {folder}')
+                problems.add(
+                    'missing image', f'{folder}: expected {stem}, as {self.box_source} lists, got none'
+                )
         return entries, wnids
 
     def _check_label_column(self, annotations: dict[str, _Annotation], num_classes: int) -> None:
@@ -132,9 +132,9 @@ class ILSVRC(LocalizationDataset):
         )
         if largest >= num_classes:
             raise DatasetError(
-                f'{self.source}: {self.box_source} has labels up to {largest} and names no wnid, but '
-                f'{num_classes} classes are in use; accepted are images in class folders, or all classes '
-                'of the list'
+                f'{self.source}: {self.box_source}: expected wnids, or labels of the {num_classes} classes '
+                f'in use, got labels up to {largest} without wnid. Use all classes of the list, or put the '
+                'images into class folders'
             )
 
     def _label(
@@ -146,21 +146,26 @@ class ILSVRC(LocalizationDataset):
         problems: DatasetProblems,
     ) -> int | None:
         """The label that folder, wnid and label column agree on; None if the image is to be left out."""
-        said = f'{path}: {self.box_source} says'
+        place = f'{self.box_source}, {path}'
         if annotation.wnid is not None and annotation.wnid not in rank:
             if self.class_file is None:  # with a class file, it says which classes to use
                 problems.add(
-                    'unknown class', f'{said} {annotation.wnid}; accepted are the {len(rank)} class folders'
+                    'unknown class',
+                    f'{place}: expected one of the {len(rank)} class folders, got {annotation.wnid}',
                 )
             return None
         label = folder_label if annotation.wnid is None else rank[annotation.wnid]
         if folder_label not in (None, label):
-            problems.add('image in a wrong folder', f'{said} {annotation.wnid}; accepted: equal')
+            problems.add(
+                'image in a wrong folder', f'{place}: expected the class of the folder, got {annotation.wnid}'
+            )
             return None
         if label is None and annotation.label is None:
-            problems.add('image without entry', f'{path}: {self.box_source} gives no class')
+            problems.add('image without entry', f'{place}: expected a class, got none')
         elif label is not None and annotation.label not in (None, label) and len(rank) == _ALL_CLASSES:
-            problems.add('wrong label', f'{said} {annotation.label}; accepted: {label}, the rank of the wnid')
+            problems.add(
+                'wrong label', f'{place}: expected {label}, the rank of the wnid, got {annotation.label}'
+            )
             return None
         return annotation.label if label is None else label
 
@@ -176,8 +181,8 @@ class ILSVRC(LocalizationDataset):
         wnids = (list_folders(train) if train.is_dir() else []) or folders
         if not wnids:
             raise DatasetError(
-                f'{self.source}: no class folder in train/ or {self.split}/; accepted are folders named by '
-                'wnid, or the argument class_file'
+                f'{self.source}: expected folders named by wnid in train/ or {self.split}/, got none. '
+                'Without them, class_file gives the classes'
             )
         return wnids
 
@@ -189,7 +194,7 @@ class ILSVRC(LocalizationDataset):
             if wnid not in rank:
                 if self.class_file is None:  # with a class file, it says which classes to use
                     problems.add(
-                        'unknown class', f'folder {folder / wnid}; accepted are the folders in train/'
+                        'unknown class', f'{folder}: expected the class folders of train/, got {wnid!r}'
                     )
                 continue
             for name in list_images(folder / wnid)[0]:
@@ -212,7 +217,7 @@ class ILSVRC(LocalizationDataset):
         if (source / 'localization.txt').is_file():
             found, holds_masks = read_localization(source / 'localization.txt', problems)
             if holds_masks:
-                raise DatasetError(f'{source / "localization.txt"} holds masks; accepted are boxes')
+                raise DatasetError(f'{source / "localization.txt"}: expected boxes, got masks')
             labels = {}
             if (source / 'class_labels.txt').is_file():
                 labels = read_class_labels(source / 'class_labels.txt', problems)
@@ -222,8 +227,8 @@ class ILSVRC(LocalizationDataset):
             }
         if not source.is_dir():
             raise FileNotFoundError(
-                f'{self.source}: no box_source {source}; accepted are a list file, a folder with '
-                'localization.txt, or the folder of XML files'
+                f'{self.source}: box_source: expected a list file, a folder with localization.txt or a '
+                f'folder of XML files, got nothing at {source}'
             )
         return self._xml_annotations(source, images, problems)
 
@@ -244,7 +249,9 @@ class ILSVRC(LocalizationDataset):
                 continue
             names = set(found.labels)
             if len(names) != 1:
-                problems.add('file that does not parse', f'{file}: classes {names}; accepted: one')
+                problems.add(
+                    'file that does not parse', f'{file}: expected one class, got {sorted(map(str, names))}'
+                )
                 continue
             annotations[stem] = _Annotation(found.array(), names.pop(), None, found.size)
         return annotations
@@ -261,7 +268,7 @@ def _parse_list_line(line: str) -> tuple[str, _Annotation]:
         return _parse_sized_line(line)
     path, label, *numbers = line.split()
     if not numbers or len(numbers) % 4:
-        raise ValueError(f'{len(numbers)} coordinates, no multiple of 4')
+        raise ValueError(f'expected 4 coordinates per box, got {len(numbers)}')
     boxes = np.array(finite_floats(numbers), dtype=np.float64).reshape(-1, 4)
     return Path(path).stem, _Annotation(boxes, _parent(path), int(label))
 

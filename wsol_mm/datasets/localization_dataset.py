@@ -106,7 +106,7 @@ class LocalizationDataset(BaseDataset):
         **kwargs: Any,
     ) -> None:
         if shots_per_class is not None and (not isinstance(shots_per_class, int) or shots_per_class < 1):
-            raise ValueError(f'shots_per_class is {shots_per_class!r}; accepted are None and integers >= 1')
+            raise ValueError(f'shots_per_class: expected an integer from 1, or None, got {shots_per_class!r}')
         self.class_selection = classes
         self.shots_per_class = shots_per_class
         self.shots_seed = shots_seed
@@ -202,19 +202,24 @@ class LocalizationDataset(BaseDataset):
                 f'{self.source}: {len(empty)} of {len(class_names)} classes have no image: {named}', 'current'
             )
         for name in () if self.test_mode else empty:
-            problems.add('class without images', f'{name}; accepted: at least one, or `classes` without it')
+            problems.add(
+                'class without images',
+                f'{name}: expected at least one image, got none. `classes` may leave it out',
+            )
         if self.shots_per_class is not None:
             entries = checks.draw_shots(entries, class_names, self.shots_per_class, self.shots_seed, problems)
         problems.stop_if_strict()
         problems.log_summary()
         self.skipped, self.problems = problems.counts, problems.messages
         if not entries:
-            raise DatasetError(f'{self.source} holds no image that can be used; skipped: {self.skipped}')
+            raise DatasetError(
+                f'{self.source}: expected at least one usable image, got none; skipped: {self.skipped}'
+            )
         given = self._metainfo.get('classes')
         if given is not None and len(given) != len(class_names):
             raise ValueError(
-                f'metainfo["classes"] has {len(given)} names, but {self.source} has {len(class_names)} '
-                'classes; use the argument `classes` to select some'
+                f'metainfo["classes"]: expected {len(class_names)} names, as {self.source} has classes, got '
+                f'{len(given)}. `classes` selects some'
             )
         self._metainfo.setdefault('classes', tuple(class_names))
         return entries
@@ -229,9 +234,10 @@ class LocalizationDataset(BaseDataset):
         index = {name: label for label, name in enumerate(class_names)}
         unknown = [name for name in wanted if name not in index]
         if unknown or len(set(wanted)) != len(wanted) or not wanted:
+            found = f'the unknown {unknown[:5]!r}' if unknown else f'repeated or no names, {wanted[:5]!r} ...'
             raise ValueError(
-                f'classes: unknown {unknown[:5]!r} or repeated or no names; accepted are different names out '
-                f'of the {len(class_names)} classes of {self.source}: {class_names[:5]!r} ...'
+                f'classes: expected different names out of the {len(class_names)} classes of {self.source}, '
+                f'{class_names[:5]!r} ..., got {found}'
             )
         new_label = {index[name]: label for label, name in enumerate(wanted)}
         kept = [
@@ -291,15 +297,18 @@ class LocalizationDataset(BaseDataset):
                     return self._stand_in(info, error)
                 if self.on_error == 'raise':
                     raise DatasetError(
-                        f"{message}; to continue without it: train_dataloader.dataset.on_error='skip'"
+                        f"{message}. To continue without it: train_dataloader.dataset.on_error='skip'"
                     ) from error
                 print_log(f'{message}; the next one is used', logger='current', level=logging.WARNING)
-        raise DatasetError(f'{self.source}: no image that decodes among {offset + 1} from index {idx}')
+        raise DatasetError(
+            f'{self.source}: expected a usable image among {offset + 1} from index {idx}, got none'
+        )
 
     def _stand_in(self, info: dict, error: UnreadableImage) -> Any:
         if not has_loader(self.pipeline.transforms):
             raise DatasetError(
-                f'{self.source}: {error}; the pipeline has no LoadImageFromFile for a black image to replace'
+                f'{self.source}: {error}. The pipeline has no LoadImageFromFile that a black image could '
+                'replace'
             ) from error
         shape = (info.get('height', _STAND_IN_SIDE), info.get('width', _STAND_IN_SIDE))
         black = image_fields(np.zeros((*shape, 3), np.uint8))

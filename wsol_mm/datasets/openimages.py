@@ -52,7 +52,7 @@ class OpenImages(WSOLMetadataDataset):
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'val', 'test'):
-            raise ValueError(f"split is {split!r}; accepted are 'train', 'val' and 'test'")
+            raise ValueError(f"split: expected 'train', 'val' or 'test', got {split!r}")
         self.split = split
         self.list_dir = list_dir
         super().__init__(
@@ -79,8 +79,8 @@ class OpenImages(WSOLMetadataDataset):
             names = read_class_names(folder / 'classes.txt')
             if self.num_listed_classes not in (None, len(names)):
                 raise ValueError(
-                    f'num_classes is {self.num_listed_classes}, but {folder / "classes.txt"} has '
-                    f'{len(names)} names'
+                    f'{folder / "classes.txt"}: expected {self.num_listed_classes} names (num_classes), got '
+                    f'{len(names)}'
                 )
             return entries, names
         return entries, self._class_names(entries)

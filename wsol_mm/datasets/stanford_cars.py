@@ -65,7 +65,9 @@ class StanfordCars(FineGrainedDataset):
         variables = read_mat(annotation_file)
         annotations = variables.get('annotations')
         if not isinstance(annotations, dict):
-            raise DatasetError(f'{annotation_file} has no array of structures named annotations')
+            raise DatasetError(
+                f'{annotation_file}: expected an array of structures named annotations, got none'
+            )
         boxes = zip(*columns(annotation_file, annotations, _BOX_FIELDS), strict=True)
         joint = 'relative_im_path' in annotations
         paths, labels = columns(
@@ -90,7 +92,7 @@ class StanfordCars(FineGrainedDataset):
             if (root / name).is_file():
                 return root / name
         raise FileNotFoundError(
-            f'{self.source}: none of {", ".join(names)} and no lists; accepted is {_LAYOUTS}'
+            f'{self.source}: expected {_LAYOUTS}; got none of {", ".join(names)} and no lists'
         )
 
     def _class_names(self, annotation_file: Path, variables: dict) -> list[str]:

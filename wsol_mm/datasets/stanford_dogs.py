@@ -57,7 +57,7 @@ class StanfordDogs(FineGrainedDataset):
         name = f'{self.split}_list.mat'
         list_file = next((path for path in (root / name, root / 'lists' / name) if path.is_file()), None)
         if list_file is None:
-            raise FileNotFoundError(f'{self.source}: no {name} and no lists; accepted is {_LAYOUTS}')
+            raise FileNotFoundError(f'{self.source}: expected {_LAYOUTS}; got no {name} and no lists')
         paths, labels = columns(list_file, read_mat(list_file), ['file_list', 'labels'])
         entries, folders = [], {}
         for path, label in zip(paths, labels, strict=True):
@@ -68,7 +68,9 @@ class StanfordDogs(FineGrainedDataset):
                 try:
                     found = read_voc_xml(file, one_based=False)
                 except FileNotFoundError:
-                    problems.add('image without box', f'{path}: no file {file}')
+                    problems.add(
+                        'image without box', f'{path}: expected an annotation, got nothing at {file}'
+                    )
                     continue
                 except DatasetError as error:
                     problems.add('file that does not parse', str(error))

@@ -58,8 +58,8 @@ class WSOLMetadataDataset(LocalizationDataset):
         folder = Path(self.data_root, Path(self.metadata_dir).expanduser())
         if not (folder / 'image_ids.txt').is_file():
             raise FileNotFoundError(
-                f'{self.source}: no file {folder / "image_ids.txt"}; accepted is a folder with '
-                'image_ids.txt, class_labels.txt and optionally image_sizes.txt and localization.txt'
+                f'{self.source}: expected a folder with image_ids.txt, class_labels.txt and optionally '
+                f'image_sizes.txt and localization.txt, got nothing at {folder / "image_ids.txt"}'
             )
         ids = read_image_ids(folder / 'image_ids.txt', problems)
         labels = read_class_labels(folder / 'class_labels.txt', problems)
@@ -70,7 +70,9 @@ class WSOLMetadataDataset(LocalizationDataset):
         entries = []
         for image_id in ids:
             if image_id not in labels:
-                problems.add('image without entry', f'{image_id} is not in {folder / "class_labels.txt"}')
+                problems.add(
+                    'image without entry', f'{folder / "class_labels.txt"}: expected {image_id}, got none'
+                )
                 continue
             entry = {'img_id': image_id, 'gt_label': labels[image_id]}
             if image_id in sizes:
@@ -91,7 +93,8 @@ class WSOLMetadataDataset(LocalizationDataset):
             names = [line for _, line in read_lines(Path(self.data_root, Path(self.class_file).expanduser()))]
             if self.num_listed_classes not in (None, len(names)):
                 raise ValueError(
-                    f'num_classes is {self.num_listed_classes}, but {self.class_file} has {len(names)} names'
+                    f'{self.class_file}: expected {self.num_listed_classes} names (num_classes), got '
+                    f'{len(names)}'
                 )
             return names
         count = self.num_listed_classes

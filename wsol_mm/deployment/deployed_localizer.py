@@ -1,6 +1,7 @@
 """A localizer as one function from images to scores and maps, as it is deployed."""
 
 from wsol_mm.models.localizers import ImageLocalizer
+from wsol_mm.models.localizers.backbone_features import features_of
 
 import torch
 from torch import Tensor, nn
@@ -30,21 +31,25 @@ class DeployedLocalizer(nn.Module):
         super().__init__()
         head, preprocessor = model.head, model.data_preprocessor
         if maps not in MAP_CHOICES:
-            raise ValueError(f'maps must be one of {MAP_CHOICES}, got {maps!r}')
+            raise ValueError(f'maps: expected one of {MAP_CHOICES}, got {maps!r}')
         if maps != 'topk' and head.class_agnostic:
             raise ValueError(
-                f"maps is {maps!r}, but {type(head).__name__} has one map for all classes: accepted is 'topk'"
+                f"maps: expected 'topk', got {maps!r}: {type(head).__name__} has one map for all classes"
             )
         if not 1 <= topk <= head.num_classes:
-            raise ValueError(f'topk must lie in 1..{head.num_classes} (the classes), got {topk}')
-        self.model = model
+            raise ValueError(
+                f'topk: expected an integer from 1 to {head.num_classes}, the number of classes, got {topk}'
+            )
+        self.backbone, self.head = model.backbone, model.head
+        self.inserts, self.stages = model.inserts, model.stages
         self.maps = maps
         self.topk = 1 if head.class_agnostic else topk
         # The preprocessor reads BGR, and turns it into RGB for a model that was trained with RGB.
         self.swap_channels = not preprocessor.to_rgb
         if not getattr(preprocessor, '_enable_normalize', False) or preprocessor.mean.numel() != 3:
             raise ValueError(
-                'the data preprocessor must normalise three channels: set mean and std in data_preprocessor'
+                'data_preprocessor: expected mean and std of three channels, to normalise images, got '
+                f'{preprocessor.mean.numel() if hasattr(preprocessor, "mean") else "none"}'
             )
         # In the order of the channels of the input, which the preprocessor's statistics have after its swap.
         self.register_buffer('mean', preprocessor.mean.detach().clone().view(1, 3, 1, 1), persistent=False)
@@ -74,7 +79,7 @@ class DeployedLocalizer(nn.Module):
         images = 255 * nn.functional.interpolate(coarse, shape, mode='bilinear', align_corners=False)
         if self.maps != 'labels':
             return (images,)
-        labels = torch.randint(self.model.head.num_classes, (batch, self.topk), generator=generator)
+        labels = torch.randint(self.head.num_classes, (batch, self.topk), generator=generator)
         return images, labels
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -91,8 +96,8 @@ class DeployedLocalizer(nn.Module):
         if self.swap_channels:
             images = images.flip(1)
         images = (images - self.mean) / self.std
-        head = self.model.head
-        feats = head.prepare(self.model.extract_feat(images, head.predict_needs))
+        head = self.head
+        feats = head.prepare(features_of(self.backbone, images, head.predict_needs, self.stages))
         logits = head(feats)
         scores = logits.float().softmax(dim=1)
         if self.maps == 'labels':

@@ -36,8 +36,8 @@ def require_packages(*names: str) -> None:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise ImportError(
-            f'export to ONNX needs {" and ".join(missing)}, not installed here: pip install '
-            f'{" ".join(ONNX_PACKAGES)}'
+            f'export to ONNX: expected {" and ".join(missing)} to be installed, got none. '
+            f'pip install {" ".join(ONNX_PACKAGES)}'
         )
 
 

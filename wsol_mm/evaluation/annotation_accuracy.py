@@ -45,20 +45,22 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
     keys = ('images', 'annotations', 'categories')
     missing = [key for key in keys if not isinstance(coco, Mapping) or key not in coco]
     if missing:
-        raise ValueError(f'annotations lack {missing}; accepted are COCO files with boxes of images')
+        raise ValueError(
+            f'annotations: expected COCO annotations with {", ".join(keys)}, got none of {", ".join(missing)}'
+        )
     names = {category['id']: category['name'] for category in coco['categories']}
     files = {image['id']: image['file_name'] for image in coco['images']}
     if len(set(files.values())) < len(coco['images']):
-        raise ValueError('images: ids and file names must be different from each other')
+        raise ValueError('images: expected different ids and file names, got some more than once')
     best: dict[Any, tuple[float, Annotation]] = {}
     for number, entry in enumerate(coco['annotations']):
         place = f'annotations[{number}]'
         for key, known in (('image_id', files), ('category_id', names)):
             if entry.get(key) not in known:
-                raise ValueError(f'{place}.{key} is {entry.get(key)!r}, which no entry of the file has as id')
+                raise ValueError(f'{place}.{key}: expected an id of the file, got {entry.get(key)!r}')
         box = entry.get('bbox')
         if not isinstance(box, Sequence) or len(box) != 4:
-            raise ValueError(f'{place}.bbox is {box!r}; accepted are x, y, width and height')
+            raise ValueError(f'{place}.bbox: expected x, y, width and height, got {box!r}')
         x, y, width, height = map(float, box)
         score, image = float(entry.get('score', 1.0)), entry['image_id']
         if image not in best or score > best[image][0]:
@@ -98,13 +100,14 @@ def match_files(file_names: Sequence[str], img_ids: Sequence[str]) -> dict[str, 
         meant = next(([tail] for tail in _tails(name) if tail in ids), None) or by_tail.get(name, [])
         if len(meant) > 1:
             raise ValueError(
-                f'file_name {name!r} may be any of {len(meant)} images, {meant[:_NAMED]}; accepted are paths '
-                'relative to the image folder of the data set'
+                'file_name: expected a path relative to the image folder of the data set, got '
+                f'{name!r}, which may be any of {len(meant)} images, {meant[:_NAMED]}'
             )
         if meant:
             if meant[0] in found:
                 raise ValueError(
-                    f'file_name {name!r} and {found[meant[0]]!r} are the same image {meant[0]!r}'
+                    f'file_name: expected one per image, got {found[meant[0]]!r} and {name!r} for '
+                    f'{meant[0]!r}'
                 )
             found[meant[0]] = name
     return found
@@ -145,14 +148,14 @@ def annotation_accuracy(
     files = match_files(list(annotations), [entry['img_id'] for entry in entries])
     if not files:
         raise ValueError(
-            f'none of the {len(annotations)} images is in the data set: {list(annotations)[:_NAMED]}; its '
-            f'images are named as {entries[0]["img_id"]!r}'
+            f'images: expected some of the data set, whose images are named as {entries[0]["img_id"]!r}, got '
+            f'{len(annotations)} others: {list(annotations)[:_NAMED]}'
         )
     known, used = set(classes), {item.category for item in annotations.values() if item is not None}
     if used - known:
         raise ValueError(
-            f'categories {sorted(used - known)[:_NAMED]} are no classes of the data set, which has '
-            f'{list(classes)[:_NAMED]} ...'
+            f'categories: expected classes of the data set, {list(classes)[:_NAMED]} ..., got '
+            f'{sorted(used - known)[:_NAMED]}'
         )
     listed = [entry for entry in entries if entry['img_id'] in files]
     right, ious, labelled = [], [], []

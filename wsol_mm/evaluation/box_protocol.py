@@ -51,8 +51,11 @@ def with_one_threshold(protocol: str | dict, threshold: float | None = None) -> 
     chosen = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
     if threshold is not None:
         if not 0 <= threshold < 1:
-            raise ValueError(f'threshold must lie in [0, 1), found {threshold}')
+            raise ValueError(f'threshold: expected a number in [0, 1), got {threshold}')
         return replace(chosen, thresholds=(threshold,))
     if len(chosen.thresholds) != 1:
-        raise ValueError(f'protocol {chosen.name!r} searches its threshold: give a threshold in [0, 1)')
+        raise ValueError(
+            f'threshold: expected a number in [0, 1) for protocol {chosen.name!r}, which has '
+            f'{len(chosen.thresholds)} to search, got none'
+        )
     return chosen

@@ -147,7 +147,8 @@ def predict_boxes(
     """
     if len(protocol.thresholds) != 1:
         raise ValueError(
-            f'protocol {protocol.name!r} has {len(protocol.thresholds)} thresholds; accepted is one'
+            f'protocol: expected one with one threshold, got {protocol.name!r} with '
+            f'{len(protocol.thresholds)}'
         )
     single = replace(protocol, contours='largest', clip_ends=False)
     try:

@@ -108,26 +108,33 @@ class LocalizationProtocol:
     def __post_init__(self) -> None:
         for field, accepted in _CHOICES.items():
             if getattr(self, field) not in accepted:
-                raise ValueError(f'{field} must be one of {accepted}, found {getattr(self, field)!r}')
+                raise ValueError(f'{field}: expected one of {accepted}, got {getattr(self, field)!r}')
         object.__setattr__(self, 'thresholds', tuple(float(t) for t in self.thresholds))
         object.__setattr__(self, 'iou_levels', tuple(float(level) for level in self.iou_levels))
         taus = np.array(self.thresholds)
         if not (taus.size and (taus >= 0).all() and (taus < 1).all() and (np.diff(taus) > 0).all()):
-            raise ValueError(f'thresholds must ascend within [0, 1), found {self.thresholds}')
+            raise ValueError(f'thresholds: expected ascending numbers in [0, 1), got {self.thresholds}')
         if not all(0 < level <= 1 for level in self.iou_levels) or 0.5 not in self.iou_levels:
-            raise ValueError(f'iou_levels must lie in (0, 1] and hold 0.5, found {self.iou_levels}')
+            raise ValueError(f'iou_levels: expected numbers in (0, 1] with 0.5, got {self.iou_levels}')
         if self.threshold_choice == 'fixed' and len(taus) != 1:
-            raise ValueError(f"threshold_choice 'fixed' needs one threshold, found {len(taus)}")
+            raise ValueError(f"thresholds: expected one, as threshold_choice is 'fixed', got {len(taus)}")
         if self.report != 'localization' and self.threshold_choice != 'each':
             raise ValueError(
-                f"report {self.report!r} needs threshold_choice 'each', found {self.threshold_choice!r}"
+                f"threshold_choice: expected 'each', as report is {self.report!r}, got "
+                f'{self.threshold_choice!r}'
             )
         if self.normalize == 'before_resize' and self.interpolation == 'bicubic':
-            raise ValueError("normalize 'before_resize' needs interpolation 'bilinear' (bicubic overshoots)")
+            raise ValueError(
+                "interpolation: expected 'bilinear', as normalize is 'before_resize', got 'bicubic', which "
+                'overshoots'
+            )
         if self.contours == 'all' and self.region == 'pixels':
-            raise ValueError("contours 'all' goes with region 'polygon' only")
+            raise ValueError("region: expected 'polygon', as contours is 'all', got 'pixels'")
         if self.error_breakdown and (len(taus) != 1 or self.contours == 'all' or self.map_source != 'label'):
-            raise ValueError("error_breakdown needs one threshold, contours 'largest' and map_source 'label'")
+            raise ValueError(
+                "error_breakdown: expected one threshold, contours 'largest' and map_source 'label', got "
+                f'{len(taus)}, {self.contours!r} and {self.map_source!r}'
+            )
 
     @property
     def criteria(self) -> tuple[tuple[float, bool], ...]:
@@ -254,8 +261,8 @@ def refuse_dataset(settings: dict[str, Any]) -> None:
     """
     if 'dataset' in settings:
         raise ValueError(
-            f'expected tuned_on, one of {TUNED_ON}, got dataset={settings["dataset"]!r}: it chooses the '
-            'settings that a publication tuned on that data set, whatever images are evaluated'
+            f'tuned_on: expected one of {TUNED_ON}, got none, but dataset={settings["dataset"]!r}: tuned_on '
+            'chooses the settings that a publication tuned on that data set, whatever images are evaluated'
         )
 
 
@@ -277,9 +284,9 @@ def get_protocol(name: str, tuned_on: str = 'cub', **changes: Any) -> Localizati
     """
     refuse_dataset(changes)
     if name not in PRESETS:
-        raise ValueError(f'protocol must be one of {tuple(PRESETS)}, found {name!r}')
+        raise ValueError(f'protocol: expected one of {tuple(PRESETS)}, got {name!r}')
     if tuned_on not in TUNED_ON:
-        raise ValueError(f'tuned_on must be one of {TUNED_ON}, found {tuned_on!r}')
+        raise ValueError(f'tuned_on: expected one of {TUNED_ON}, got {tuned_on!r}')
     protocol = PRESETS[name]
     if tuned_on == 'ilsvrc':
         protocol = replace(protocol, **_ILSVRC_CHANGES.get(name, {}))
@@ -288,7 +295,7 @@ def get_protocol(name: str, tuned_on: str = 'cub', **changes: Any) -> Localizati
     unknown = set(changes) - {field.name for field in fields(LocalizationProtocol)}
     if unknown:
         raise ValueError(
-            f'unknown protocol attributes {sorted(unknown)}; accepted are {list(asdict(protocol))}, alias '
-            'and tuned_on'
+            f'protocol: expected attributes out of {list(asdict(protocol))}, alias and tuned_on, got '
+            f'{sorted(unknown)}'
         )
     return replace(protocol, **changes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ class Features(NamedTuple):
             ``'spatial_mask'`` (B, M, N), foreground probability of every token in the M layers that
             spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the class token's row passed once
             more through the attention of its layer (LCTR); ``'images'`` (B, 3, H, W), the network's input,
-            which the localizer adds.
+            which the localizer adds; ``'kernel_weights'`` (B, E), how much each of E kernels counts for an
+            image, which LCTR's head computes once for logits and maps.
         patch_start: Index of the first patch among the N tokens: behind the class token and registers.
     """
 
@@ -45,31 +46,37 @@ class Features(NamedTuple):
         cls,
         tokens: Tensor,
         grid: tuple[int, int],
-        layer_maps: Sequence[Mapping[str, Tensor]],
+        layer_maps: Sequence[Mapping[str, Tensor]] = (),
+        patch_start: int = 1,
         **extras: Tensor,
     ) -> 'Features':
         """Arrange the tokens of a transformer.
 
         Args:
-            tokens: Normalised tokens, (B, N, D), the class token first, then the patches, then what a method
-                adds.
+            tokens: Normalised tokens, (B, N, D): class token, registers, patches, and what a method adds.
             grid: Height and width of the patch grid.
             layer_maps: What each layer shows of its attention. Layers may differ: a name has an entry for
                 each layer that shows it.
+            patch_start: How many tokens precede the patches. The first of them is the class token; 0 means
+                that there is none.
             **extras: Further entries of ``extras``.
 
         Returns:
             The features.
         """
         height, width = grid
-        patches = tokens[:, 1 : 1 + height * width].transpose(1, 2)
+        patches = tokens[:, patch_start : patch_start + height * width].transpose(1, 2)
         shown = dict.fromkeys(name for maps in layer_maps for name in maps)
         stacked = {
             name: torch.stack([maps[name] for maps in layer_maps if name in maps], dim=1) for name in shown
         }
         class_attention = stacked.pop('class_attention', None)
         return cls(
-            patches.unflatten(2, (height, width)), tokens[:, 0], class_attention, extras={**stacked, **extras}
+            patches.unflatten(2, (height, width)),
+            tokens[:, 0] if patch_start else None,
+            class_attention,
+            extras={**stacked, **extras},
+            patch_start=patch_start,
         )
 
     @property
@@ -86,20 +93,45 @@ class Features(NamedTuple):
         """Return the features with further entries of ``extras``."""
         return self._replace(extras={**self.extras, **extras})
 
-    def require(self, name: str) -> Tensor:
-        """Return an optional field or an entry of ``extras``.
+    def require(self, name: str) -> Any:
+        """Return an optional field or an entry of ``extras``: a tensor, or the tuple of ``stages``.
 
         Raises:
             ValueError: If the features do not carry it.
         """
         value = getattr(self, name) if name in self._fields else self.extras.get(name)
-        if value is None:
-            there = [field for field in ('cls_token', 'class_attention') if getattr(self, field) is not None]
+        if value is None or (name == 'stages' and not value):
+            optional = {'cls_token': self.cls_token, 'class_attention': self.class_attention}
+            there = [field for field, found in optional.items() if found is not None]
+            there += ['stages'] if self.stages else []
             raise ValueError(
-                f'expected features with {name!r}, got {[*there, *self.extras]} beside the feature map: '
-                f'ask the backbone for needs={{{name!r}}}'
+                f'features: expected {name!r}, got {[*there, *self.extras]} beside the feature map. Ask the '
+                f'backbone for needs={{{name!r}}}'
             )
         return value
+
+
+def features_from_cache(tensors: Mapping[str, Tensor]) -> Features:
+    """Arrange cached tensors as features.
+
+    Args:
+        tensors: By name, each (B, ...). Of ``class_attention`` (B, L, H, h * w) only the patches' part is
+            there. A feature map that was not cached is NaN, in the size of the map before the final
+            normalisation.
+
+    Raises:
+        ValueError: If there is no map at all.
+    """
+    values = dict(tensors)
+    feature_map = values.pop('feature_map', None)
+    if feature_map is None:
+        if 'pre_norm_map' not in values:
+            raise ValueError(f'inputs: expected cached features with a map, got {sorted(tensors)}')
+        feature_map = torch.full_like(values['pre_norm_map'][:1, :1], torch.nan).expand_as(
+            values['pre_norm_map']
+        )
+    fields = {name: values.pop(name, None) for name in ('cls_token', 'class_attention')}
+    return Features(feature_map, **fields, extras=values, patch_start=0)
 
 
 def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, asker: str = 'needs') -> None:
@@ -116,7 +148,7 @@ def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, a
         ValueError: If something cannot be given.
     """
     if isinstance(needs, str):
-        raise TypeError(f'expected a set of names for needs, got the string {needs!r}')
+        raise TypeError(f'needs: expected a set of names, got the string {needs!r}')
     missing = sorted(set(needs) - set(gives))
     if missing:
         raise ValueError(

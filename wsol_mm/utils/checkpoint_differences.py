@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from .checkpoint_io import CheckpointError, without_prefixes
+from .checkpoint_io import without_prefixes
 
 _SHOWN = 3  # names of a kind
 
@@ -69,6 +69,8 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
     Args:
         checkpoint: File or address.
         model: The model, also one that is wrapped for distributed training; it is left as it is.
+            Nothing is compared under wrappers that share its weights out among processes, all but
+            ``MMDistributedDataParallel``: names and shapes are their own.
         strict: Whether all has to fit; otherwise something has to, and the rest is a warning in the log.
 
     Returns:
@@ -78,22 +80,26 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read or does not fit; in one line.
     """
-    try:
-        content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
-    except CheckpointError as error:
-        raise ValueError(f'cannot load the checkpoint: {error}') from error
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu', logger='silent')
     weights = without_prefixes(content.get('state_dict', content))
-    found = find_differences(weights, model.module if is_model_wrapper(model) else model)
+    checked = {**(content if 'state_dict' in content else {}), 'state_dict': weights}
+    if is_model_wrapper(model):
+        if not isinstance(model, MMDistributedDataParallel):
+            return checked
+        model = model.module
+    found = find_differences(weights, model)
     if not found.fitting or (strict and (found.missing or found.unexpected or found.mismatched)):
-        raise ValueError(f'{checkpoint}{_made_by(content)} does not fit the model of the config: {found}')
+        raise ValueError(
+            f'{checkpoint}{_made_by(content)}: expected the weights of the model of the config, got {found}'
+        )
     if found.missing or found.unexpected or found.mismatched:
         print_log(
-            f'{checkpoint}{_made_by(content)} fits only {found.fitting} entries of the model of the config: '
-            f'{found}',
+            f'{checkpoint}{_made_by(content)}: expected all weights of the model of the config, got '
+            f'{found.fitting} that fit: {found}',
             logger='current',
             level=logging.WARNING,
         )
-    return {**(content if 'state_dict' in content else {}), 'state_dict': weights}
+    return checked
 
 
 def _made_by(checkpoint: Mapping) -> str:

@@ -28,7 +28,7 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
 # How a file begins that torch.save wrote: a zip archive, or (older) a pickle of this number.
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
-# Before every name of a wrapped model's weights.
+# Before the names of a wrapped model's weights.
 _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
@@ -97,11 +97,11 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+        raise FileNotFoundError(f'{path}: expected a checkpoint, got nothing there')
     checkpoint = _read_safetensors if path.suffix == '.safetensors' else _read_pickled
     content = checkpoint(path, map_location)
     if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, not a dict of weights')
+        raise CheckpointError(f'{path}: expected a dict of weights, got a {type(content).__name__}')
     return content
 
 
@@ -113,7 +113,9 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
     try:
         return load_file(path, device=device)
     except SafetensorError as error:
-        raise CheckpointError(f'{path} is no .safetensors file, or is damaged: {error}') from error
+        raise CheckpointError(
+            f'{path}: expected a .safetensors file, got another or a damaged one: {error}'
+        ) from error
 
 
 def _read_pickled(path: Path, map_location: MapLocation) -> object:
@@ -121,8 +123,8 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
         start = file.read(32)
     if not start.startswith(_ZIP_MAGIC) and _PICKLE_MAGIC not in start:
         raise CheckpointError(
-            f'{path} is no checkpoint: expected .safetensors or what torch.save writes, '
-            f'the file begins with {start[:8]!r}'
+            f'{path}: expected a checkpoint, .safetensors or what torch.save writes, got a file that begins '
+            f'with {start[:8]!r}'
         )
     try:
         with torch.serialization.safe_globals(_allowed_globals()):
@@ -131,27 +133,35 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f'{path} is no checkpoint, or is damaged: {reason}') from error
+            raise CheckpointError(
+                f'{path}: expected a checkpoint, got another file or a damaged one: {reason}'
+            ) from error
         raise CheckpointError(
-            f'{path} refers to {foreign[1]}, which is neither a weight nor on the allow-list of '
-            'wsol_mm.utils.checkpoint_io. Loading it could run code from the file. If you trust its '
-            'origin, save its state dict alone (torch.save(model.state_dict(), ...)) where it was made.'
+            f'{path}: expected weights and what is on the allow-list of wsol_mm.utils.checkpoint_io, got a '
+            f'reference to {foreign[1]}: loading it could run code from the file. If you trust its origin, '
+            'save its state dict alone (torch.save(model.state_dict(), ...)) where it was made'
         ) from error
 
 
 def without_prefixes(weights: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take off what wrappers put before all names of a model's weights.
+    """Take off what wrappers put before the names of a model's weights, name by name as MMEngine does.
 
     Args:
         weights: Names to weights.
 
     Returns:
-        Mapping: The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``,
-        in any order, if all names have such a prefix.
+        The same weights without ``module.`` of DataParallel and ``_orig_mod.`` of ``torch.compile``, in any
+        order.
+
+    Raises:
+        CheckpointError: If two names are the same without their prefixes.
     """
-    if not all(_WRAPPER_PREFIX.match(str(name)) for name in weights):
-        return weights
-    bare = OrderedDict((_WRAPPER_PREFIX.sub('', name), value) for name, value in weights.items())
+    bare = OrderedDict((_WRAPPER_PREFIX.sub('', str(name)), value) for name, value in weights.items())
+    if len(bare) < len(weights):
+        raise CheckpointError(
+            f'state_dict: expected names that differ without the prefixes of wrappers, got {len(weights)} '
+            f'names of which {len(bare)} do'
+        )
     if hasattr(weights, '_metadata'):  # versions of layers, by their names
         bare._metadata = OrderedDict(  # type: ignore[attr-defined]
             (_WRAPPER_PREFIX.sub('', f'{name}.').rstrip('.'), value)

@@ -33,7 +33,8 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
         first = key.partition('.')[0]
         if first not in _runner_settings():
             raise ValueError(
-                f'cfg_options {key}: nothing reads this, a run has no setting {first!r}{_meant(cfg, key)}'
+                f'cfg_options: expected settings that a run reads, got {key}: a run has no setting '
+                f'{first!r}{_meant(cfg, key)}'
             )
     cfg.merge_from_dict(dict(options or {}))
 

@@ -71,7 +71,9 @@ def check_dependencies() -> None:
     problems = [*_conflicts(), *filter(None, map(_problem_of, DEPENDENCIES))]
     if problems:
         lines = '\n'.join(f'  - {problem}' for problem in problems)
-        raise DependencyError(f'wsol_mm cannot work with the installed packages:\n{lines}')
+        raise DependencyError(
+            f'installed packages: expected those that wsol_mm works with, got others:\n{lines}'
+        )
 
 
 def _installed_version(distribution: str) -> str | None:
@@ -90,13 +92,13 @@ def _conflicts() -> list[str]:
     problems = []
     if maintained and original:
         problems.append(
-            f'{", ".join(original)} and {", ".join(maintained)} are installed together and overwrite each '
-            'other; keep one family: '
+            f'OpenMMLab packages: expected one family, got {", ".join(original)} and '
+            f'{", ".join(maintained)}, which overwrite each other. '
             f'pip uninstall {" ".join(original + maintained)}, then pip install -r requirements/mminstall.txt'
         )
     if {'mmcv', 'mmcv-lite'} <= set(original):
         problems.append(
-            'mmcv and mmcv-lite are installed together and overwrite each other; keep one: '
+            'OpenMMLab packages: expected one of mmcv and mmcv-lite, got both, which overwrite each other. '
             'pip uninstall mmcv mmcv-lite, then install mmcv-lite (or mmcv) again'
         )
     return problems
@@ -109,13 +111,13 @@ def _problem_of(dependency: Dependency) -> str | None:
     if not found:
         others = ' or '.join(name for name in dependency.ranges if name != wanted)
         return (
-            f'{wanted}{f" (or {others})" if others else ""} is not installed, {wanted_range} is needed: '
+            f'{wanted}{f" (or {others})" if others else ""}: expected {wanted_range}, got none. '
             f'pip install "{wanted}{wanted_range}"'
         )
     for name, version in found.items():
         if not _accepts(dependency.ranges[name], version):
             accepted = dependency.ranges[name]
-            return f'{name} {version} is installed, {accepted} is needed: pip install "{name}{accepted}"'
+            return f'{name}: expected {accepted}, got {version}. pip install "{name}{accepted}"'
     return None
 
 

@@ -28,7 +28,9 @@ def process_lock(file: Path) -> Iterator[None]:
             try:
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError) as error:
-                raise BlockingIOError(f'another process is at work: it holds {file}') from error
+                raise BlockingIOError(
+                    f'{file}: expected no other process at work, got one that holds the lock'
+                ) from error
         try:
             yield
         finally:

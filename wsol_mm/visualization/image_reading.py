@@ -35,5 +35,7 @@ def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
             apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
         image = np.array(rgb_image(ImageOps.exif_transpose(file) if apply_exif else file))
     if image.shape[:2] != shape:
-        raise ValueError(f'{path} is {image.shape[:2]}, the pipeline saw {shape} (height, width)')
+        raise ValueError(
+            f'{path}: expected {shape} (height, width), as the pipeline saw, got {image.shape[:2]}'
+        )
     return image

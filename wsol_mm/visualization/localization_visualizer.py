@@ -11,8 +11,10 @@ import torch
 from mmengine.visualization import Visualizer
 from mmpretrain.structures import DataSample
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from .image_reading import read_image
+from .tiles import BACKGROUND, INK, load_font
 
 GT_COLOR = (60, 200, 60)
 PREDICTION_COLOR = (230, 40, 40)
@@ -49,7 +51,8 @@ class LocalizationVisualizer(Visualizer):
             step: Global step for the backends.
 
         Returns:
-            The picture, RGB (H, W, 3).
+            The picture, RGB: the image with map and boxes, (H, W, 3), and a caption on a strip below it, for
+            which the picture may be wider.
 
         Raises:
             ValueError: If neither ``image`` nor a readable ``img_path`` is there.
@@ -74,14 +77,7 @@ class LocalizationVisualizer(Visualizer):
         self.draw_bboxes(
             torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2, alpha=1
         )
-        self.draw_texts(
-            '\n'.join(caption),
-            np.array([3, 3]),
-            font_sizes=max(5, min(geometry.image) // 36),
-            colors='white',
-            bboxes=[dict(facecolor='black', alpha=0.6, edgecolor='none', pad=2)],
-        )
-        picture = self.get_image()
+        picture = _with_caption(self.get_image(), '\n'.join(caption))
         if out_file is not None:
             mmcv.imwrite(picture[..., ::-1], out_file)
         else:
@@ -99,3 +95,16 @@ class LocalizationVisualizer(Visualizer):
         if 'gt_label' in data_sample:
             text = f'label: {title(int(data_sample.gt_label))}\n{text}'
         return text
+
+
+def _with_caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Put text below an RGB picture: on it, the text would cover most of a small one."""
+    height, width = picture.shape[:2]
+    font = load_font(max(12, min(height, width) // 36))
+    margin = font.size // 3
+    extent = ImageDraw.Draw(Image.new('RGB', (1, 1))).multiline_textbbox((0, 0), text, font=font)
+    size = max(width, int(extent[2]) + 2 * margin), height + int(extent[3]) + 2 * margin
+    canvas = Image.new('RGB', size, BACKGROUND)
+    canvas.paste(Image.fromarray(picture))
+    ImageDraw.Draw(canvas).multiline_text((margin, height + margin), text, fill=INK, font=font)
+    return np.array(canvas)

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wsol_mm.models.layers import class_token_attention, rollout_map
+from wsol_mm.models.localizers.backbone_features import backbone_gives
 from wsol_mm.structures import CENTER_CROP
 
 import torch
 from mmengine.model import BaseModel
 from mmpretrain.structures import DataSample
 from torch import Tensor
-
-#: Entries of ``Features.extras`` with a row over all tokens for every layer, and their titles.
-_LAYER_EXTRAS = {'propagated': 'propagated attention', 'spatial_mask': 'spatial mask'}
 
 
 class ImageMaps(NamedTuple):
@@ -62,11 +60,11 @@ def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
     head = model.head
     feats = head.prepare(model.extract_feat(image, head.predict_needs))
     layers, rollout = {}, None
-    if 'full_attention' in model.backbone_gives():
+    if 'full_attention' in backbone_gives(model.backbone):
         full = model.extract_feat(image, {'full_attention'})
         layers['class-token attention'] = class_token_attention(full)
         rollout = rollout_map(full)[0].float().cpu()
-    for name, title in _LAYER_EXTRAS.items():
+    for name, title in getattr(model.backbone, 'layer_map_titles', {}).items():
         if name in feats.extras:
             layers[title] = feats.on_grid(feats.extras[name])
     wanted = sample.loc_labels[None, :1].to(image.device)

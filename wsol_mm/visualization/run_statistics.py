@@ -52,7 +52,9 @@ class RunHits(NamedTuple):
 
     def _hits_at(self, level: float) -> NDArray[np.bool_]:
         if level not in self.iou_levels:
-            raise ValueError(f'IoU level {level:g} is not counted; accepted are {self.iou_levels}')
+            raise ValueError(
+                f'level: expected an IoU level that is counted, {self.iou_levels}, got {level:g}'
+            )
         return self.hits[:, self.iou_levels.index(level)]
 
 
@@ -121,7 +123,7 @@ def _evaluate(
 ) -> tuple[LocalizationMetric, list[dict[str, Any]]]:
     boxed = [sample for sample in samples if len(sample.get('gt_bboxes', ()))]
     if not boxed:
-        raise ValueError(f'none of the {len(samples)} predicted images has ground-truth boxes')
+        raise ValueError(f'samples: expected images with ground-truth boxes, got {len(samples)} without')
     metric = LocalizationMetric(['ts_cam'])
     metric.protocols = [replace(protocol, **changes)]
     metric.process({}, boxed)

@@ -1,4 +1,4 @@
-# As squash_224.py, at 448x448: the ratio of 480 to 448 is that of TriLite's recipe for OpenImages.
+# As squash_224.py, at 448x448: 480 is to 448 about what 256 is to 224.
 random_crop_448 = [
     dict(type='LoadImageWithPillow'),
     dict(type='Resize', scale=(480, 480), interpolation='bilinear', backend='pillow'),

@@ -44,7 +44,7 @@ def check_data(case: Case) -> list[Comparison]:
     """
     stated = re.search(r'boxes ([\d.e-]+); images ([\d.e-]+)', case.meta['tolerance'])
     if stated is None:
-        raise case.error('tolerance is not understood', case.meta['tolerance'], '"boxes N; images N"')
+        raise case.error('tolerance', case.meta['tolerance'], '"boxes N; images N"')
     box_tolerance, image_tolerance = map(float, stated.groups())
     results = []
     for name, expected in sorted(case.arrays.items()):

@@ -193,7 +193,7 @@ def build_reference(name: str, values: int) -> nn.Module:
     """
     kind = re.fullmatch(r'(deit|conformer)_tscam_(tiny|small|base)_patch16(?:_224)?', name)
     if kind is None:
-        raise ValueError(f'expected a deit_tscam or conformer_tscam of a known size, got {name}')
+        raise ValueError(f'model: expected a deit_tscam or conformer_tscam of a known size, got {name}')
     family, size = kind.groups()
     for classes in (200, 1000):
         if family == 'deit':

@@ -61,12 +61,12 @@ def test_folder_of_the_lists(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('1 2 3 4 5', '5 numbers'),
-        ('30 40', '2 numbers'),
-        ('1 2 3 4 0 40', 'height and width are 0 and 40'),
-        ('1 2 3 4 30.5 40', 'height and width are 30.5'),
+        ('1 2 3 4 5', 'expected 4 numbers per box and 2, got 5'),
+        ('30 40', 'expected 4 numbers per box and 2, got 2'),
+        ('1 2 3 4 0 40', 'expected integers from 1 for height and width, got 0, 40'),
+        ('1 2 3 4 30.5 40', 'expected integers from 1 for height and width, got 30.5'),
         ('1 2 3 x 30 40', 'could not convert'),
-        ('1 2 3 nan 30 40', 'not finite'),
+        ('1 2 3 nan 30 40', 'expected finite numbers, got .*nan'),
     ],
 )
 def test_lines_that_are_no_boxes(text, message):
@@ -76,7 +76,9 @@ def test_lines_that_are_no_boxes(text, message):
 
 @pytest.mark.parametrize('text', ['a.jpg', ';3', 'a.jpg;x'])
 def test_lines_that_are_no_paths(text):
-    with pytest.raises(ValueError, match="no ';' between path and class|invalid literal for int"):
+    with pytest.raises(
+        ValueError, match="expected ';' between path and class, got none|invalid literal for int"
+    ):
         parse_indexed_path(text)
 
 
@@ -126,28 +128,32 @@ def test_errors_of_folder_lists(folders_root):
             StanfordDogs(str(folders_root), **{'split': 'test', **options})
 
     write_crlf(boxes, [lines[0], '1 2 3 4 30', *lines[2:]])
-    expect(r'test_gt.txt, line 2: .1 2 3 4 30. \(5 numbers.*accepted: <x0> <y0> <x1> <y1>.*<height> <width>')
+    expect(
+        r'test_gt.txt, line 2: expected <x0> <y0> <x1> <y1>.*<height> <width>, got .1 2 3 4 30. \(.*, got 5'
+    )
     skipping = StanfordDogs(str(folders_root), split='test', on_error='skip')
     assert len(skipping) == 3 and skipping.skipped == {'line that does not parse': 1}
     write_crlf(boxes, lines[:3])
-    expect(r'test_list.txt has 4 lines and .*test_gt.txt 3; accepted: as many of both')
+    expect(r'test_gt.txt: expected 4 lines, in the order of .*test_list.txt, got 3')
     write_crlf(boxes, ['1 2 3 4 40 30', *lines[1:]])
-    expect('size that differs from the list.*the file is 40x30, the list says 30x40')
+    expect('size that differs from the list.*expected 30x40 .*, got 40x30')
     write_crlf(boxes, lines)
     names = images.read_text().splitlines()
     write_crlf(images, [*names[:2], names[2].replace(';1', ';0'), names[3]])
-    expect(r"wrong label.*test_list.txt, line 3: class 0 is 'n02116738-African_hunting_dog' here")
+    expect(rf"wrong label.*, line 3: expected '{FOLDERS[0]}' for class 0.*, got '{FOLDERS[1]}'")
     write_crlf(images, [names[0], names[0], *names[2:]])
     expect(r'repeated entry.*test_list.txt, line 2')
     write_crlf(images, [names[0].replace(';', ','), *names[1:]])
-    expect(r"test_list.txt, line 1: .*no ';'.*accepted: <class folder>/<file>;<class, an integer from 0>")
+    expect(r"test_list.txt, line 1: expected <class folder>/<file>;<class, an integer from 0>.*expected ';'")
     write_crlf(images, names)
     boxes.unlink()
-    expect('no list file .*test_gt.txt and no test_bounding_box.txt', FileNotFoundError)
+    expect('expected test_gt.txt or test_bounding_box.txt, got neither in', FileNotFoundError)
     images.unlink()
-    expect('no test_list.mat and no lists; accepted is test_list.txt', FileNotFoundError)
-    expect("split is 'val'; accepted are 'train' and 'test'", ValueError, split='val')
-    with pytest.raises(FileNotFoundError, match='no list file and no folder .*nothing'):
+    expect('expected test_list.txt.* got no test_list.mat and no lists', FileNotFoundError)
+    expect("split: expected 'train' or 'test', got 'val'", ValueError, split='val')
+    with pytest.raises(
+        FileNotFoundError, match='expected a list file or a folder .*, got nothing at .*nothing'
+    ):
         StanfordDogs(str(folders_root), list_dir='', data_prefix='nothing')
 
 
@@ -201,23 +207,23 @@ def test_errors_of_tables(table_root, kind):
             kind(str(table_root), **{'split': 'test', **options})
 
     for old, new, message in [
-        ('Ram C/V 2012', 'Ram', "no class 'Ram' in .*classes.txt"),
-        (';1;', ';3;', "split '3'"),
-        (';1;', ';1,', '3 fields instead of 4'),
-        (' 40', '', '5 numbers instead of'),
+        ('Ram C/V 2012', 'Ram', "expected a class of .*classes.txt, got 'Ram'"),
+        (';1;', ';3;', "expected a split of 0, 1 or 2, got '3'"),
+        (';1;', ';1,', 'expected 4 fields, got 3'),
+        (' 40', '', 'expected 4 numbers per box and 2, got 5'),
     ]:
         write_crlf(table, [*lines[:2], lines[2].replace(old, new), *lines[3:]])
-        expect(rf'images_box.txt, line 3: .*{message}.*accepted: <id>;<class name>;<split: 0, 1 or 2>')
+        expect(rf'images_box.txt, line 3: expected <id>;<class name>;<split: 0, 1 or 2>.*{message}')
     write_crlf(table, [*lines, lines[2]])
     expect('repeated entry.*line 7')
     write_crlf(table, lines)
-    expect("split is 'all'; accepted are 'train'", ValueError, split='all')
+    expect("split: expected 'train'.*, got 'all'", ValueError, split='all')
     (table_root / 'images/0002.jpg').unlink()
     expect('missing image.*0002.jpg')
     write_crlf(table_root / 'classes.txt', ['a', 'a'])
-    expect(r"classes.txt: \['a'\] occur twice")
+    expect(r"classes.txt: expected every class once, got \['a'\]")
     (table_root / 'classes.txt').unlink()
-    expect('no list file .*classes.txt', FileNotFoundError, list_dir='')
+    expect('expected a list file, got nothing at .*classes.txt', FileNotFoundError, list_dir='')
 
 
 # ---------------------------------------------------------------------- ILSVRC
@@ -238,8 +244,10 @@ def test_boxes_of_ilsvrc_with_sizes(tmp_path, write_image):
     np.testing.assert_array_equal(found[1]['gt_bboxes'], [[1, 2, 30, 25], [0, 0, 9, 9]])
     assert (found[0]['width'], found[0]['height']) == (40, 30)
     write_crlf(tmp_path / 'val_gt.txt', [lines[0].replace('40 30 7', '40 30'), lines[1]])
-    with pytest.raises(DatasetError, match=r'val_gt.txt, line 1: .*3 fields instead of 4.*<width> <height>'):
+    with pytest.raises(
+        DatasetError, match=r'val_gt.txt, line 1: .*<width> <height>.*expected 4 fields, got 3'
+    ):
         ILSVRC(str(tmp_path), split='val', box_source='val_gt.txt', test_mode=True)
     write_crlf(tmp_path / 'val_gt.txt', [lines[0].replace('40 30', '30 40'), lines[1]])
-    with pytest.raises(DatasetError, match='the file is 40x30, the list says 30x40'):
+    with pytest.raises(DatasetError, match='expected 30x40 .*, got 40x30'):
         ILSVRC(str(tmp_path), split='val', box_source='val_gt.txt', test_mode=True)

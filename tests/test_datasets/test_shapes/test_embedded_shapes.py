@@ -148,7 +148,7 @@ def test_damaged_marker_counts_as_another_set(tmp_path):
 def test_foreign_files_are_never_touched(tmp_path, path, force):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text('mine')
-    with pytest.raises(FileExistsError, match='give an empty or a new folder'):
+    with pytest.raises(FileExistsError, match='expected an empty or a new folder, got'):
         write_embedded_shapes(tmp_path, EmbeddedShapesSpec(0, 1, 1, size=48), force=force)
     assert contents(tmp_path) == {path: b'mine'}
 
@@ -158,12 +158,12 @@ def test_foreign_files_are_never_touched(tmp_path, path, force):
 )
 def test_spec_names_what_is_out_of_range(settings):
     ((name, value),) = settings.items()
-    with pytest.raises(ValueError, match=rf'{name} must be an integer from \d+ to \d+, got {value}'):
+    with pytest.raises(ValueError, match=rf'{name}: expected an integer from \d+ to \d+, got {value}'):
         EmbeddedShapesSpec(**settings)
 
 
 def test_other_wrong_arguments(tmp_path):
-    with pytest.raises(ValueError, match='label must be from 0 to 9, got 10'):
+    with pytest.raises(ValueError, match='label: expected an integer from 0 to 9, got 10'):
         draw_shape_image(10, 1)
-    with pytest.raises(ValueError, match='workers must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='workers: expected an integer from 1, got 0'):
         write_embedded_shapes(tmp_path, SPEC, workers=0)

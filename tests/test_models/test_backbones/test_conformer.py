@@ -99,13 +99,13 @@ def test_copies(build_conformer):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(arch='huge'), "arch must be one of .*got 'huge'"),
+        (dict(arch='huge'), "arch: expected one of .*got 'huge'"),
         (
             dict(arch=dict(embed_dims=24, depths=3)),
-            r'arch must have the keys .*got \[.depths., .embed_dims.\]',
+            r'arch: expected the keys .*got \[.depths., .embed_dims.\]',
         ),
         (dict(arch=dict(embed_dims=24, depths=4, num_heads=2, channel_ratio=1)), 'multiple of 3.*got 4'),
-        (dict(patch_size=8), 'patch_size must be a multiple of 16, got 8'),
+        (dict(patch_size=8), 'patch_size: expected a multiple of 16, got 8'),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):

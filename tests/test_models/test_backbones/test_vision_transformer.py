@@ -45,7 +45,7 @@ def test_what_it_cannot_give_is_named(build_vit):
     message = r"expected a backbone that gives \['rows'\], got TokenVisionTransformer, which gives"
     with pytest.raises(ValueError, match=message):
         vit(images, {'class_attention', 'rows'})
-    with pytest.raises(TypeError, match="expected a set of names for needs, got the string 'cls_token'"):
+    with pytest.raises(TypeError, match="needs: expected a set of names, got the string 'cls_token'"):
         vit(images, 'cls_token')
 
 
@@ -143,10 +143,10 @@ def test_checkpoint_of_another_size_is_interpolated(build_vit):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(arch='deit-huge'), "arch must be one of .*got 'deit-huge'"),
+        (dict(arch='deit-huge'), "arch: expected one of .*got 'deit-huge'"),
         (
             dict(arch=dict(embed_dims=8)),
-            r"lacks the keys \['feedforward_channels', 'num_heads', 'num_layers'\]",
+            r"arch: expected the keys \['feedforward_channels', 'num_heads', 'num_layers'\] too, got",
         ),
     ],
 )

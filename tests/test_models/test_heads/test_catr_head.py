@@ -126,9 +126,11 @@ def test_gradient_of_the_attention_is_not_stopped(feats):
 
 
 def test_errors(feats):
-    with pytest.raises(ValueError, match=r'ocm.num_layers must lie in 1..4, got 9'):
+    with pytest.raises(ValueError, match='ocm.num_layers: expected an integer from 1 to 4, got 9'):
         build(ocm=dict(num_layers=9))
-    with pytest.raises(ValueError, match=r'4 layers with 2 heads, the head num_layers=12 and num_heads=6'):
+    with pytest.raises(
+        ValueError, match='expected num_layers=12 with num_heads=6, .* got 4 layers with 2 heads'
+    ):
         CATRHead(CLASSES, in_channels=8).double().loss(feats, samples())
-    with pytest.raises(ValueError, match="ask the backbone for needs={'class_attention'}"):
+    with pytest.raises(ValueError, match="Ask the backbone for needs={'class_attention'}"):
         build().loss(feats._replace(class_attention=None), samples())

@@ -164,5 +164,5 @@ def test_localizer_hands_over_the_images():
 
 
 def test_kernel_integrator_needs_the_csm():
-    with pytest.raises(ValueError, match='set ski=None too where csm is None'):
+    with pytest.raises(ValueError, match='ski: expected None where csm is None'):
         build(csm=None)

@@ -143,13 +143,13 @@ def test_autocast_and_double_precision(build_vit):
 
 def test_what_the_head_asks_for(feats, head):
     assert (head.loss_needs, head.predict_needs) == ({'class_attention'}, {'class_attention', 'propagated'})
-    with pytest.raises(ValueError, match="expected features with 'class_attention'"):
+    with pytest.raises(ValueError, match="features: expected 'class_attention'"):
         head(feats._replace(class_attention=None))
-    with pytest.raises(ValueError, match="expected features with 'propagated'"):
+    with pytest.raises(ValueError, match="features: expected 'propagated'"):
         head.attention_map(feats._replace(extras={}))
-    with pytest.raises(ValueError, match='num_kernels must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='num_kernels: expected an integer from 1, got 0'):
         LCTRHead(num_classes=3, in_channels=4, num_kernels=0)
-    with pytest.raises(ValueError, match="kernel_init must be one of .* got 'xavier'"):
+    with pytest.raises(ValueError, match="kernel_init: expected one of .* got 'xavier'"):
         LCTRHead(num_classes=3, in_channels=4, kernel_init='xavier')
 
 

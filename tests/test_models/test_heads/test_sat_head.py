@@ -51,5 +51,5 @@ def test_parts_of_the_loss_are_options(feats):
 
 
 def test_backbone_without_spatial_token_is_named(head, feats):
-    with pytest.raises(ValueError, match="expected features with 'spatial_mask'"):
+    with pytest.raises(ValueError, match="features: expected 'spatial_mask'"):
         head.loss(feats._replace(extras={}), labelled(1, 0, 8))

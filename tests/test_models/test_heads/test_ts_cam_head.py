@@ -48,7 +48,7 @@ def test_hybrid_adds_the_convolutional_logits_to_the_logits_alone(feats):
     labels = torch.tensor([[4], [4], [4]])
     expected = head.attention_map(feats)[:, None] * head.semantic_conv(feats.feature_map)[:, 4:5]
     torch.testing.assert_close(head.localization_maps(feats, labels), expected)
-    with pytest.raises(ValueError, match="expected features with 'conv_map'"):
+    with pytest.raises(ValueError, match="features: expected 'conv_map'"):
         head(feats._replace(extras={}))
 
 
@@ -126,22 +126,22 @@ def test_class_agnostic_head_gives_one_map(feats):
 
 @pytest.mark.parametrize('label', [9, -1])
 def test_label_out_of_range_is_named(head, feats, label):
-    with pytest.raises(ValueError, match=rf'gt_label must lie in 0\.\.8, got \[{label}\]'):
+    with pytest.raises(ValueError, match=rf'gt_label: expected 0 to 8, got \[{label}\]'):
         head.predict(feats, labelled(1, label, 0))
 
 
 def test_several_labels_are_refused(head, feats):
     samples = [DataSample().set_gt_label([1, 2]), *labelled(0, 0)]
-    with pytest.raises(ValueError, match=r'gt_label must be one class index, got \[1, 2\]'):
+    with pytest.raises(ValueError, match=r'gt_label: expected one class index, got \[1, 2\]'):
         head.predict(feats, samples)
 
 
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(num_classes=0), 'num_classes must be at least 1, got 0'),
-        (dict(map_topk=-1), 'map_topk must be 0 or more, got -1'),
-        (dict(conv_init='xavier'), "conv_init must be one of .*got 'xavier'"),
+        (dict(num_classes=0), 'num_classes: expected an integer from 1, got 0'),
+        (dict(map_topk=-1), 'map_topk: expected an integer from 0, got -1'),
+        (dict(conv_init='xavier'), "conv_init: expected one of .*got 'xavier'"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, message):

@@ -41,9 +41,9 @@ def test_class_token_attention_is_the_patches_part_of_the_mean_of_the_heads(feat
 
 def test_missing_attention_is_an_error(feats):
     bare = feats._replace(class_attention=None, extras={})
-    with pytest.raises(ValueError, match="expected features with 'class_attention', got \\['cls_token'\\]"):
+    with pytest.raises(ValueError, match="features: expected 'class_attention', got \\['cls_token'\\]"):
         class_token_attention(bare)
-    with pytest.raises(ValueError, match="ask the backbone for needs={'full_attention'}"):
+    with pytest.raises(ValueError, match="Ask the backbone for needs={'full_attention'}"):
         rollout_map(bare)
     with pytest.raises(ValueError, match=r'\(B, L, N, N\), got a tensor of shape \(2, 4, 3, 13, 13\)'):
         rollout_row(feats.extras['full_attention'])

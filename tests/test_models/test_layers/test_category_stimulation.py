@@ -56,5 +56,5 @@ def test_width_and_sizes():
 
 
 def test_width_must_be_positive():
-    with pytest.raises(ValueError, match='csm.base_channels must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='csm.base_channels: expected an integer from 1, got 0'):
         CategoryStimulation(attention_maps=6, num_classes=5, base_channels=0)

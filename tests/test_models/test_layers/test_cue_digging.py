@@ -101,11 +101,11 @@ def test_precision_under_autocast():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(in_channels=0), 'in_channels must be at least 1, got 0'),
-        (dict(num_classes=-1), 'num_classes must be at least 1, got -1'),
-        (dict(num_kernels=0), 'num_kernels must be at least 1, got 0'),
-        (dict(kernel_size=2), 'kernel_size must be odd and positive, got 2'),
-        (dict(kernel_init='zero'), "kernel_init must be one of .* got 'zero'"),
+        (dict(in_channels=0), 'in_channels: expected an integer from 1, got 0'),
+        (dict(num_classes=-1), 'num_classes: expected an integer from 1, got -1'),
+        (dict(num_kernels=0), 'num_kernels: expected an integer from 1, got 0'),
+        (dict(kernel_size=2), 'kernel_size: expected an odd positive integer, got 2'),
+        (dict(kernel_init='zero'), "kernel_init: expected one of .* got 'zero'"),
     ],
 )
 def test_wrong_arguments_are_named(changes, message):

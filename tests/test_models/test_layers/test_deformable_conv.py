@@ -206,22 +206,22 @@ def test_a_name_is_no_kernel():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        (dict(padding=-1), 'padding must be 0 or more, got -1'),
-        (dict(x=torch.zeros(2, 3, 6)), r'x must have the shape \(B, C, h, w\), got \(2, 3, 6\)'),
+        (dict(padding=-1), 'padding: expected an integer from 0, got -1'),
+        (dict(x=torch.zeros(2, 3, 6)), r'x: expected the shape \(B, C, h, w\), got \(2, 3, 6\)'),
         (
             dict(weight=torch.zeros(4, 2, 3, 3)),
-            r'weight must have the shape \(O, 3, 3, 3\) .* got \(4, 2, 3, 3\)',
+            r'weight: expected the shape \(O, 3, 3, 3\) .* got \(4, 2, 3, 3\)',
         ),
         (
             dict(weight=torch.zeros(4, 3, 5, 5)),
-            r'weight must have the shape \(O, 3, 3, 3\) .* got \(4, 3, 5, 5\)',
+            r'weight: expected the shape \(O, 3, 3, 3\) .* got \(4, 3, 5, 5\)',
         ),
         (
             dict(offset=torch.zeros(2, 9, 6, 9)),
-            r'offset must have the shape \(2, 18, 6, 9\) .* got \(2, 9, 6, 9\)',
+            r'offset: expected the shape \(2, 18, 6, 9\) .* got \(2, 9, 6, 9\)',
         ),
-        (dict(padding=0), r'offset must have the shape \(2, 18, 4, 7\) .* padding 0, got \(2, 18, 6, 9\)'),
-        (dict(x=torch.zeros(2, 3, 2, 9), padding=0), 'too small for a 3x3 kernel with padding 0'),
+        (dict(padding=0), r'offset: expected the shape \(2, 18, 4, 7\) .* padding 0, got \(2, 18, 6, 9\)'),
+        (dict(x=torch.zeros(2, 3, 2, 9), padding=0), 'x: expected room for a 3x3 kernel with padding 0, got'),
     ],
 )
 def test_wrong_arguments_are_named(changes, message):

@@ -134,5 +134,5 @@ def test_maps_on_the_grid():
     feats = Features(torch.randn(2, 8, 4, 5), torch.randn(2, 8), extras={'propagated': propagated})
     maps = relational_patch_maps(feats)
     assert torch.equal(maps, propagated[..., 1:21].reshape(2, 3, 4, 5))
-    with pytest.raises(ValueError, match="ask the backbone for needs={'propagated'}"):
+    with pytest.raises(ValueError, match="Ask the backbone for needs={'propagated'}"):
         relational_patch_maps(feats._replace(extras={}))

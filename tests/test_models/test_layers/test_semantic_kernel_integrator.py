@@ -206,34 +206,34 @@ def test_precision_under_autocast(half):
 @pytest.mark.parametrize(
     ('call', 'message'),
     [
-        (lambda ski: SemanticKernelIntegrator(0), 'num_classes must be at least 1, got 0'),
+        (lambda ski: SemanticKernelIntegrator(0), 'num_classes: expected an integer from 1, got 0'),
         (
             lambda ski: ski.offsets(torch.zeros(2, 4, 6, 6), torch.zeros(2, 6, 6)),
-            r'head_maps must have the shape \(B, 5, h, w\), got \(2, 4, 6, 6\)',
+            r'head_maps: expected the shape \(B, 5, h, w\), got \(2, 4, 6, 6\)',
         ),
         (
             lambda ski: ski.offsets(torch.zeros(2, 5, 6, 6), torch.zeros(2, 1, 6, 6)),
-            r'attention must have the shape \(2, 6, 6\) .* got \(2, 1, 6, 6\)',
+            r'attention: expected the shape \(2, 6, 6\) .* got \(2, 1, 6, 6\)',
         ),
         (
             lambda ski: ski(torch.zeros(5, 6, 6), torch.zeros(2, 18, 6, 6)),
-            r'csm_maps must have the shape \(B, 5, h, w\), got \(5, 6, 6\)',
+            r'csm_maps: expected the shape \(B, 5, h, w\), got \(5, 6, 6\)',
         ),
         (
             lambda ski: ski(torch.zeros(2, 5, 6, 6), torch.zeros(2, 18, 6, 7)),
-            r'offsets must have the shape \(2, 18, 6, 6\), got \(2, 18, 6, 7\)',
+            r'offsets: expected the shape \(2, 18, 6, 6\), got \(2, 18, 6, 7\)',
         ),
         (
             lambda ski: ski.pooled(torch.zeros(2, 5, 6, 6), torch.zeros(3, 18, 6, 6)),
-            r'offsets must have the shape \(2, 18, 6, 6\), got \(3, 18, 6, 6\)',
+            r'offsets: expected the shape \(2, 18, 6, 6\), got \(3, 18, 6, 6\)',
         ),
         (
             lambda ski: ski.sampling_weights(torch.zeros(2, 9, 6, 6)),
-            r'offsets must have the shape \(B, 18, h, w\), got \(2, 9, 6, 6\)',
+            r'offsets: expected the shape \(B, 18, h, w\), got \(2, 9, 6, 6\)',
         ),
         (
             lambda ski: ski.pooled_from(torch.zeros(2, 9, 5)),
-            r'means must have the shape \(B, 5, 9\), got \(2, 9, 5\)',
+            r'means: expected the shape \(B, 5, 9\), got \(2, 9, 5\)',
         ),
     ],
 )

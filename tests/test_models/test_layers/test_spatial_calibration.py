@@ -244,26 +244,26 @@ def test_nothing_of_the_graph_is_saved():
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: SpatialCalibrationLayer(-1), 'iterations must be 0 or more, got -1'),
-        (lambda: SpatialCalibrationLayer(alpha=0), 'alpha must be positive, got 0'),
-        (lambda: SpatialCalibrationLayer(eps=-1), 'eps must be 0 or more, got -1'),
-        (lambda: SpatialCalibration(()), 'iterations must name the iterations of at least one layer'),
-        (lambda: grid_graph(3, 3, 'cpu', 6), r'num_connect must be one of \[4, 8\], got 6'),
-        (lambda: grid_graph(0, 3), 'height must be at least 1, got 0'),
-        (lambda: grid_graph(3, 3, 'cpu', 4, 0), 'dilation must be at least 1, got 0'),
+        (lambda: SpatialCalibrationLayer(-1), 'iterations: expected an integer from 0, got -1'),
+        (lambda: SpatialCalibrationLayer(alpha=0), 'alpha: expected a positive number, got 0'),
+        (lambda: SpatialCalibrationLayer(eps=-1), 'eps: expected a number from 0, got -1'),
+        (lambda: SpatialCalibration(()), 'iterations: expected the iterations of at least one layer'),
+        (lambda: grid_graph(3, 3, 'cpu', 6), r'num_connect: expected one of \[4, 8\], got 6'),
+        (lambda: grid_graph(0, 3), 'height: expected an integer from 1, got 0'),
+        (lambda: grid_graph(3, 3, 'cpu', 4, 0), 'dilation: expected an integer from 1, got 0'),
         (
             lambda: SpatialCalibrationLayer()(torch.ones(1, 2, 3, 4), torch.ones(1, 4, 3)),
-            r'attention must be \(B, h, w\) = \(1, 3, 4\) as the maps are, got \(1, 4, 3\)',
+            r'attention: expected \(B, h, w\) = \(1, 3, 4\), as the maps have, got \(1, 4, 3\)',
         ),
         (
             lambda: neighbour_similarity(torch.ones(1, 2, 3, 4), grid_graph(4, 3)),
-            r'features lie on a grid of \(3, 4\), the graph on one of \(4, 3\)',
+            r'features: expected the grid of the graph, \(4, 3\), got \(3, 4\)',
         ),
         (
             lambda: graph_diffusion(
                 torch.ones(1, 4), torch.ones(4), torch.ones(1, 4), grid_graph(2, 2), iterations=-2
             ),
-            'iterations must be 0 or more, got -2',
+            'iterations: expected an integer from 0, got -2',
         ),
     ],
 )

@@ -96,7 +96,7 @@ def test_fused_map_is_the_mean_over_layers_on_the_patches():
     masks = torch.rand(2, 3, 1 + 12 + 1)
     feats = Features(torch.zeros(2, 8, 3, 4), torch.zeros(2, 8), extras={'spatial_mask': masks})
     torch.testing.assert_close(fused_spatial_mask(feats), masks.mean(dim=1)[:, 1:13].reshape(2, 3, 4))
-    with pytest.raises(ValueError, match="expected features with 'spatial_mask'"):
+    with pytest.raises(ValueError, match="features: expected 'spatial_mask'"):
         fused_spatial_mask(feats._replace(extras={}))
 
 
@@ -122,9 +122,9 @@ def test_zero_padding_damps_the_border():
 
 
 def test_wrong_kernels_are_refused():
-    with pytest.raises(ValueError, match='size must be positive, got 0'):
+    with pytest.raises(ValueError, match='size: expected a positive integer, got 0'):
         gaussian_kernel(0, 6)
-    with pytest.raises(ValueError, match='size must be odd, got 4'):
+    with pytest.raises(ValueError, match='size: expected an odd integer, got 4'):
         GaussianFilter(4)
-    with pytest.raises(ValueError, match='sigmas must be positive, got 0'):
+    with pytest.raises(ValueError, match='sigmas: expected a positive number, got 0'):
         gaussian_kernel(3, 0)

@@ -105,7 +105,7 @@ def test_copies_and_pickles(attention, tokens):
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(ValueError, match='embed_dims must be a multiple of num_heads=5, got 24'):
+    with pytest.raises(ValueError, match='embed_dims: expected a multiple of num_heads=5, got 24'):
         TokenAttention(24, 5)
     with pytest.raises(ValueError, match='v_shortcut'):
         TokenAttention(24, 3, v_shortcut=True)

@@ -102,7 +102,7 @@ def test_what_the_backbone_does_not_give_is_an_error_of_building(build_localizer
 
 
 def test_a_head_that_does_not_localize_is_named(build_localizer):
-    with pytest.raises(TypeError, match='expected a LocalizationHead, got LinearClsHead'):
+    with pytest.raises(TypeError, match='head: expected a LocalizationHead, got LinearClsHead'):
         build_localizer(head=dict(type='LinearClsHead'))
 
 

@@ -77,5 +77,7 @@ def test_unknown_names_are_errors(model):
         named_submodule(model, '1.2', 'stages')
     with pytest.raises(ValueError, match='inserts.after: expected the name of a module .* got '):
         insert_layers(model, [dict(type='_Double', after=('0', ''))])
-    with pytest.raises(ValueError, match='inserts: expected `after`'):
+    with pytest.raises(
+        ValueError, match='inserts: expected names of modules of the model in `after`, got none'
+    ):
         insert_layers(model, [dict(type='_Double')])

@@ -90,11 +90,15 @@ def test_colours_and_order_through_the_test_step(build_localizer):
 
 def test_refusals(build_localizer):
     model = build_localizer()
-    with pytest.raises(ValueError, match=r'shape \(2, 5, 3, 32, 32\); accepted are .*10 crops'):
+    with pytest.raises(
+        ValueError, match=r'inputs: expected .*10 crops .*, got the shape \(2, 5, 3, 32, 32\)'
+    ):
         model(torch.randn(2, 5, 3, 32, 32), mode='predict')
     for mode in ('loss', 'tensor'):
-        with pytest.raises(ValueError, match=r'shape \(2, 10, 3, 32, 32\); accepted are images'):
+        with pytest.raises(
+            ValueError, match=r'inputs: expected images .*, got the shape \(2, 10, 3, 32, 32\)'
+        ):
             model(torch.randn(2, 10, 3, 32, 32), samples(0, 1), mode=mode)
     swapped = build_localizer(data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True))
-    with pytest.raises(ValueError, match='ClsDataPreprocessor does not turn the colours of crops'):
+    with pytest.raises(ValueError, match='data_preprocessor: expected .*, got ClsDataPreprocessor'):
         swapped(torch.randn(1, 10, 3, 32, 32), mode='predict')

@@ -72,10 +72,19 @@ def test_weights_are_learned():
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: LowAttentionAreaLoss(ratio=1.0), r'ratio must lie in \[0, 1\), got 1.0'),
-        (lambda: LowAttentionAreaLoss(reference_batch=0), 'reference_batch must be at least 1, got 0'),
-        (lambda: MapAlignmentLoss(pairing='all'), "pairing must be one of .*'batch', 'sample'.*, got 'all'"),
-        (lambda: AutomaticLossWeighting(2)([torch.tensor(1.0)]), 'got 1 losses for 2 weights'),
+        (lambda: LowAttentionAreaLoss(ratio=1.0), r'ratio: expected a number in \[0, 1\), got 1.0'),
+        (
+            lambda: LowAttentionAreaLoss(reference_batch=0),
+            'reference_batch: expected an integer from 1, got 0',
+        ),
+        (
+            lambda: MapAlignmentLoss(pairing='all'),
+            "pairing: expected one of .*'batch', 'sample'.*, got 'all'",
+        ),
+        (
+            lambda: AutomaticLossWeighting(2)([torch.tensor(1.0)]),
+            'losses: expected 2, one for each weight, got 1',
+        ),
     ],
 )
 def test_errors(build, message):

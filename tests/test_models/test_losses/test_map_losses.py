@@ -13,7 +13,7 @@ def test_area_is_averaged_before_the_absolute_value():
     maps[0] = 1.0
     assert BatchAreaLoss(0.5)(maps) == 0
     torch.testing.assert_close(BatchAreaLoss(0.2, loss_weight=2.0)(maps), torch.tensor(0.6))
-    with pytest.raises(ValueError, match=r'target_area must lie in \[0, 1\], got 25'):
+    with pytest.raises(ValueError, match=r'target_area: expected a number in \[0, 1\], got 25'):
         BatchAreaLoss(25)
 
 

@@ -148,7 +148,9 @@ def test_prompt_of_the_position_and_of_the_label(batch):
 
 def test_batch_larger_than_the_class_list(batch):
     images, maps, labels = (torch.cat((part, part)) for part in batch)
-    with pytest.raises(ValueError, match=r"has 6 images and there are 3 .*sba\.prompt_index='label'"):
+    with pytest.raises(
+        ValueError, match=r"expected a batch of at most 3 images .*, got 6\..*sba\.prompt_index='label'"
+    ):
         make()(images, maps, labels)
     assert make(prompt_index='label')(images, maps, labels).isfinite()
 
@@ -156,8 +158,8 @@ def test_batch_larger_than_the_class_list(batch):
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(prompt_index='labels'), "'labels'; accepted are 'batch' and 'label'"),
-        (dict(prompt='a photo'), r"'a photo'; accepted is a text with \{\} once"),
+        (dict(prompt_index='labels'), "prompt_index: expected 'batch' or 'label', got 'labels'"),
+        (dict(prompt='a photo'), r"prompt: expected a text with \{\} once, .* got 'a photo'"),
     ],
 )
 def test_wrong_options(kwargs, message):
@@ -167,19 +169,24 @@ def test_wrong_options(kwargs, message):
 
 def test_wrong_shape_of_maps(batch):
     images, maps, labels = batch
-    with pytest.raises(ValueError, match=r'the shape \(3, 1, 2, 2\) for images of \(3, 3, 32, 32\)'):
+    with pytest.raises(ValueError, match=r'each image of \(3, 3, 32, 32\), got the shape \(3, 1, 2, 2\)'):
         make()(images, maps[:, None], labels)
 
 
 def test_number_of_names():
-    with pytest.raises(ValueError, match="class_names: 3 names .'cat', 'dog', 'crane', ....* for 4 classes"):
+    with pytest.raises(
+        ValueError,
+        match="class_names: expected a name for each of the 4 classes, got 3 .'cat', 'dog', 'crane', ",
+    ):
         make(num_classes=4).init_weights()
-    with pytest.raises(ValueError, match='class_names: 3 names'):
+    with pytest.raises(ValueError, match='class_names: expected .*, got 3 '):
         make(num_classes=4, class_names=None).set_class_names(NAMES)
 
 
 def test_names_are_needed(batch):
-    with pytest.raises(ValueError, match=r"not known: add dict\(type='ClassNamesHook'\) to custom_hooks"):
+    with pytest.raises(
+        ValueError, match=r"got none\. Set them, or add dict\(type='ClassNamesHook'\) to custom_hooks"
+    ):
         make(class_names=None)(*batch)
 
 

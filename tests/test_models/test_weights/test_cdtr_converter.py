@@ -177,8 +177,8 @@ def test_published_size(method, classes, base, layers, parameters):
 def test_missing_layers_of_ocm_are_named():
     state = {name: value for name, value in official_state('catr').items() if name != 'block3.0.weight'}
     expected = (
-        'f.pth is no whole checkpoint of catr: head.ocm.branch_conv.weight is joined from numbered entries, '
-        'and those of the numbers [3] are missing: found block0.0.weight, '
+        'f.pth: expected a whole checkpoint of catr, got a part: head.ocm.branch_conv.weight: expected all '
+        'numbered entries from 0 to 8, got none of the numbers [3], only block0.0.weight, '
     )
     with pytest.raises(ValueError, match=re.escape(expected)):
         convert_state_dict('catr', state, 'f.pth')
@@ -186,7 +186,9 @@ def test_missing_layers_of_ocm_are_named():
 
 def test_counters_of_ocm_must_agree():
     state = official_state('cdtr') | {'block2.1.num_batches_tracked': torch.tensor(3)}
-    with pytest.raises(ValueError, match=r'branch_norm\.num_batches_tracked is one number here.*block2\S+ 3'):
+    with pytest.raises(
+        ValueError, match=r'branch_norm\.num_batches_tracked: expected the same number .*block2\S+ 3'
+    ):
         convert_state_dict('cdtr', state)
 
 
@@ -202,25 +204,27 @@ def test_parts_are_joined_by_number_and_must_fit():
         ('block0 ... block10', 'conv.weight'),
     ]
     assert entries[1].value[:, 0].tolist() == [number for number in range(11) for _ in range(2)]
-    with pytest.raises(ValueError, match=r'do not fit: block0 \(2, 3\), block1 \(2, 4\)'):
+    with pytest.raises(ValueError, match=r'first axis, got block0 \(2, 3\), block1 \(2, 4\)'):
         join_numbered_parts([part(0, torch.ones(2, 3)), part(1, torch.ones(2, 4))])
-    with pytest.raises(ValueError, match=r'do not fit: block0 \(2,\), block1 \(\)'):
+    with pytest.raises(ValueError, match=r'first axis, got block0 \(2,\), block1 \(\)'):
         join_numbered_parts([part(0, torch.ones(2)), part(1, torch.tensor(1))])
 
 
 def test_other_checkpoints_are_refused():
     catr, cdtr = official_state('catr'), official_state('cdtr')
-    with pytest.raises(ValueError, match=r'is no checkpoint of cdtr\. Its first names: cls_token'):
+    with pytest.raises(ValueError, match=r'expected a checkpoint of cdtr .*, got the names cls_token'):
         convert_state_dict('cdtr', catr)
-    with pytest.raises(ValueError, match=r'catr does not know: dnc_att_layer\.conv_offset\.weight, .*deform'):
+    with pytest.raises(
+        ValueError, match=r'expected entries of catr alone, got dnc_att_layer\.conv_offset\.weight, .*deform'
+    ):
         convert_state_dict('catr', cdtr)
     plain = random_state(classifier_shapes() | linear('head', CLASSES, WIDTH))
-    with pytest.raises(ValueError, match=r'is no checkpoint of catr\. Its first names: cls_token'):
+    with pytest.raises(ValueError, match=r'expected a checkpoint of catr .*, got the names cls_token'):
         convert_state_dict('catr', plain)
-    with pytest.raises(ValueError, match=r'expected 4 dimensions of .*head\.semantic_conv\.weight.* found 2'):
+    with pytest.raises(ValueError, match=r'with 4 dimensions of .*head\.semantic_conv\.weight.* got 2'):
         convert_state_dict('catr', catr | {'head.weight': torch.ones(CLASSES, WIDTH)})
     del cdtr['att_cls.weight'], catr['block_catconv.weight']
-    with pytest.raises(ValueError, match=r'is no checkpoint of cdtr'):
+    with pytest.raises(ValueError, match=r'expected a checkpoint of cdtr '):
         convert_state_dict('cdtr', cdtr)
     assert find_layout(catr, known_layouts()) is CATR_VIT
 
@@ -268,5 +272,5 @@ def test_catr_starts_from_cdtr(tmp_path):
 def test_missing_parts_in_a_start_name_the_file(tmp_path):
     state = {name: value for name, value in official_state('catr').items() if not name.startswith('block0')}
     torch.save(state, tmp_path / 'catr.pth')
-    with pytest.raises(ValueError, match=r'catr\.pth: head\.ocm\.branch_conv\.weight .*numbers \[0\]'):
+    with pytest.raises(ValueError, match=r'catr\.pth: head\.ocm\.branch_conv\.weight: .*numbers \[0\]'):
         load_pretrained(build('catr'), tmp_path / 'catr.pth')

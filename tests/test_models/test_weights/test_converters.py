@@ -91,7 +91,7 @@ def test_official_conformer_of_imagenet_as_a_start(build_localizer, tmp_path, cl
 
 
 def test_unknown_method_is_named(build_localizer):
-    with pytest.raises(ValueError, match=r"method must be one of \[.*'ts-cam'.*got 'cam'"):
+    with pytest.raises(ValueError, match=r"method: expected one of \[.*'ts-cam'.*got 'cam'"):
         convert_state_dict('cam', {})
 
 
@@ -99,7 +99,7 @@ def test_unknown_entries_are_all_named(build_localizer):
     state = official_state(build_localizer(), False)
     state |= {'blocks.0.gamma': torch.ones(1), 'neck.weight': torch.ones(1)}
     with pytest.raises(
-        ValueError, match=r'f\.pth has entries that ts-cam does not know: blocks\.0\.gamma, neck\.weight'
+        ValueError, match=r'f\.pth: expected entries of ts-cam alone, got blocks\.0\.gamma, neck\.weight too'
     ):
         convert_state_dict('ts-cam', state, 'f.pth')
 
@@ -108,16 +108,16 @@ def test_plain_classifier_is_refused(build_localizer):
     state = official_state(build_localizer(), False)
     state['head.weight'] = torch.ones(7, 24)
     with pytest.raises(
-        ValueError, match=r'expected 4 dimensions.*semantic_conv\.weight.*found 2.*model\.pretrained'
+        ValueError, match=r'with 4 dimensions.*semantic_conv\.weight.*got 2.*model\.pretrained'
     ):
         convert_state_dict('ts-cam', state)
     del state['head.weight']
-    with pytest.raises(ValueError, match='found no such entry'):
+    with pytest.raises(ValueError, match='got no such entry'):
         convert_state_dict('ts-cam', state)
 
 
 def test_unknown_architecture_is_refused():
-    with pytest.raises(ValueError, match=r'is no checkpoint of ts-cam\. Its first names: conv\.weight'):
+    with pytest.raises(ValueError, match=r'expected a checkpoint of ts-cam .*, got the names conv\.weight'):
         convert_state_dict('ts-cam', {'conv.weight': torch.ones(1)})
 
 
@@ -148,9 +148,12 @@ def test_tool(tool, build_localizer, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['ts-cam', 'absent.pth', 'out.pth'], 'no checkpoint at absent.pth'),
-        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT must end in \.pth, got out\.bin'),
-        (['ts-cam', 'absent.pth', 'nowhere/out.pth'], 'no folder .*nowhere to write out.pth to'),
+        (['ts-cam', 'absent.pth', 'out.pth'], 'absent.pth: expected a checkpoint, got nothing there'),
+        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT: expected a file that ends in \.pth, got out\.bin'),
+        (
+            ['ts-cam', 'absent.pth', 'nowhere/out.pth'],
+            'OUT: expected a folder for out.pth, got nothing at .*nowhere',
+        ),
     ],
 )
 def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch, arguments, message):

@@ -96,11 +96,11 @@ def test_published_size():
 def test_other_checkpoints_are_refused(model):
     state = official_state()
     plain = {name: value for name, value in state.items() if not name.startswith(('CDM', 'conv3x3'))}
-    with pytest.raises(ValueError, match=r'is no checkpoint of lctr\. Its first names: cls_token'):
+    with pytest.raises(ValueError, match=r'expected a checkpoint of lctr .*, got the names cls_token'):
         convert_state_dict('lctr', plain | {'head.weight': torch.ones(7, WIDTH)})
-    with pytest.raises(ValueError, match=r'entries that lctr does not know: head\.weight'):
+    with pytest.raises(ValueError, match=r'expected entries of lctr alone, got head\.weight'):
         convert_state_dict('lctr', state | {'head.weight': torch.ones(7, WIDTH)})
-    with pytest.raises(ValueError, match=r'expected 5 dimensions of .*head\.cdm\.weight.* found 4'):
+    with pytest.raises(ValueError, match=r'with 5 dimensions of .*head\.cdm\.weight.* got 4'):
         convert_state_dict('lctr', state | {'CDM.weight': torch.ones(7, WIDTH, 3, 3)})
 
 

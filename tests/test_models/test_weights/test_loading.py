@@ -139,7 +139,7 @@ def test_position_embedding_that_is_no_square_is_refused(timm_vit, build_localiz
     state['pos_embed'] = state['pos_embed'][:, :13]
     torch.save(state, tmp_path / 'vit.pth')
     with pytest.raises(
-        ValueError, match=r'vit\.pth: the position embedding has 13 places: expected 1 and a square number'
+        ValueError, match=r'vit\.pth: position embedding: expected 1 and a square number .*, got 13'
     ):
         load_pretrained(build_localizer(), tmp_path / 'vit.pth')
 
@@ -160,7 +160,7 @@ def test_timm_scheme(timm_vit, build_localizer, monkeypatch):
 
 def test_unknown_timm_model_is_named(build_localizer):
     with pytest.raises(
-        ValueError, match='model.pretrained is timm://vit_unheard_of, but timm .* knows no such'
+        ValueError, match='model.pretrained: expected a model of timm .*, got timm://vit_unheard_of'
     ):
         load_pretrained(build_localizer(), 'timm://vit_unheard_of')
 
@@ -170,7 +170,9 @@ def test_without_a_network_a_file_is_asked_for(build_localizer, monkeypatch):
         raise ConnectionError('no route\nto host')
 
     monkeypatch.setattr(timm, 'create_model', create_model)
-    with pytest.raises(OSError, match=r'cache \(ConnectionError: no route\)\. .*model\.pretrained=FILE'):
+    with pytest.raises(
+        OSError, match=r'got neither \(ConnectionError: no route\)\. .*model\.pretrained=FILE'
+    ):
         load_pretrained(build_localizer(), 'timm://vit_tiny_patch16_224')
 
 
@@ -250,7 +252,7 @@ def test_unknown_layout_names_file_keys_and_layouts(build_localizer, tmp_path):
 
 def test_backbone_of_another_family_is_refused(build_localizer, timm_vit, tmp_path):
     torch.save(timm_vit.state_dict(), tmp_path / 'vit.pth')
-    with pytest.raises(ValueError, match=r'nothing in .*vit\.pth matches the backbone'):
+    with pytest.raises(ValueError, match=r'vit\.pth: expected weights of the backbone in one of the layouts'):
         load_pretrained(build_localizer(hybrid=True), tmp_path / 'vit.pth')
 
 
@@ -266,7 +268,8 @@ def test_single_misfit_of_the_backbone_is_refused(build_localizer, timm_vit, tmp
     state['patch_embed.proj.weight'] = torch.ones(24, 3, 16, 16)
     torch.save(state, tmp_path / 'vit.pth')
     with pytest.raises(
-        ValueError, match=r'does not fit TokenVisionTransformer.*\(24, 3, 16, 16\) for \(24, 3, 8, 8\)'
+        ValueError,
+        match=r'expected the shapes of TokenVisionTransformer.*\(24, 3, 16, 16\) for \(24, 3, 8, 8\)',
     ):
         load_pretrained(build_localizer(), tmp_path / 'vit.pth')
 
@@ -274,13 +277,15 @@ def test_single_misfit_of_the_backbone_is_refused(build_localizer, timm_vit, tmp
 def test_file_without_weights_is_refused(tmp_path):
     torch.save(dict(epoch=3, state_dict=dict(lr=0.1)), tmp_path / 'empty.pth')
     with pytest.raises(
-        CheckpointError, match=r'empty\.pth holds no weights: its entries are epoch, state_dict'
+        CheckpointError, match=r'empty\.pth: expected weights .*, got the entries epoch, state_dict'
     ):
         fetch_state_dict(tmp_path / 'empty.pth')
 
 
 def test_missing_file_is_named(build_localizer, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'model\.pretrained: no file at .*absent\.pth; accepted are'):
+    with pytest.raises(
+        FileNotFoundError, match=r'model\.pretrained: expected a file, .* got nothing at .*absent\.pth'
+    ):
         load_pretrained(build_localizer(), tmp_path / 'absent.pth')
 
 

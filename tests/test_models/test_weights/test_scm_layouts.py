@@ -89,10 +89,10 @@ def test_conformer():
 
 def test_other_checkpoints_are_refused():
     names = vit_names(192, 1, 768, 5)
-    with pytest.raises(ValueError, match='ts-cam does not know: layers.0.thred'):
+    with pytest.raises(ValueError, match='expected entries of ts-cam alone, got layers.0.thred'):
         convert_state_dict('ts-cam', wrapped(names))
     plain = {name: size for name, size in names.items() if not name.startswith('layers.')}
-    with pytest.raises(ValueError, match='is no checkpoint of scm'):
+    with pytest.raises(ValueError, match='expected a checkpoint of scm '):
         convert_state_dict('scm', wrapped(plain))
 
 

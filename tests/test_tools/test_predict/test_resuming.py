@@ -160,11 +160,11 @@ def test_other_settings_are_refused(predict, interrupted):
     _, options = interrupted
     for others, message in (
         (['--topk', 2], 'topk (was 1, now 2)'),
-        (['--threshold', 0.2], 'settings: protocol.thresholds (was [0.1], now [0.2]). Go on'),
-        (['--test-pipeline'], 'settings: transforms'),
+        (['--threshold', 0.2], 'others: protocol.thresholds (was [0.1], now [0.2]). Resume'),
+        (['--test-pipeline'], 'others: transforms'),
     ):
         status, _ = predict(*options, *others)
-        assert 'was begun with other settings' in status and message in status
+        assert 'expected the settings that the work was begun with' in status and message in status
     # A batch size is no setting: the images go on with another one.
     assert predict(*options, '--batch-size', 3)[0] == 3
 
@@ -188,7 +188,7 @@ def test_images_that_come_and_go_in_the_meantime(predict, interrupted, photos):
 def test_output_that_appears_in_the_meantime_is_kept(predict, interrupted):
     out, options = interrupted
     out.write_text('mine')
-    assert 'a.json exists; remove it' in predict(*options)[0]
+    assert 'a.json: expected a path that does not exist' in predict(*options)[0]
     assert out.read_text() == 'mine'
     out.unlink()
     assert predict(*options)[0] == 3

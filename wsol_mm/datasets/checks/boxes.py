@@ -32,13 +32,17 @@ def check_boxes(
     for box in boxes:
         x0, y0, x1, y1 = (float(value) for value in box)
         if x1 <= x0 or y1 <= y0:
-            problems.add('degenerate box', f'{image}: {_text(box)}; accepted: x0 < x1 and y0 < y1')
+            problems.add(
+                'degenerate box', f'{image}: expected a box with x0 < x1 and y0 < y1, got {_text(box)}'
+            )
             continue
         if size is not None:
             width, height = size
-            limits = f'the image is {width}x{height} (width x height)'
+            place = f'{image}, {width}x{height} (width x height)'
             if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
-                problems.add('box outside the image', f'{image}: {_text(box)}; {limits}')
+                problems.add(
+                    'box outside the image', f'{place}: expected a box that overlaps it, got {_text(box)}'
+                )
                 continue
             overrun = max(-x0, -y0, x1 - width, y1 - height)
             if clip and overrun > 0:
@@ -47,8 +51,8 @@ def check_boxes(
             elif overrun > OVERRUN_TOLERANCE:
                 problems.add(
                     'box outside the image',
-                    f'{image}: {_text(box)} overruns by {overrun:g} pixels; {limits}; accepted: at most '
-                    f'{OVERRUN_TOLERANCE:g}, or any with clip_boxes=True',
+                    f'{place}: expected a box that overruns by at most {OVERRUN_TOLERANCE:g} pixel, got '
+                    f'{_text(box)}, which overruns by {overrun:g}. clip_boxes=True cuts it',
                 )
                 continue
         good.append(box)
@@ -56,4 +60,4 @@ def check_boxes(
 
 
 def _text(box: np.ndarray) -> str:
-    return 'box [' + ', '.join(f'{value:g}' for value in box) + ']'
+    return '[' + ', '.join(f'{value:g}' for value in box) + ']'

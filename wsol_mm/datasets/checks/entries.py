@@ -32,9 +32,9 @@ def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblem
         if 0 <= entry['gt_label'] < num_classes:
             good.append(entry)
         else:
-            accepted = f'0 to {num_classes - 1}, counted from 0'
             problems.add(
-                'label out of range', f'{entry["img_id"]}: {entry["gt_label"]}; accepted: {accepted}'
+                'label out of range',
+                f'{entry["img_id"]}: expected a label from 0 to {num_classes - 1}, got {entry["gt_label"]}',
             )
     return good
 
@@ -113,8 +113,8 @@ def check_headers(
         elif size != listed:
             problems.add(
                 'size that differs from the list',
-                f'{entry["img_id"]}: the file is {size[0]}x{size[1]}, the list says {listed[0]}x{listed[1]} '
-                '(width x height), so the boxes would not fit',
+                f'{entry["img_id"]}: expected {listed[0]}x{listed[1]} (width x height), as listed, got '
+                f'{size[0]}x{size[1]}: the boxes would not fit',
             )
             bad.add(position)
         else:
@@ -180,8 +180,9 @@ def check_ground_truth(
                 if len(entry.get(key, ())):
                     good.append(entry)
                 else:
-                    hint = '; require_boxes=False keeps it' if key == 'gt_bboxes' else ''
-                    problems.add(kind, entry['img_id'] + hint)
+                    hint = '. require_boxes=False keeps it' if key == 'gt_bboxes' else ''
+                    what = kind.rpartition(' ')[2]
+                    problems.add(kind, f'{entry["img_id"]}: expected at least one {what}, got none{hint}')
             return good
     return entries
 
@@ -254,7 +255,7 @@ def draw_shots(
         if len(members) < shots:
             problems.add(
                 'class with too few images',
-                f'{class_names[label]}: {len(members)}; accepted: at least {shots}',
+                f'{class_names[label]}: expected at least {shots} images, got {len(members)}',
             )
             chosen.extend(members)
             continue

@@ -116,7 +116,7 @@ def map_threads(
         threads: Size of the pool; None for twice the number of cores, at most 32.
 
     Returns:
-        list: Results in the order of ``paths``.
+        Results in the order of ``paths``.
     """
     if threads is None:
         threads = min(32, 2 * (os.cpu_count() or 1))

@@ -61,7 +61,7 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
     try:
         root = ElementTree.parse(path).getroot()
     except ElementTree.ParseError as error:
-        raise DatasetError(f'{path}: not XML ({error}); accepted are Pascal VOC annotations') from error
+        raise DatasetError(f'{path}: expected Pascal VOC annotations, got no valid XML ({error})') from error
     boxes: list[list[float]] = []
     labels: list[str | None] = []
     for number, element in enumerate(root.iter('object'), 1):
@@ -70,19 +70,18 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
             x0, y0, x1, y1 = finite_floats([value or '' for value in corner])
         except ValueError as error:
             raise DatasetError(
-                f'{path}: object {number} has bndbox {corner}; accepted are numbers for xmin, ymin, xmax, '
-                'ymax'
+                f'{path}, bndbox of object {number}: expected numbers for xmin, ymin, xmax and ymax, got '
+                f'{corner}'
             ) from error
         boxes.append([x0 - 1, y0 - 1, x1, y1] if one_based else [x0, y0, x1, y1])
         name = element.findtext('name')
         labels.append(name.strip() if name else None)
     size = None
+    stated = [root.findtext(f'size/{name}') or 0 for name in ('width', 'height')]
     try:
-        width, height = (int(root.findtext(f'size/{name}') or 0) for name in ('width', 'height'))
+        width, height = map(int, stated)
     except ValueError as error:
-        raise DatasetError(
-            f'{path}: size that is no integer; accepted are width and height in pixels'
-        ) from error
+        raise DatasetError(f'{path}, size: expected integers for width and height, got {stated}') from error
     if width > 0 and height > 0:  # some tools write 0 for unknown
         size = (width, height)
     return ImageBoxes(boxes, labels, size)
@@ -102,7 +101,7 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
         DatasetError: If the file is not of that format.
         FileNotFoundError: If there is no such file.
     """
-    accepted = 'accepted is a COCO instances file with the lists images, annotations and categories'
+    accepted = 'a COCO instances file with the lists images, annotations and categories'
     try:
         with open(path, encoding='utf-8-sig') as stream:
             content = json.load(stream)
@@ -111,9 +110,11 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
         annotations = content['annotations']
         found = {str(image['file_name']): ImageBoxes([], [], _coco_size(image)) for image in images.values()}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path}: not JSON ({error}); {accepted}') from error
+        raise DatasetError(f'{path}: expected {accepted}, got no valid JSON ({error})') from error
     except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f'{path}: {type(error).__name__} {error}; {accepted}') from error
+        raise DatasetError(
+            f'{path}: expected {accepted}, got another structure ({type(error).__name__}: {error})'
+        ) from error
     for number, annotation in enumerate(annotations):
         try:
             image = images[annotation['image_id']]
@@ -123,8 +124,8 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
         except (KeyError, TypeError, ValueError) as error:
             problems.add(
                 'annotation that does not parse',
-                f'{path}, annotations[{number}]: {type(error).__name__} {error}; accepted: image_id of an '
-                'image, bbox [x, y, width, height], category_id of a category',
+                f'{path}, annotations[{number}]: expected image_id of an image, bbox [x, y, width, height] '
+                f'and category_id of a category, got others ({type(error).__name__}: {error})',
             )
             continue
         if not crowd:
@@ -169,19 +170,21 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                     continue
                 try:
                     if len(fields) not in (5, 6, 7) or not fields[0]:
-                        raise ValueError(f'{len(fields)} fields instead of 5 to 7')
+                        raise ValueError(f'expected 5 to 7 fields, the first not empty, got {len(fields)}')
                     box = finite_floats(fields[1:5])
                 except ValueError as error:
                     problems.add(
                         'line that does not parse',
-                        f'{path}, line {number}: {",".join(row)[:200]!r} ({error}); accepted: {_CSV_LINE}',
+                        f'{path}, line {number}: expected {_CSV_LINE}, got {",".join(row)[:200]!r} ({error})',
                     )
                     continue
                 entry = found.setdefault(fields[0], ImageBoxes([], []))
                 entry.boxes.append(box)
                 entry.labels.append(fields[5] or None if len(fields) > 5 else None)
     except UnicodeDecodeError as error:
-        raise DatasetError(f'{path} is not UTF-8 text ({error}); accepted are UTF-8 text files') from error
+        raise DatasetError(
+            f'{path}: expected a UTF-8 text file, got bytes that do not decode ({error})'
+        ) from error
     return found
 
 
@@ -204,7 +207,7 @@ def read_box_list(path: str | Path, box_format: str, problems: DatasetProblems) 
     def parse(line: str) -> tuple[str, list[float]]:
         fields = line.rsplit(maxsplit=5)
         if len(fields) != 6:
-            raise ValueError(f'{len(fields)} fields instead of 6')
+            raise ValueError(f'expected 6 fields, got {len(fields)}')
         x0, y0, x1, y1 = finite_floats(fields[2:])
         return fields[0], [x0, y0, x0 + x1, y0 + y1] if box_format == 'xywh' else [x0, y0, x1, y1]
 

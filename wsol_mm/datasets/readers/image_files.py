@@ -109,11 +109,11 @@ def rgb_image(image: Image.Image) -> Image.Image:
         ValueError: If the pixels are floating-point numbers, or integers of more than 16 bits.
     """
     if image.mode == 'F':
-        raise ValueError('its pixels are floating-point numbers; accepted are 8 and 16 bits')
+        raise ValueError('expected pixels of 8 or 16 bits, got floating-point numbers')
     if image.mode.startswith('I'):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise ValueError('its pixels have 32 bits; accepted are 8 and 16')
+            raise ValueError('expected pixels of 8 or 16 bits, got 32 bits')
         image = Image.fromarray((values >> 8).astype(np.uint8))
     return image if image.mode == 'RGB' else image.convert('RGB')
 

@@ -26,7 +26,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no list file {path}')
+        raise FileNotFoundError(f'expected a list file, got nothing at {path}')
     try:
         with path.open(encoding='utf-8-sig') as stream:
             for number, line in enumerate(stream, 1):
@@ -34,7 +34,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 if line:
                     yield number, line
     except UnicodeDecodeError as error:
-        raise DatasetError(f'{path} is not UTF-8 text ({error}); accepted are UTF-8 text files') from error
+        raise DatasetError(
+            f'{path}: expected a UTF-8 text file, got bytes that do not decode ({error})'
+        ) from error
 
 
 def parse_lines(
@@ -76,7 +78,7 @@ def parse_line(
         detail = f' ({error})' if str(error) else ''
         problems.add(
             'line that does not parse',
-            f'{path}, line {number}: {line[:200]!r}{detail}; accepted: {accepted}',
+            f'{path}, line {number}: expected {accepted}, got {line[:200]!r}{detail}',
         )
         return None
 
@@ -105,7 +107,7 @@ def keyed_lines(
     table: dict[str, Parsed] = {}
     for number, (key, value) in parse_lines(path, parse, accepted, problems):
         if key in table:
-            problems.add('repeated entry', f'{path}, line {number}: {key!r} occurs before; accepted: once')
+            problems.add('repeated entry', f'{path}, line {number}: expected {key!r} once, got it again')
         else:
             table[key] = value
     return table
@@ -127,7 +129,7 @@ def split_fields(line: str, count: int, separator: str | None = None) -> list[st
     """
     fields = [field.strip() for field in line.split(separator)]
     if len(fields) != count:
-        raise ValueError(f'{len(fields)} fields instead of {count}')
+        raise ValueError(f'expected {count} fields, got {len(fields)}')
     return fields
 
 
@@ -146,5 +148,5 @@ def finite_floats(fields: list[str]) -> list[float]:
     values = [float(field) for field in fields]
     # v - v is 0 for every finite number and NaN for the rest
     if any(value - value != 0 for value in values):
-        raise ValueError('a number is not finite')
+        raise ValueError(f'expected finite numbers, got {", ".join(map(str, fields))}')
     return values

@@ -27,11 +27,13 @@ def read_mat(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no MATLAB file {path}')
+        raise FileNotFoundError(f'expected a MATLAB file, got nothing at {path}')
     try:
         return loadmat(str(path))
     except (ParseError, ValueError, TypeError, IndexError, struct.error, zlib.error) as error:
-        raise DatasetError(f'{path}: {error}; accepted are MATLAB files of version 5') from error
+        raise DatasetError(
+            f'{path}: expected a MATLAB file of version 5, got another file ({error})'
+        ) from error
 
 
 def columns(path: str | Path, variables: Mapping[str, Any], names: list[str]) -> list[list[Any]]:
@@ -50,11 +52,11 @@ def columns(path: str | Path, variables: Mapping[str, Any], names: list[str]) ->
     """
     missing = [name for name in names if name not in variables]
     if missing:
-        raise DatasetError(f'{path} has no {", ".join(missing)}; it has {sorted(variables)}')
+        raise DatasetError(f'{path}: expected {", ".join(missing)}, got {sorted(variables)}')
     lists = [flatten(variables[name]) for name in names]
     if len({len(values) for values in lists}) > 1:
         lengths = {name: len(values) for name, values in zip(names, lists, strict=True)}
-        raise DatasetError(f'{path}: {lengths} values; accepted: as many of each')
+        raise DatasetError(f'{path}: expected as many values of each, got {lengths}')
     return lists
 
 

@@ -51,7 +51,7 @@ def parse_indexed_path(line: str, separator: str = ';') -> tuple[str, int]:
     """
     path, found, label = line.rpartition(separator)
     if not found or not path.strip():
-        raise ValueError(f'no {separator!r} between path and class')
+        raise ValueError(f'expected {separator!r} between path and class, got none')
     return slashes(path.strip()), int(label)
 
 
@@ -69,10 +69,12 @@ def parse_boxes_and_size(text: str) -> tuple[np.ndarray, tuple[int, int]]:
     """
     numbers = finite_floats(text.split())
     if len(numbers) < 6 or len(numbers) % 4 != 2:
-        raise ValueError(f'{len(numbers)} numbers instead of 4 per box and 2')
+        raise ValueError(f'expected 4 numbers per box and 2, got {len(numbers)}')
     height, width = (int(number) for number in numbers[-2:])
     if (height, width) != tuple(numbers[-2:]) or height < 1 or width < 1:
-        raise ValueError(f'height and width are {numbers[-2]:g} and {numbers[-1]:g}')
+        raise ValueError(
+            f'expected integers from 1 for height and width, got {numbers[-2]:g}, {numbers[-1]:g}'
+        )
     return np.array(numbers[:-2], dtype=np.float64).reshape(-1, 4), (width, height)
 
 
@@ -110,7 +112,7 @@ def class_folder_entries(
         names = [f'{split}_gt.txt', f'{split}_bounding_box.txt']
         box_file = next((list_dir / name for name in names if (list_dir / name).is_file()), None)
         if box_file is None:
-            raise FileNotFoundError(f'no list file {list_dir / names[0]} and no {names[1]}')
+            raise FileNotFoundError(f'expected {names[0]} or {names[1]}, got neither in {list_dir}')
         pairs: list[tuple] = _paired_lines(list_file, box_file, problems)
     else:
         lines = parse_lines(list_file, parse_indexed_path, _INDEXED_PATH, problems)
@@ -123,11 +125,14 @@ def class_folder_entries(
         if folders.setdefault(label, folder) != folder:
             problems.add(
                 'wrong label',
-                f'{list_file}, line {number}: class {label} is {folder!r} here and {folders[label]!r} before',
+                f'{list_file}, line {number}: expected {folders[label]!r} for class {label}, as before, got '
+                f'{folder!r}',
             )
             continue
         if path in seen:
-            problems.add('repeated entry', f'{list_file}, line {number}: {path!r}; accepted: once')
+            problems.add(
+                'repeated entry', f'{list_file}, line {number}: expected {path!r} once, got it again'
+            )
             continue
         seen.add(path)
         entry = {'img_id': path, 'gt_label': label}
@@ -139,7 +144,9 @@ def class_folder_entries(
 
 def _entries_in_folders(image_dir: Path) -> tuple[list[dict], list[str]]:
     if not image_dir.is_dir():
-        raise FileNotFoundError(f'no list file and no folder {image_dir}; accepted are class folders in it')
+        raise FileNotFoundError(
+            f'expected a list file or a folder of class folders, got nothing at {image_dir}'
+        )
     names = list_folders(image_dir)
     return [
         {'img_id': f'{name}/{path}', 'gt_label': label}
@@ -154,8 +161,7 @@ def _paired_lines(
     images, boxes = list(read_lines(list_file)), list(read_lines(box_file))
     if len(images) != len(boxes):
         raise DatasetError(
-            f'{list_file} has {len(images)} lines and {box_file} {len(boxes)}; accepted: as many of both, in '
-            'the same order'
+            f'{box_file}: expected {len(images)} lines, in the order of {list_file}, got {len(boxes)}'
         )
     pairs = []
     for (number, image), (box_number, box) in zip(images, boxes, strict=True):
@@ -182,7 +188,7 @@ def read_class_names(path: Path) -> list[str]:
     names = [line for _, line in read_lines(path)]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise DatasetError(f'{path}: {repeated[:5]} occur twice; accepted is every class once')
+        raise DatasetError(f'{path}: expected every class once, got {repeated[:5]} more than once')
     return names
 
 
@@ -212,9 +218,9 @@ def table_entries(
     def parse(line: str) -> tuple[str, tuple[int, str, np.ndarray, tuple[int, int]]]:
         key, name, split, located = split_fields(line, 4, ';')
         if name not in index:
-            raise ValueError(f'no class {name!r} in {list_dir / "classes.txt"}')
+            raise ValueError(f'expected a class of {list_dir / "classes.txt"}, got {name!r}')
         if split not in ('0', '1', '2'):
-            raise ValueError(f'split {split!r}')
+            raise ValueError(f'expected a split of 0, 1 or 2, got {split!r}')
         return slashes(key), (index[name], split, *parse_boxes_and_size(located))
 
     accepted = '<id>;<class name>;<split: 0, 1 or 2>;<x0> <y0> <x1> <y1> <height> <width>'

@@ -63,7 +63,7 @@ def read_image_sizes(path: str | Path, problems: DatasetProblems) -> dict[str, t
     def parse(line: str) -> tuple[str, tuple[int, int]]:
         image_id, width, height = _rsplit(line, 2)
         if int(width) <= 0 or int(height) <= 0:
-            raise ValueError('a side is not positive')
+            raise ValueError(f'expected sides from 1, got {width} and {height}')
         return image_id, (int(width), int(height))
 
     return keyed_lines(path, parse, '<path>,<width>,<height>, integers from 1', problems)
@@ -99,13 +99,13 @@ def read_localization(path: str | Path, problems: DatasetProblems) -> tuple[dict
         if ignore and entry['ignore_path'] not in (None, ignore):
             problems.add(
                 'line that does not parse',
-                f'{path}, line {number}: a second ignore file {ignore!r}; accepted: one per image',
+                f'{path}, line {number}: expected one ignore file per image, got a second one, {ignore!r}',
             )
         entry['ignore_path'] = entry['ignore_path'] or ignore or None
     if boxes and masks:
         raise DatasetError(
-            f'{path} holds boxes (such as for {next(iter(boxes))!r}) and masks (such as for '
-            f'{next(iter(masks))!r}); accepted: one kind'
+            f'{path}: expected either boxes or masks, got boxes (such as for {next(iter(boxes))!r}) and '
+            f'masks (such as for {next(iter(masks))!r})'
         )
     if masks:
         return masks, True
@@ -115,7 +115,7 @@ def read_localization(path: str | Path, problems: DatasetProblems) -> tuple[dict
 def _rsplit(line: str, count: int) -> list[str]:
     fields = [field.strip() for field in line.rsplit(',', count)]  # from the right: a path may hold commas
     if len(fields) != count + 1 or not fields[0]:
-        raise ValueError(f'{len(fields)} fields instead of {count + 1}')
+        raise ValueError(f'expected {count + 1} fields, the first not empty, got {len(fields)}')
     return fields
 
 
@@ -128,5 +128,5 @@ def _parse_localization(line: str) -> tuple[str, list[float] | None, str | None,
             pass  # five fields may also be a mask line with commas in a path; it is refused below if not
     image_id, mask, ignore = _rsplit(line, 2)
     if not mask.lower().endswith(('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')):
-        raise ValueError(f'{mask!r} is no mask file')
+        raise ValueError(f'expected an image file as mask, got {mask!r}')
     return image_id, None, mask, ignore

@@ -40,9 +40,9 @@ class RepeatedAugSampler(RepeatAugSampler):
         reshuffle_single_process: bool = False,
     ) -> None:
         if num_repeats < 1:
-            raise ValueError(f'num_repeats must be at least 1, got {num_repeats}')
+            raise ValueError(f'num_repeats: expected an integer from 1, got {num_repeats}')
         if selected_round < 0:
-            raise ValueError(f'selected_round must be 0 or more, got {selected_round}')
+            raise ValueError(f'selected_round: expected an integer from 0, got {selected_round}')
         super().__init__(dataset, shuffle=shuffle, num_repeats=num_repeats, seed=seed)
         self.selected_round = selected_round
         self.reshuffle_single_process = reshuffle_single_process
@@ -50,8 +50,8 @@ class RepeatedAugSampler(RepeatAugSampler):
             selected = len(dataset) // selected_round * selected_round
             if not selected:
                 raise ValueError(
-                    f'the data set has {len(dataset)} images, fewer than selected_round={selected_round}: '
-                    'an epoch would be empty. Set selected_round=0 to take all'
+                    f'selected_round: expected at most {len(dataset)}, the number of images, got '
+                    f'{selected_round}: an epoch would be empty. selected_round=0 takes all'
                 )
             self.num_selected_samples = selected // self.world_size
 

@@ -68,7 +68,7 @@ class EmbeddedShapesSpec:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f'{name} must be an integer from {low} to {high}, got {value}')
+                raise ValueError(f'{name}: expected an integer from {low} to {high}, got {value}')
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def draw_shape_image(
         ValueError: The label is no class.
     """
     if not 0 <= label < len(SHAPE_CLASSES):
-        raise ValueError(f'label must be from 0 to {len(SHAPE_CLASSES) - 1}, got {label}')
+        raise ValueError(f'label: expected an integer from 0 to {len(SHAPE_CLASSES) - 1}, got {label}')
     shape_class = SHAPE_CLASSES[label]
     rng = np.random.default_rng([seed, label, number])
     ratio = _ASPECT_RATIOS[rng.integers(len(_ASPECT_RATIOS))]
@@ -200,7 +200,7 @@ def write_embedded_shapes(
         ValueError: ``workers`` is below 1.
     """
     if workers < 1:
-        raise ValueError(f'workers must be at least 1, got {workers}')
+        raise ValueError(f'workers: expected an integer from 1, got {workers}')
     out_dir = Path(out_dir)
     if _is_written(out_dir, spec) and not force:
         return False
@@ -249,7 +249,9 @@ def _is_written(out_dir: Path, spec: EmbeddedShapesSpec) -> bool:
     try:
         return json.loads(path.read_text(encoding='utf-8')) == asdict(spec)
     except json.JSONDecodeError:
-        logging.getLogger(__name__).warning('%s is not valid JSON: the set counts as not written', path)
+        logging.getLogger(__name__).warning(
+            '%s: expected JSON, got no valid JSON: the set counts as not written', path
+        )
         return False
 
 
@@ -267,13 +269,13 @@ def _make_room(out_dir: Path, force: bool) -> None:
     found = {path.name for path in out_dir.iterdir()} if out_dir.is_dir() else set()
     if found - ours:
         raise FileExistsError(
-            f'{out_dir} holds {sorted(found - ours)[0]!r}, which is no part of an embedded data set: '
-            'give an empty or a new folder'
+            f'{out_dir}: expected an empty or a new folder, got one with {sorted(found - ours)[0]!r}, '
+            'which is no part of an embedded data set'
         )
     if SPEC_FILE in found and not force:
         raise FileExistsError(
-            f'{out_dir} holds another embedded data set (see {SPEC_FILE} in it): '
-            'give another folder, or force to replace it'
+            f'{out_dir}: expected an empty or a new folder, got one with another embedded data set (see '
+            f'{SPEC_FILE} in it). force=True replaces it'
         )
     if found:
         _refuse_foreign_images(out_dir, is_ours=SPEC_FILE in found)
@@ -297,8 +299,8 @@ def _refuse_foreign_images(out_dir: Path, is_ours: bool) -> None:
     )
     if foreign or not (is_ours or images.is_dir()):
         raise FileExistsError(
-            f'{out_dir} holds files of the CUB layout that are no embedded data set'
-            f'{f" (images/{foreign[0]})" if foreign else ""}: give an empty or a new folder'
+            f'{out_dir}: expected an empty or a new folder, got files of the CUB layout that are no embedded '
+            f'data set{f" (images/{foreign[0]})" if foreign else ""}'
         )
 
 

@@ -31,7 +31,7 @@ class TenCrop(BaseTransform):
         sides = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError(
-                f'crop_size is {crop_size!r}; accepted are a positive integer and a (width, height) of such'
+                f'crop_size: expected an integer from 1 or a (width, height) of such, got {crop_size!r}'
             )
         self.crop_size = sides
 
@@ -51,8 +51,8 @@ class TenCrop(BaseTransform):
         width, height = self.crop_size
         if image.ndim != 3 or image.shape[2] != 3 or image.shape[0] < height or image.shape[1] < width:
             raise ValueError(
-                f'TenCrop: {results.get("img_path")} has the shape {image.shape} here; accepted are colour '
-                f'images (H, W, 3) of at least {width}x{height} pixels (width x height)'
+                f'TenCrop: {results.get("img_path")}: expected a colour image (H, W, 3) of at least '
+                f'{width}x{height} pixels (width x height), got the shape {image.shape}'
             )
         bottom, right = image.shape[0] - height, image.shape[1] - width
         middle = (round(bottom / 2), round(right / 2))

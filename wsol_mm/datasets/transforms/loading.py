@@ -84,7 +84,7 @@ class LoadLocalizationMask(BaseTransform):
             len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides)
         ):
             raise ValueError(
-                f'size is {size!r}; accepted are a positive integer, a (width, height) of such, and None'
+                f'size: expected an integer from 1, a (width, height) of such, or None, got {size!r}'
             )
         self.size: tuple[int, int] | None = None if sides is None else (sides[0], sides[1])
 
@@ -103,8 +103,8 @@ class LoadLocalizationMask(BaseTransform):
         """
         if not results.get('mask_paths'):
             raise ValueError(
-                f'LoadLocalizationMask: {results.get("img_path")} has no `mask_paths`; accepted are data '
-                'sets with masks, such as WSOLMetadataDataset with mask files in localization.txt'
+                f'LoadLocalizationMask: {results.get("img_path")}: expected `mask_paths`, got none. Data '
+                'sets with masks give them, such as WSOLMetadataDataset with mask files in localization.txt'
             )
         height, width = results['img_shape'][:2]
         frame: tuple[int, int] = (width, height) if self.size is None else self.size
@@ -112,9 +112,9 @@ class LoadLocalizationMask(BaseTransform):
         scale_w, scale_h = results.get('scale_factor', (1.0, 1.0))
         if (round(full_width * scale_w), round(full_height * scale_h)) != (width, height):
             raise ValueError(
-                f'LoadLocalizationMask: {results.get("img_path")} of {full_width}x{full_height} pixels, '
-                f'scaled by {scale_w:g}, {scale_h:g}, is {width}x{height} here; accepted are pipelines '
-                'that resize and do not crop'
+                f'LoadLocalizationMask: {results.get("img_path")}: expected a pipeline that resizes and does '
+                f'not crop, got {width}x{height} pixels of {full_width}x{full_height}, scaled by '
+                f'{scale_w:g}, {scale_h:g} (width x height)'
             )
         try:
             masks = [_read_grey(path) for path in results['mask_paths']]
@@ -135,5 +135,5 @@ class LoadLocalizationMask(BaseTransform):
 def _read_grey(path: str) -> np.ndarray:
     mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise DatasetError(f'mask {path} is missing or does not decode; accepted are image files')
+        raise DatasetError(f'{path}: expected an image file as mask, got none that decodes')
     return mask

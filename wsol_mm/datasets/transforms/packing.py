@@ -64,17 +64,16 @@ class PackLocalizationInputs(PackInputs):
         """
         if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
             raise ValueError(
-                'PackLocalizationInputs got `gt_bboxes`, which mmcv transforms change; accepted are boxes '
-                'of the file on disk under the key `ori_gt_bboxes`'
+                'PackLocalizationInputs: expected boxes of the file on disk under the key `ori_gt_bboxes`, '
+                'got `gt_bboxes`, which transforms of mmcv change'
             )
         if 'width' in results and tuple(results['ori_shape'][:2]) != (results['height'], results['width']):
             height, width = results['ori_shape'][:2]
             raise DatasetError(
-                f'{results.get("img_path")}: read as {width}x{height}, but the data set found '
-                f'{results["width"]}x{results["height"]} (width x height), so the boxes would not fit. '
-                'Loader and data set must agree on EXIF orientation: the same `apply_exif` in '
-                'LoadImageWithPillow and in '
-                "the data set (mmcv's LoadImageFromFile applies it with color_type='color')"
+                f'{results.get("img_path")}: expected {results["width"]}x{results["height"]} (width x '
+                f'height), as the data set has it, got {width}x{height}: the boxes would not fit. Give '
+                'LoadImageWithPillow and the data set the same `apply_exif` (EXIF orientation; '
+                "mmcv's LoadImageFromFile applies it with color_type='color')"
             )
         image = results['img']  # crops of mmcv leave (h, w, 3) as `img_shape`
         results['img_shape'] = tuple(image.shape[-2:] if image.ndim == 4 else image.shape[:2])

@@ -2,6 +2,7 @@
 
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
+from .feature_cache_hook import FeatureCacheHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
-__all__ = ['ClassCountHook', 'ClassNamesHook', 'LocalizationVisualizationHook']
+__all__ = ['ClassCountHook', 'ClassNamesHook', 'FeatureCacheHook', 'LocalizationVisualizationHook']

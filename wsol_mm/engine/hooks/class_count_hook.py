@@ -55,8 +55,8 @@ class ClassCountHook(Hook):
         if in_head is None or in_data is None or in_head == in_data:
             return
         raise ValueError(
-            f'{split}_dataloader.dataset has {in_data} classes, model.head.num_classes is {in_head}: '
-            f'set model.head.num_classes={in_data}'
+            f'model.head.num_classes: expected {in_data}, the number of classes of '
+            f'{split}_dataloader.dataset, got {in_head}. Set model.head.num_classes={in_data}'
         )
 
 

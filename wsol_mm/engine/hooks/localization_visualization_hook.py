@@ -45,7 +45,7 @@ class LocalizationVisualizationHook(Hook):
         show_dir: str | None = None,
     ) -> None:
         if interval < 1:
-            raise ValueError(f'interval must be at least 1, found {interval}')
+            raise ValueError(f'interval: expected an integer from 1, got {interval}')
         self.enable = enable
         self.interval = interval
         self.protocol = with_one_threshold(protocol, threshold)

@@ -48,7 +48,7 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
         epoch_length: int = 1,
     ) -> None:
         if not steps or any(not isinstance(step, int) or step < 1 for step in steps):
-            raise ValueError(f'steps must be positive integers, got {steps!r}')
+            raise ValueError(f'steps: expected integers from 1, got {steps!r}')
         self.steps = list(steps)
         self.gamma = gamma
         self.epoch_length = epoch_length
@@ -72,9 +72,9 @@ class ModuloStepLR(LRSchedulerMixin, _ParamScheduler):
             ValueError: If ``by_epoch`` is False or ``epoch_length`` is not positive.
         """
         if not by_epoch:
-            raise ValueError('only a scheduler with by_epoch=True can be converted to iterations')
+            raise ValueError('by_epoch: expected True for a conversion to iterations, got False')
         if epoch_length is None or epoch_length < 1:
-            raise ValueError(f'epoch_length must be a positive integer, got {epoch_length}')
+            raise ValueError(f'epoch_length: expected an integer from 1, got {epoch_length}')
         return cls(  # type: ignore[misc]  # the steps are the only positional argument
             *args,
             begin=begin * epoch_length,

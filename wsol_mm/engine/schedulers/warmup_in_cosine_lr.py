@@ -56,10 +56,10 @@ class WarmupInCosineLR(LRSchedulerMixin, _ParamScheduler):
         verbose: bool = False,
     ) -> None:
         if epochs < 1:
-            raise ValueError(f'epochs must be at least 1, got {epochs}')
+            raise ValueError(f'epochs: expected an integer from 1, got {epochs}')
         for name, value in (('warmup_epochs', warmup_epochs), ('warmup_lr', warmup_lr), ('min_lr', min_lr)):
             if value < 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
+                raise ValueError(f'{name}: expected a number from 0, got {value}')
         self.epochs = epochs
         self.warmup_epochs = warmup_epochs
         self.warmup_lr = warmup_lr

@@ -70,7 +70,7 @@ class ImageGeometry(NamedTuple):
         for key in ('ori_shape', 'img_shape'):
             if key not in metainfo:
                 raise KeyError(
-                    f'the data sample lacks the meta key {key!r}: add it to PackLocalizationInputs'
+                    f'data sample: expected the meta key {key!r}, got none. PackLocalizationInputs packs it'
                 )
         height, width = metainfo['ori_shape'][:2]
         crop = metainfo['img_shape'][1], metainfo['img_shape'][0]
@@ -157,7 +157,7 @@ def gt_boxes_to_frame(
         low = np.trunc(low)
         high = low + size
     elif conversion != 'truncate':
-        raise ValueError(f'gt_conversion: expected one of {get_args(GtConversion)}, got {conversion!r}')
+        raise ValueError(f'conversion: expected one of {get_args(GtConversion)}, got {conversion!r}')
     low = np.maximum(low / image * resized - offset, 0)
     high = np.minimum(high / image * resized - offset, frame - 1)
     return np.trunc(np.concatenate([low, high], axis=1))

@@ -34,7 +34,7 @@ def rasterize_masks(
         for index, mask in enumerate(group):
             if mask.ndim != 2 or mask.size == 0:
                 raise ValueError(
-                    f'{name}[{index}] must be a non-empty 2-D grey mask, found shape {mask.shape}'
+                    f'{name}[{index}]: expected a non-empty 2-D grey mask, got shape {mask.shape}'
                 )
             merged |= cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) > 0.5
         return merged
@@ -73,10 +73,10 @@ def pixel_histograms(
         ValueError: If the shapes differ or a score is NaN or outside [0, 1].
     """
     if score.shape != label_map.shape:
-        raise ValueError(f'score has shape {score.shape}, label_map {label_map.shape}: they must be equal')
+        raise ValueError(f'score: expected the shape of label_map, {label_map.shape}, got {score.shape}')
     flat = score.astype(np.float64, copy=False).ravel()
     if not (flat.min() >= 0 and flat.max() <= 1):
-        raise ValueError(f'score must lie in [0, 1] without NaN, found {flat.min()} to {flat.max()}')
+        raise ValueError(f'score: expected values in [0, 1] without NaN, got {flat.min()} to {flat.max()}')
     edges = np.append(thresholds, (1.0, 2.0, 3.0))
     labels = label_map.ravel()
     valid = labels != IGNORED
@@ -132,5 +132,5 @@ def _cumulative(histograms: PixelHistograms) -> tuple[NDArray[np.float64], NDArr
     true_positives = np.cumsum(histograms.foreground[::-1]).astype(np.float64)
     false_positives = np.cumsum(histograms.background[::-1]).astype(np.float64)
     if true_positives[-1] == 0:
-        raise ValueError('PxAP needs foreground pixels, but the masks of this split hold none')
+        raise ValueError('masks: expected foreground pixels, without which there is no PxAP, got none')
     return true_positives, false_positives

@@ -56,7 +56,7 @@ def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polyg
             unknown criterion.
     """
     if criterion not in CRITERIA:
-        raise ValueError(f'criterion is {criterion!r}; expected one of {", ".join(map(repr, CRITERIA))}')
+        raise ValueError(f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}')
     num_levels = int(num_levels)
     _check_levels(levels, num_levels)
     if num_levels == 1:
@@ -134,19 +134,19 @@ def max_per_level(
     last_level = np.array(last_level, np.int32, order='C')
     if values.ndim != 1 or not values.shape == first_level.shape == last_level.shape:
         raise ValueError(
-            f'values, first_level and last_level have shapes {values.shape}, {first_level.shape} and '
-            f'{last_level.shape}; expected three times (M,)'
+            f'values, first_level, last_level: expected three times the shape (M,), got {values.shape}, '
+            f'{first_level.shape} and {last_level.shape}'
         )
     if values.size and (first_level.min() < 0 or last_level.max() >= num_levels):
         raise ValueError(
-            f'ranges of levels reach from {first_level.min()} to {last_level.max()}; '
-            f'expected them within [0, {num_levels})'
+            f'first_level, last_level: expected levels within [0, {num_levels}), got {first_level.min()} to '
+            f'{last_level.max()}'
         )
     if (first_level > last_level).any():
         n = int(np.argmax(first_level > last_level))
         raise ValueError(
-            f'range {n} goes from first_level {first_level[n]} to last_level {last_level[n]}; '
-            'expected first_level <= last_level'
+            f'first_level, last_level: expected first_level <= last_level, got {first_level[n]} and '
+            f'{last_level[n]} in range {n}'
         )
     from .largest_region_kernels import max_over_ranges  # compiled code, imported only where it is wanted
 
@@ -202,18 +202,20 @@ def _check_levels(levels: np.ndarray, num_levels: int) -> None:
     """Raise where the kernels would read or write outside their arrays."""
     if not isinstance(levels, np.ndarray) or levels.dtype != np.uint16:
         found = levels.dtype if isinstance(levels, np.ndarray) else type(levels).__name__
-        raise TypeError(f'levels are {found}; expected an array of uint16')
+        raise TypeError(f'levels: expected an array of uint16, got {found}')
     if levels.ndim != 2 or levels.size == 0:
-        raise ValueError(f'levels have shape {levels.shape}; expected (H, W) with at least one pixel')
+        raise ValueError(f'levels: expected the shape (H, W) with at least one pixel, got {levels.shape}')
     height, width = levels.shape
     if levels.size > _MAX_PIXELS or max(height, width) > _MAX_SIDE:
         raise ValueError(
-            f'levels have shape {levels.shape}; expected at most {_MAX_PIXELS} pixels '
-            f'and sides of at most {_MAX_SIDE}'
+            f'levels: expected at most {_MAX_PIXELS} pixels and sides of at most {_MAX_SIDE}, got the shape '
+            f'{levels.shape}'
         )
     highest = int(levels.max())
     if not highest <= num_levels or num_levels < 1:
-        raise ValueError(f'num_levels is {num_levels}; expected at least 1 and the highest level, {highest}')
+        raise ValueError(
+            f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'
+        )
 
 
 def _bordered(levels: np.ndarray) -> tuple[np.ndarray, int]:

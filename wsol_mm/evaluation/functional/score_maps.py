@@ -31,9 +31,9 @@ def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[
     """
     low, high = score.min(), score.max()
     if np.isnan(low) or np.isnan(high):
-        raise ConstantMapError('the localization map must not contain NaN')
+        raise ConstantMapError('score: expected numbers, got NaN')
     if high == low and eps == 0:
-        raise ConstantMapError(f'the localization map is constant ({low}): its normalisation is 0/0 (NaN)')
+        raise ConstantMapError(f'score: expected more than one value, got {low} alone: normalised, 0/0 (NaN)')
     shifted = score - low
     return shifted / (shifted.max() + score.dtype.type(eps))
 
@@ -65,10 +65,10 @@ def make_score_map(
     """
     loc_map = np.asarray(loc_map)
     if loc_map.ndim != 2 or loc_map.size == 0:
-        raise ValueError(f'loc_map must be a non-empty (h, w) array, found shape {loc_map.shape}')
+        raise ValueError(f'loc_map: expected a non-empty (h, w) array, got shape {loc_map.shape}')
     score = loc_map.astype(dtype)
     if np.isnan(score).any():
-        raise ConstantMapError('the localization map must not contain NaN')
+        raise ConstantMapError('loc_map: expected numbers, got NaN')
     if normalize == 'before_resize':
         score = min_max_normalize(score, eps)
     score = cv2.resize(score, size, interpolation=_CV2_INTERPOLATION[interpolation])

@@ -52,10 +52,8 @@ def quantize(score_map: np.ndarray) -> np.ndarray:
     # Truncation is toward zero: a rounding error of the interpolation does no harm. NaN fails as well.
     if not (low > -1 and high < 256):
         if np.isnan(low):
-            raise ValueError(f'score_map holds {np.isnan(score_map).sum()} NaN; expected values in [0, 1]')
-        raise ValueError(
-            f'score_map holds values from {score_map.min()} to {score_map.max()}; expected values in [0, 1]'
-        )
+            raise ValueError(f'score_map: expected values in [0, 1], got {np.isnan(score_map).sum()} NaN')
+        raise ValueError(f'score_map: expected values in [0, 1], got {score_map.min()} to {score_map.max()}')
     return scaled.astype(np.uint8)
 
 
@@ -104,10 +102,10 @@ def level_image(image: np.ndarray, thresholds: np.ndarray) -> LevelImage:
         return _code_levels(image, thresholds)
     thresholds = thresholds.astype(image.dtype, copy=False)
     if np.isnan(image.min()):
-        raise ValueError(f'image holds {np.isnan(image).sum()} NaN; expected numbers')
+        raise ValueError(f'image: expected numbers, got {np.isnan(image).sum()} NaN')
     distinct, index = np.unique(thresholds, return_inverse=True)
     if len(distinct) > _MAX_LEVELS:
-        raise ValueError(f'thresholds hold {len(distinct)} distinct values; expected at most {_MAX_LEVELS}')
+        raise ValueError(f'thresholds: expected at most {_MAX_LEVELS} distinct values, got {len(distinct)}')
     levels = np.searchsorted(distinct, image.ravel()).astype(np.uint16).reshape(image.shape)
     return LevelImage(levels, len(distinct), index.reshape(-1))
 
@@ -127,17 +125,17 @@ def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None
     accepted = ' or '.join(np.dtype(dtype).name for dtype in dtypes)
     if not isinstance(image, np.ndarray) or image.dtype not in dtypes:
         found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-        raise TypeError(f'{name} is {found}; expected an array of {accepted}')
+        raise TypeError(f'{name}: expected an array of {accepted}, got {found}')
     if image.ndim != 2 or image.size == 0:
-        raise ValueError(f'{name} has shape {image.shape}; expected (H, W) with at least one pixel')
+        raise ValueError(f'{name}: expected the shape (H, W) with at least one pixel, got {image.shape}')
 
 
 def _check_thresholds(thresholds: np.ndarray) -> np.ndarray:
     thresholds = np.asarray(thresholds)
     if thresholds.dtype.kind not in 'iuf':
-        raise TypeError(f'thresholds are {thresholds.dtype}; expected real numbers')
+        raise TypeError(f'thresholds: expected real numbers, got {thresholds.dtype}')
     if thresholds.ndim != 1 or thresholds.size == 0:
-        raise ValueError(f'thresholds have shape {thresholds.shape}; expected (T,) with at least one')
+        raise ValueError(f'thresholds: expected the shape (T,) with at least one, got {thresholds.shape}')
     if thresholds.dtype.kind == 'f' and np.isnan(thresholds).any():
-        raise ValueError('thresholds hold NaN; expected numbers')
+        raise ValueError('thresholds: expected numbers, got NaN')
     return thresholds

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class LocalizationMetric(BaseMetric):
         **kwargs: Of :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: If a protocol is unknown or two share a name, or ``thresholds_from`` lacks one.
+        ValueError: If an argument or a protocol is unknown, two protocols share a name, or
+            ``thresholds_from`` lacks one.
     """
 
     default_prefix = 'localization'
@@ -95,6 +97,10 @@ class LocalizationMetric(BaseMetric):
         **kwargs: Any,
     ) -> None:
         refuse_dataset(kwargs)
+        accepted = {**signature(LocalizationMetric).parameters, **signature(BaseMetric).parameters}
+        if unknown := sorted(kwargs.keys() - accepted):
+            names = [name for name in accepted if name != 'kwargs']
+            raise ValueError(f'LocalizationMetric: expected arguments out of {names}, got {unknown}')
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
@@ -106,7 +112,7 @@ class LocalizationMetric(BaseMetric):
         ]
         names = [protocol.name for protocol in self.protocols]
         if not names or len(set(names)) != len(names):
-            raise ValueError(f'protocols must be one or more with different names, found {names}')
+            raise ValueError(f'protocols: expected one or more with different names, got {names}')
         self.chosen = (
             {} if thresholds_from is None else load_thresholds(self.protocols, thresholds_from, prefix)
         )
@@ -129,7 +135,9 @@ class LocalizationMetric(BaseMetric):
         for sample in data_samples:
             for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
                 if key not in sample:
-                    raise KeyError(f'{type(self).__name__} needs the field {key!r} in every data sample')
+                    raise KeyError(
+                        f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
+                    )
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
             failed = sample.get('load_error') is not None
@@ -254,7 +262,7 @@ def load_thresholds(
         }
         chosen[protocol.name] = values.get(protocol.name, {}).get('metrics', flat)
         if not chosen[protocol.name]:
-            raise ValueError(f'{path} holds no results of protocol {protocol.name!r}, only {sorted(values)}')
+            raise ValueError(f'{path}: expected results of protocol {protocol.name!r}, got {sorted(values)}')
     return chosen
 
 

@@ -50,7 +50,7 @@ class PixelAveragePrecision(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 < interval < 1:
-            raise ValueError(f'interval must be in (0, 1), found {interval}')
+            raise ValueError(f'interval: expected a number in (0, 1), got {interval}')
         self.thresholds = np.arange(0, 1, interval)
         self.protocol = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
 
@@ -69,7 +69,8 @@ class PixelAveragePrecision(BaseMetric):
         for sample in data_samples:
             if 'gt_mask' not in sample:
                 raise KeyError(
-                    "PixelAveragePrecision needs 'gt_mask': add LoadLocalizationMask to the pipeline"
+                    "data sample: expected 'gt_mask', as PixelAveragePrecision reads it, got "
+                    f'{sorted(sample)}. LoadLocalizationMask in the pipeline gives it'
                 )
             mask = to_numpy(sample['gt_mask'])
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
@@ -77,8 +78,8 @@ class PixelAveragePrecision(BaseMetric):
             size = ImageGeometry.from_metainfo(sample, self.protocol.frame_size).frame
             if mask.shape != size[::-1]:
                 raise ValueError(
-                    f'gt_mask is {mask.shape[1]}x{mask.shape[0]}, but the frame of protocol '
-                    f'{self.protocol.name!r} is {size[0]}x{size[1]} (width x height): rasterize the masks '
+                    f'gt_mask: expected {size[0]}x{size[1]} (width x height), the frame of protocol '
+                    f'{self.protocol.name!r}, got {mask.shape[1]}x{mask.shape[0]}. Rasterize the masks '
                     f'there, with LoadLocalizationMask(size={size}), or evaluate at the network input, with '
                     f'LoadLocalizationMask(size=None) and protocol=dict(name={self.protocol.name!r}, '
                     'frame_size=None)'

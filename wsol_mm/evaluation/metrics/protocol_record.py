@@ -54,8 +54,8 @@ class MapsByClass:
         found = np.flatnonzero(self.labels == label)
         if not found.size:
             raise KeyError(
-                f'no localization map of class {label}, only of {self.labels.tolist()}: '
-                'raise map_topk of the head'
+                f'loc_labels: expected a map of class {label}, got maps of {self.labels.tolist()}. Raise '
+                'map_topk of the head'
             )
         return self.maps[found[0]]
 

@@ -175,8 +175,7 @@ class _ThresholdChooser:
             return int(np.argmax(curve))
         if name not in self.chosen:
             raise KeyError(
-                f'no threshold {self.protocol.name}/{name} among those of the other split: '
-                f'{sorted(self.chosen)}'
+                f'thresholds_from: expected {self.protocol.name}/{name}, got {sorted(self.chosen)}'
             )
         return int(np.argmin(np.abs(self.thresholds - self.chosen[name])))
 

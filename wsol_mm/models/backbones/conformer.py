@@ -56,7 +56,7 @@ class TokenConformer(Conformer):
         init_cfg: dict | None = None,
     ) -> None:
         if patch_size < 16 or patch_size % 16:
-            raise ValueError(f'patch_size must be a multiple of 16, got {patch_size}')
+            raise ValueError(f'patch_size: expected a multiple of 16, got {patch_size}')
         super().__init__(
             arch=self._settings_of(arch),
             patch_size=patch_size,
@@ -90,13 +90,13 @@ class TokenConformer(Conformer):
     def _settings_of(cls, arch: str | dict) -> dict:
         if isinstance(arch, str):
             if arch.lower() not in cls.arch_zoo:
-                raise ValueError(f'arch must be one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
+                raise ValueError(f'arch: expected one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
             return cls.arch_zoo[arch.lower()]
         keys = {'embed_dims', 'depths', 'num_heads', 'channel_ratio'}
         if set(arch) != keys:
-            raise ValueError(f'arch must have the keys {sorted(keys)}, got {sorted(arch)}')
+            raise ValueError(f'arch: expected the keys {sorted(keys)}, got {sorted(arch)}')
         if arch['depths'] % 3 or arch['depths'] < 3:
-            raise ValueError(f"arch['depths'] must be a multiple of 3 (three stages), got {arch['depths']}")
+            raise ValueError(f"arch['depths']: expected a multiple of 3 (three stages), got {arch['depths']}")
         return dict(arch)
 
     @property

@@ -17,3 +17,4 @@ class RelationalTransformer(TokenVisionTransformer):
 
     layer_class = RelationalEncoderLayer
     gives = TokenVisionTransformer.gives | {'propagated'}
+    layer_map_titles = {'propagated': 'propagated attention'}

@@ -34,6 +34,7 @@ class SpatialTokenTransformer(TokenVisionTransformer):
 
     layer_class = SpatialQueryEncoderLayer
     gives = TokenVisionTransformer.gives | {'spatial_mask'}
+    layer_map_titles = {'spatial_mask': 'spatial mask'}
 
     def __init__(
         self,
@@ -44,7 +45,10 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     ) -> None:
         depth = self._settings_of(arch)['num_layers']
         if not 1 <= masked_layers <= depth:
-            raise ValueError(f'masked_layers must lie in 1..{depth} (the layers), got {masked_layers}')
+            raise ValueError(
+                f'masked_layers: expected an integer from 1 to {depth}, the number of layers, got '
+                f'{masked_layers}'
+            )
         layer_cfgs = {} if layer_cfgs is None else layer_cfgs
         if isinstance(layer_cfgs, dict):
             layer_cfgs = [layer_cfgs] * depth

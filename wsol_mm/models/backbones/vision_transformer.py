@@ -1,7 +1,8 @@
 """Vision transformer that returns its patch grid and, on request, its attention."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from wsol_mm.models.layers import TokenEncoderLayer
 from wsol_mm.registry import MODELS
@@ -66,6 +67,8 @@ class TokenVisionTransformer(VisionTransformer):
     layer_class: type[TokenEncoderLayer] = TokenEncoderLayer
     #: What :meth:`forward` can return beyond the feature map.
     gives: frozenset[str] = frozenset({'cls_token', 'class_attention', 'full_attention'})
+    #: Entries of ``extras`` with a row over all tokens for every layer, (B, L, N): their titles in pictures.
+    layer_map_titles: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -128,11 +131,11 @@ class TokenVisionTransformer(VisionTransformer):
     def _settings_of(cls, arch: str | dict) -> dict:
         if isinstance(arch, str):
             if arch.lower() not in cls.arch_zoo:
-                raise ValueError(f'arch must be one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
+                raise ValueError(f'arch: expected one of {sorted(cls.arch_zoo)} or a dict, got {arch!r}')
             return cls.arch_zoo[arch.lower()]
         missing = {'embed_dims', 'num_layers', 'num_heads', 'feedforward_channels'} - set(arch)
         if missing:
-            raise ValueError(f'arch={dict(arch)!r} lacks the keys {sorted(missing)}')
+            raise ValueError(f'arch: expected the keys {sorted(missing)} too, got {dict(arch)!r}')
         return dict(arch)
 
     def init_weights(self) -> None:
@@ -179,8 +182,8 @@ class TokenVisionTransformer(VisionTransformer):
         side = math.isqrt(places.shape[1] - extra)
         if side * side != places.shape[1] - extra:
             raise ValueError(
-                f'the position embedding has {places.shape[1]} places: expected {extra} and a square '
-                f'number, to interpolate it to the grid {self.patch_resolution}'
+                f'position embedding: expected {extra} and a square number of places, to interpolate it to '
+                f'the grid {self.patch_resolution}, got {places.shape[1]}'
             )
         return resize_pos_embed(places, (side, side), self.patch_resolution, self.interpolate_mode, extra)
 

@@ -37,14 +37,14 @@ def load_class_names(source: str | Path | Sequence[str]) -> list[str]:
         path = Path(source).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
-                f"{CLASS_NAMES_KEY} is {str(source)!r}; accepted are 'cub', 'ilsvrc', a list of names, a "
-                'text file with a name per line, and None for the classes of the training data'
+                f"{CLASS_NAMES_KEY}: expected 'cub', 'ilsvrc', a list of names, a text file with a name per "
+                f'line, or None for the classes of the training data, got {str(source)!r}'
             )
         names = _read_lines(path)
     else:
         names = list(source)
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError(f'{CLASS_NAMES_KEY}: {names[:5]!r} ...; accepted is a name for every class')
+        raise ValueError(f'{CLASS_NAMES_KEY}: expected a name for every class, got {names[:5]!r} ...')
     return names
 
 
@@ -66,7 +66,7 @@ def class_names_from(classes: Sequence[str]) -> list[str]:
         ValueError: If there is no class, a WordNet id is not one of ILSVRC 2012, or a class is a number.
     """
     if not classes:
-        raise ValueError(f'the training data have no classes; set {CLASS_NAMES_KEY}')
+        raise ValueError(f'{CLASS_NAMES_KEY}: expected names, as the training data have no classes, got none')
     if all(_PREFIX.match(name) for name in classes):
         return [_PREFIX.sub('', name, count=1) for name in classes]
     unnamed = [name for name in classes if name.strip().isdigit() or not name.strip()]
@@ -78,8 +78,9 @@ def class_names_from(classes: Sequence[str]) -> list[str]:
         names = list(classes)
     if unnamed:
         raise ValueError(
-            f'no name is known for {len(unnamed)} of {len(classes)} classes of the training data: '
-            f'{unnamed[:5]!r}; set {CLASS_NAMES_KEY} to a list of names or a text file with a name per line'
+            f'{CLASS_NAMES_KEY}: expected a list of names or a text file with a name per line, as the '
+            f'training data have no names for {len(unnamed)} of their {len(classes)} classes '
+            f'({unnamed[:5]!r}), got none'
         )
     return names
 

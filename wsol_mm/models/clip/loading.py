@@ -80,8 +80,8 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     tag: Mapping[str, Any] = {}
     if weights is None:
         print_log(
-            f'{CLIP_KEY}.pretrained is None: CLIP has random weights, from which nothing can be learned. '
-            'This is for trials of the program alone.',
+            f'{CLIP_KEY}.pretrained: expected weights, got None: CLIP has random weights, from which nothing '
+            'can be learned. This is for trials of the program alone.',
             logger='current',
             level=logging.WARNING,
         )
@@ -106,19 +106,19 @@ def _model_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
         if config is None:
             near = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
             raise ValueError(
-                f'{CLIP_KEY}.model is {model!r}, which open_clip {open_clip.__version__} does not know; '
-                f'accepted are the names in open_clip.list_models(), such as {near or [_PLAIN_MODEL]}'
+                f'{CLIP_KEY}.model: expected a name in open_clip.list_models(), such as '
+                f'{near or [_PLAIN_MODEL]}, got {model!r} (open_clip {open_clip.__version__})'
             )
     else:
         config = copy.deepcopy(dict(model))
         missing = [name for name in ('embed_dim', 'vision_cfg', 'text_cfg') if name not in config]
         if missing or 'hf_model_name' in config['text_cfg']:
             raise ValueError(
-                f'{CLIP_KEY}.model is a dict with {sorted(config)}; accepted is a config of open_clip with '
-                'embed_dim, vision_cfg and text_cfg (a text encoder of open_clip itself)'
+                f'{CLIP_KEY}.model: expected a config of open_clip with embed_dim, vision_cfg and text_cfg '
+                f'(a text encoder of open_clip itself), got a dict with {sorted(config)}'
             )
     if 'multimodal_cfg' in config:
-        raise ValueError(f'{CLIP_KEY}.model is {model!r}, a captioning model; accepted are CLIP models')
+        raise ValueError(f'{CLIP_KEY}.model: expected a CLIP model, got {model!r}, which writes captions')
     return config
 
 
@@ -151,10 +151,12 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
     tag = open_clip.get_pretrained_cfg(model, pretrained) if tags else {}
     path = Path(pretrained).expanduser()
     if not tag and not path.is_file():
-        accepted = f'one of the tags {tags} of {model}' if tags else 'a tag (there are none for this model)'
+        accepted = (
+            f'a file or one of the tags {tags} of {model}' if tags else 'a file (the model has no tags)'
+        )
         raise FileNotFoundError(
-            f'{CLIP_KEY}.pretrained is {pretrained!r}, which is neither a file nor {accepted}. Give a local '
-            f'file: {CLIP_KEY}.pretrained=PATH'
+            f'{CLIP_KEY}.pretrained: expected {accepted}, got {pretrained!r}. Give a local file: '
+            f'{CLIP_KEY}.pretrained=PATH'
         )
     if not tag:
         return _Weights(path, {})
@@ -163,9 +165,9 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
             return _Weights(Path(open_clip.download_pretrained(tag)), tag)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f'the weights {pretrained!r} of the CLIP model {model!r} are not in the cache of open_clip and '
-            f'could not be downloaded ({error}). Where there is a network, download '
-            f'{" or ".join(_addresses(tag))}, and give the file: {CLIP_KEY}.pretrained=PATH'
+            f'{CLIP_KEY}.pretrained: expected the weights {pretrained!r} of the CLIP model {model!r} in the '
+            f'cache of open_clip or from the network, got neither ({error}). Where there is a network, '
+            f'download {" or ".join(_addresses(tag))}, and give the file: {CLIP_KEY}.pretrained=PATH'
         ) from error
 
 
@@ -192,7 +194,8 @@ def _load_weights(network: nn.Module, path: Path, described: str) -> None:
     except (RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
         reason = ' '.join(str(error).split())[:500]
         raise ValueError(
-            f'{path} does not hold the weights of the CLIP model {described} ({CLIP_KEY}.model): {reason}'
+            f'{path}: expected the weights of the CLIP model {described} ({CLIP_KEY}.model), got others: '
+            f'{reason}'
         ) from error
 
 
@@ -214,9 +217,9 @@ def _compare_activation(config: Mapping[str, Any], weights: _Weights, described:
         return
     if bool(config.get('quick_gelu', False)) != expected:
         print_log(
-            f'{CLIP_KEY}.model {described} has quick_gelu={not expected}, but its weights {weights.path} '
-            f'were trained with quick_gelu={expected}: its features are off. Use the model whose name '
-            f'{"ends" if expected else "does not end"} in -quickgelu.',
+            f'{CLIP_KEY}.model: expected quick_gelu={expected}, with which the weights {weights.path} were '
+            f'trained, got {described} with quick_gelu={not expected}: its features are off. Use the model '
+            f'whose name {"ends" if expected else "does not end"} in -quickgelu.',
             logger='current',
             level=logging.WARNING,
         )

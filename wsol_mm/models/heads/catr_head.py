@@ -111,7 +111,9 @@ class CATRHead(LocalizationHead):
         map_loss: Mapping | None = DEFAULT_PART,
     ) -> None:
         if not 1 <= num_layers <= self.num_layers:
-            raise ValueError(f'ocm.num_layers must lie in 1..{self.num_layers}, got {num_layers}')
+            raise ValueError(
+                f'ocm.num_layers: expected an integer from 1 to {self.num_layers}, got {num_layers}'
+            )
         if area_loss is not None:
             self.area_loss = MODELS.build({'type': 'wsol_mm.LowAttentionAreaLoss', **area_loss})
         if map_loss is not None:
@@ -128,8 +130,8 @@ class CATRHead(LocalizationHead):
         attention = feats.require('class_attention')
         if attention.shape[1:3] != (self.num_layers, self.num_heads):
             raise ValueError(
-                f'the backbone has {attention.shape[1]} layers with {attention.shape[2]} heads, the head '
-                f'num_layers={self.num_layers} and num_heads={self.num_heads}; they must agree'
+                f'class_attention: expected num_layers={self.num_layers} with num_heads={self.num_heads}, as '
+                f'the head has, got {attention.shape[1]} layers with {attention.shape[2]} heads'
             )
         return feats.on_grid(attention).flatten(1, 2)
 

@@ -64,7 +64,7 @@ class CDTRHead(CATRHead):
     ) -> None:
         super().__init__(*args, **kwargs)
         if ski is not None and self.csm is None:
-            raise ValueError("ski needs the CSM's maps: set ski=None too where csm is None")
+            raise ValueError('ski: expected None where csm is None, whose maps it needs, got a config')
         self.ski = None if ski is None else SemanticKernelIntegrator(self.num_classes, **ski)
         self.sba = None if sba is None else SemanticBoostAdapter(self.num_classes, **sba)
         if ski is not None:

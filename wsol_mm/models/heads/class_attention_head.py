@@ -1,5 +1,7 @@
 """The class token's attention as it is: the map that a frozen transformer has without any training."""
 
+from typing import Any
+
 from wsol_mm.models.layers import class_token_attention
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
@@ -15,6 +17,10 @@ class ClassAttentionHead(ProbeHead):
 
     Arguments are those of :class:`ProbeHead`.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.needs_feature_map = self.tokens == 'normed' and self.pooling == 'mean'
 
     @property
     def predict_needs(self) -> frozenset[str]:

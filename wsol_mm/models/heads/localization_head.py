@@ -54,6 +54,8 @@ class LocalizationHead(ClsHead):
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
+    #: Whether the feature map itself is used, beside what the ``*_needs`` name.
+    needs_feature_map: bool = True
     #: How the authors' checkpoints of the method are named, if there are any.
     official: OfficialCheckpoints | None = None
 
@@ -70,9 +72,9 @@ class LocalizationHead(ClsHead):
         loss = dict(type='CrossEntropyLoss', loss_weight=1.0) if loss is None else loss
         super().__init__(loss=loss, topk=topk, cal_acc=cal_acc, init_cfg=init_cfg)
         if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+            raise ValueError(f'num_classes: expected an integer from 1, got {num_classes}')
         if map_topk < 0:
-            raise ValueError(f'map_topk must be 0 or more, got {map_topk}')
+            raise ValueError(f'map_topk: expected an integer from 0, got {map_topk}')
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.map_topk = map_topk
@@ -222,10 +224,10 @@ class LocalizationHead(ClsHead):
         truths = [sample.get('gt_label') for sample in data_samples]
         for truth in truths:
             if truth is not None and truth.numel() != 1:
-                raise ValueError(f'gt_label must be one class index, got {truth.tolist()}')
+                raise ValueError(f'gt_label: expected one class index, got {truth.tolist()}')
         placeholder = best.new_zeros(1)
         column = torch.cat([placeholder if truth is None else truth.reshape(1).to(best) for truth in truths])
         wrong = column[(column < 0) | (column >= self.num_classes)]
         if len(wrong):
-            raise ValueError(f'gt_label must lie in 0..{self.num_classes - 1}, got {wrong.tolist()}')
+            raise ValueError(f'gt_label: expected 0 to {self.num_classes - 1}, got {wrong.tolist()}')
         return [truth is not None for truth in truths], torch.cat((column[:, None], best), dim=1)

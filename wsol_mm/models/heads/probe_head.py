@@ -46,6 +46,7 @@ class ProbeHead(LocalizationHead):
         if pooling not in ('cls_token', 'mean'):
             raise ValueError(f"pooling: expected 'cls_token' or 'mean', got {pooling!r}")
         self.tokens, self.pooling = tokens, pooling
+        self.needs_feature_map = tokens == 'normed'
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_channels, num_classes)
 

@@ -52,7 +52,7 @@ class TSCAMHead(LocalizationHead):
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         if conv_init not in CONV_INITS:
-            raise ValueError(f'conv_init must be one of {CONV_INITS}, got {conv_init!r}')
+            raise ValueError(f'conv_init: expected one of {CONV_INITS}, got {conv_init!r}')
         self.conv_init = conv_init
         self.semantic_conv = SemanticConv(in_channels, num_classes)
         self.conv_fc = None if conv_channels is None else nn.Linear(conv_channels, num_classes)

@@ -15,7 +15,7 @@ def _mixed(attention: Tensor) -> Tensor:
 def _check(attention: Tensor) -> None:
     if attention.dim() != 4 or attention.shape[-1] != attention.shape[-2]:
         raise ValueError(
-            'attention must be the head mean of all layers, (B, L, N, N), '
+            'attention: expected the head mean of all layers, (B, L, N, N), '
             f'got a tensor of shape {tuple(attention.shape)}'
         )
 

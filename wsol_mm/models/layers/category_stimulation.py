@@ -39,7 +39,7 @@ class CategoryStimulation(nn.Module):
     def __init__(self, attention_maps: int, num_classes: int, base_channels: int = 8) -> None:
         super().__init__()
         if base_channels < 1:
-            raise ValueError(f'csm.base_channels must be at least 1, got {base_channels}')
+            raise ValueError(f'csm.base_channels: expected an integer from 1, got {base_channels}')
         width = 2 * base_channels
         self.encoder = double_conv(attention_maps, width)
         self.decoder = double_conv(attention_maps + width, num_classes)

@@ -79,11 +79,11 @@ class CueDigging(nn.Module):
             ('num_kernels', num_kernels),
         ):
             if number < 1:
-                raise ValueError(f'{name} must be at least 1, got {number}')
+                raise ValueError(f'{name}: expected an integer from 1, got {number}')
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
+            raise ValueError(f'kernel_size: expected an odd positive integer, got {kernel_size}')
         if kernel_init not in KERNEL_INITS:
-            raise ValueError(f'kernel_init must be one of {KERNEL_INITS}, got {kernel_init!r}')
+            raise ValueError(f'kernel_init: expected one of {KERNEL_INITS}, got {kernel_init!r}')
         self.num_classes = num_classes
         self.num_kernels = num_kernels
         self.kernel_size = kernel_size

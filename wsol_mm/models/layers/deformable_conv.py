@@ -124,21 +124,23 @@ def deform_conv2d(x: Tensor, offset: Tensor, weight: Tensor, padding: int) -> Te
         ValueError: If ``padding`` is negative or the shapes do not fit.
     """
     if padding < 0:
-        raise ValueError(f'padding must be 0 or more, got {padding}')
+        raise ValueError(f'padding: expected an integer from 0, got {padding}')
     if x.ndim != 4:
-        raise ValueError(f'x must have the shape (B, C, h, w), got {tuple(x.shape)}')
+        raise ValueError(f'x: expected the shape (B, C, h, w), got {tuple(x.shape)}')
     if weight.ndim != 4 or weight.shape[1:] != (x.shape[1], 3, 3):
         raise ValueError(
-            f'weight must have the shape (O, {x.shape[1]}, 3, 3) for x {tuple(x.shape)}, '
+            f'weight: expected the shape (O, {x.shape[1]}, 3, 3) for x {tuple(x.shape)}, '
             f'got {tuple(weight.shape)}'
         )
     height, width = (side + 2 * padding - 2 for side in x.shape[-2:])
     expected = (x.shape[0], 2 * NUM_TAPS, height, width)
     if height < 1 or width < 1:
-        raise ValueError(f'x {tuple(x.shape)} is too small for a 3x3 kernel with padding {padding}')
+        raise ValueError(
+            f'x: expected room for a 3x3 kernel with padding {padding}, got the shape {tuple(x.shape)}'
+        )
     if offset.shape != expected:
         raise ValueError(
-            f'offset must have the shape {expected} for x {tuple(x.shape)} and padding {padding}, '
+            f'offset: expected the shape {expected} for x {tuple(x.shape)} and padding {padding}, '
             f'got {tuple(offset.shape)}'
         )
     with autocast_off(x):

@@ -24,9 +24,9 @@ def gaussian_kernel(size: int, sigmas: float) -> Tensor:
         ValueError: If ``size`` or ``sigmas`` is not positive.
     """
     if size < 1:
-        raise ValueError(f'size must be positive, got {size}')
+        raise ValueError(f'size: expected a positive integer, got {size}')
     if sigmas <= 0:
-        raise ValueError(f'sigmas must be positive, got {sigmas}')
+        raise ValueError(f'sigmas: expected a positive number, got {sigmas}')
     half_bin = (2 * sigmas + 1) / size / 2
     edges = torch.linspace(-sigmas - half_bin, sigmas + half_bin, size + 1, dtype=torch.float64)
     bins = (torch.erf(edges / math.sqrt(2)) / 2).diff()
@@ -49,7 +49,7 @@ class GaussianFilter(nn.Module):
     def __init__(self, size: int = 3, sigmas: float = 6.0) -> None:
         super().__init__()
         if size % 2 == 0:
-            raise ValueError(f'size must be odd, got {size}')
+            raise ValueError(f'size: expected an odd integer, got {size}')
         self.register_buffer('kernel', gaussian_kernel(size, sigmas).float()[None, None])
 
     def forward(self, maps: Tensor) -> Tensor:

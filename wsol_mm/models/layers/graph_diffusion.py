@@ -54,7 +54,7 @@ def graph_diffusion(
         ValueError: If ``iterations`` is negative.
     """
     if iterations < 0:
-        raise ValueError(f'iterations must be 0 or more, got {iterations}')
+        raise ValueError(f'iterations: expected an integer from 0, got {iterations}')
     columns = values if values.dim() == 3 else values[..., None]
     out = _GraphDiffusion.apply(edge_values, diagonal, columns, graph, iterations, alpha)
     return out.reshape(values.shape)

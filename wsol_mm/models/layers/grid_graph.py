@@ -55,10 +55,10 @@ def grid_graph(
         ValueError: If ``num_connect`` is neither 4 nor 8, or another number is not positive.
     """
     if num_connect not in _OFFSETS:
-        raise ValueError(f'num_connect must be one of {sorted(_OFFSETS)}, got {num_connect}')
+        raise ValueError(f'num_connect: expected one of {sorted(_OFFSETS)}, got {num_connect}')
     for name, value in (('height', height), ('width', width), ('dilation', dilation)):
         if value < 1:
-            raise ValueError(f'{name} must be at least 1, got {value}')
+            raise ValueError(f'{name}: expected an integer from 1, got {value}')
     offsets = tuple((rows * dilation, columns * dilation) for rows, columns in _OFFSETS[num_connect])
     # Made outside any inference mode, since later calls may need the tensors for a backward.
     with torch.inference_mode(False):
@@ -126,8 +126,8 @@ def neighbour_similarity(features: Tensor, graph: GridGraph, eps: float = 0.0) -
     """
     if features.shape[-2:] != (graph.height, graph.width):
         raise ValueError(
-            f'features lie on a grid of {tuple(features.shape[-2:])}, '
-            f'the graph on one of {(graph.height, graph.width)}'
+            f'features: expected the grid of the graph, {(graph.height, graph.width)}, '
+            f'got {tuple(features.shape[-2:])}'
         )
     # Its gradient at a vector of zeros is 0, where that of a square root of squares is NaN.
     norms = torch.linalg.vector_norm(features, dim=1)

@@ -29,7 +29,7 @@ class SemanticKernelIntegrator(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+            raise ValueError(f'num_classes: expected an integer from 1, got {num_classes}')
         self.num_classes = num_classes
         self.offset_conv = nn.Conv2d(num_classes, 2 * NUM_TAPS, kernel_size=3, padding=1)
         self.weight = nn.Parameter(torch.empty(num_classes, num_classes, 3, 3))
@@ -58,7 +58,7 @@ class SemanticKernelIntegrator(nn.Module):
         batch, _, height, width = head_maps.shape
         if attention.shape != (batch, height, width):
             raise ValueError(
-                f'attention must have the shape {(batch, height, width)} for head_maps '
+                f'attention: expected the shape {(batch, height, width)} for head_maps '
                 f'{tuple(head_maps.shape)}, got {tuple(attention.shape)}'
             )
         with autocast_off(head_maps):
@@ -100,7 +100,7 @@ class SemanticKernelIntegrator(nn.Module):
             ValueError: If the shape does not fit.
         """
         if offsets.ndim != 4 or offsets.shape[1] != 2 * NUM_TAPS:
-            raise ValueError(f'offsets must have the shape (B, 18, h, w), got {tuple(offsets.shape)}')
+            raise ValueError(f'offsets: expected the shape (B, 18, h, w), got {tuple(offsets.shape)}')
         height, width = offsets.shape[-2:]
         with autocast_off(offsets):
             pixels, weights = bilinear_neighbours(at_least_float32(offsets), (height, width), padding=1)
@@ -122,7 +122,7 @@ class SemanticKernelIntegrator(nn.Module):
         """
         if means.ndim != 3 or means.shape[1:] != (self.num_classes, NUM_TAPS):
             raise ValueError(
-                f'means must have the shape (B, {self.num_classes}, {NUM_TAPS}), got {tuple(means.shape)}'
+                f'means: expected the shape (B, {self.num_classes}, {NUM_TAPS}), got {tuple(means.shape)}'
             )
         with autocast_off(means):
             means = at_least_float32(means)
@@ -151,7 +151,7 @@ class SemanticKernelIntegrator(nn.Module):
         """Raise a ValueError unless ``maps`` is (B, C, h, w)."""
         if maps.ndim != 4 or maps.shape[1] != self.num_classes:
             raise ValueError(
-                f'{name} must have the shape (B, {self.num_classes}, h, w), got {tuple(maps.shape)}'
+                f'{name}: expected the shape (B, {self.num_classes}, h, w), got {tuple(maps.shape)}'
             )
 
     @staticmethod
@@ -159,4 +159,4 @@ class SemanticKernelIntegrator(nn.Module):
         """Raise a ValueError unless ``offsets`` is (B, 18, h, w) of the batch and grid of ``maps``."""
         expected = (maps.shape[0], 2 * NUM_TAPS, *maps.shape[-2:])
         if offsets.shape != expected:
-            raise ValueError(f'offsets must have the shape {expected}, got {tuple(offsets.shape)}')
+            raise ValueError(f'offsets: expected the shape {expected}, got {tuple(offsets.shape)}')

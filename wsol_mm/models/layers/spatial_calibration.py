@@ -50,11 +50,11 @@ class SpatialCalibrationLayer(nn.Module):
     def __init__(self, iterations: int = 4, alpha: float = 0.002, eps: float = 0.0) -> None:
         super().__init__()
         if iterations < 0:
-            raise ValueError(f'iterations must be 0 or more, got {iterations}')
+            raise ValueError(f'iterations: expected an integer from 0, got {iterations}')
         if alpha <= 0:
-            raise ValueError(f'alpha must be positive, got {alpha}')
+            raise ValueError(f'alpha: expected a positive number, got {alpha}')
         if eps < 0:
-            raise ValueError(f'eps must be 0 or more, got {eps}')
+            raise ValueError(f'eps: expected a number from 0, got {eps}')
         self.iterations = iterations
         self.alpha = alpha
         self.eps = eps
@@ -125,7 +125,7 @@ class SpatialCalibration(nn.Module):
     ) -> None:
         super().__init__()
         if not iterations:
-            raise ValueError('iterations must name the iterations of at least one layer, got none')
+            raise ValueError('iterations: expected the iterations of at least one layer, got none')
         self.eps = eps
         self.layers = nn.ModuleList(SpatialCalibrationLayer(number, alpha, eps) for number in iterations)
 
@@ -172,7 +172,7 @@ def _prepared(maps: Tensor, attention: Tensor) -> tuple[Tensor, Tensor, GridGrap
     grid = tuple(maps.shape[-2:])
     if tuple(attention.shape) != (maps.shape[0], *grid):
         raise ValueError(
-            f'attention must be (B, h, w) = {(maps.shape[0], *grid)} as the maps are, '
+            f'attention: expected (B, h, w) = {(maps.shape[0], *grid)}, as the maps have, '
             f'got {tuple(attention.shape)}'
         )
     maps = at_least_float32(maps)

@@ -36,9 +36,9 @@ class TokenAttention(MultiheadAttention):
         # The parent reads its own `qk_scale` only as a switch, so the scale is kept here.
         super().__init__(embed_dims=embed_dims, num_heads=num_heads, **kwargs)
         if embed_dims % num_heads:
-            raise ValueError(f'embed_dims must be a multiple of num_heads={num_heads}, got {embed_dims}')
+            raise ValueError(f'embed_dims: expected a multiple of num_heads={num_heads}, got {embed_dims}')
         if self.v_shortcut:
-            raise ValueError('v_shortcut is not supported')
+            raise ValueError('v_shortcut: expected False, got True')
         del self.scaled_dot_product_attention
         self.scale = self.head_dims**-0.5 if qk_scale is None else qk_scale
 

@@ -1,5 +1,6 @@
 """Normalisation of images and of their crops."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from wsol_mm.registry import BATCH_AUGMENTS, MODELS
@@ -36,7 +37,8 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         """Prepare a batch.
 
         Args:
-            data: ``inputs``: images (B, 3, H, W) or crops (B, T, 3, H, W), or a list of B of them;
+            data: ``inputs``: images (B, 3, H, W) or crops (B, T, 3, H, W), or a list of B of them, or a
+                mapping of cached features;
                 ``data_samples``, optional.
             training: Whether to apply batch augmentations.
 
@@ -44,6 +46,8 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
             The same with normalised ``inputs``, (B, 3, H, W) or (B, T, 3, H, W).
         """
         inputs = data['inputs']
+        if isinstance(inputs, Mapping):
+            return self._prepare_features(data, training)
         if not isinstance(inputs, Tensor) and len(inputs) and inputs[0].dim() == 4:
             inputs = stack(list(inputs))
         if not isinstance(inputs, Tensor) or inputs.dim() != 5:
@@ -51,6 +55,13 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         batch = super().forward({**data, 'inputs': inputs.flatten(0, 1)}, training)
         batch['inputs'] = batch['inputs'].unflatten(0, inputs.shape[:2])
         return batch
+
+    def _prepare_features(self, data: dict, training: bool) -> dict:
+        if training and self.batch_augments is not None:
+            raise ValueError('train_cfg.augments: expected none with cached features, which are no images')
+        inputs = {name: value.float() for name, value in self.cast_data(data['inputs']).items()}
+        samples = data.get('data_samples')
+        return {'inputs': inputs, 'data_samples': None if samples is None else self.cast_data(samples)}
 
 
 def preprocessor_config(config: dict, backbone: nn.Module, head: nn.Module) -> dict:

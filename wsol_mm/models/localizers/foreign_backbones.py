@@ -58,8 +58,6 @@ def foreign_features(backbone: nn.Module, inputs: Tensor) -> Features:
 
 
 def _token_features(backbone: nn.Module, inputs: Tensor, tokens: Tensor) -> Features:
-    prefix = backbone.num_extra_tokens
     stride = backbone.patch_embed.projection.stride
-    grid = [side // step for side, step in zip(inputs.shape[-2:], stride, strict=True)]
-    patches = tokens[:, prefix:].transpose(1, 2).unflatten(2, grid)
-    return Features(patches, tokens[:, 0] if prefix else None, patch_start=prefix)
+    height, width = (side // step for side, step in zip(inputs.shape[-2:], stride, strict=True))
+    return Features.from_tokens(tokens, (height, width), patch_start=backbone.num_extra_tokens)

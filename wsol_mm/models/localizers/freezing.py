@@ -23,20 +23,21 @@ def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         TypeError: If ``patterns`` is a string, which would be taken for many patterns of one character.
     """
     if isinstance(patterns, str):
-        raise TypeError(f'frozen is the string {patterns!r}; accepted is a list of patterns')
+        raise TypeError(f'frozen: expected a list of patterns, got the string {patterns!r}')
     parameters = dict(model.named_parameters())
     frozen = set()
     for pattern in patterns:
         matched = [name for name in parameters if fnmatchcase(name, pattern)]
         if not matched:
             raise ValueError(
-                f'frozen: {pattern!r} matches no parameter; accepted are patterns of names such as '
-                f'{list(parameters)[:3]} ... {list(parameters)[-2:]}'
+                f'frozen: expected patterns of names such as {list(parameters)[:3]} ... '
+                f'{list(parameters)[-2:]}, got {pattern!r}, which matches no parameter'
             )
         frozen.update(matched)
     if len(frozen) == len(parameters):
         raise ValueError(
-            f'frozen: {list(patterns)!r} match all {len(parameters)} parameters; none is trained'
+            f'frozen: expected patterns that leave a parameter to train, got {list(patterns)!r}, which match '
+            f'all {len(parameters)}'
         )
     for name in frozen:
         parameters[name].requires_grad_(False)

@@ -1,24 +1,21 @@
 """The model type of wsol_mm: a backbone and a localization head."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
-from wsol_mm.structures.features import check_needs
+from wsol_mm.structures.features import check_needs, features_from_cache
 
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from .backbone_features import LOCALIZER_GIVES, backbone_gives, features_of, stage_modules
 from .data_preprocessor import LocalizationDataPreprocessor, preprocessor_config
-from .foreign_backbones import foreign_features, foreign_gives
 from .freezing import freeze_parameters, frozen_batch_norms
-from .submodule_outputs import insert_layers, named_submodule, recorded_outputs
-
-#: What the localizer itself can add to the features.
-LOCALIZER_GIVES = frozenset({'images', 'stages'})
+from .submodule_outputs import insert_layers
 
 
 @MODELS.register_module()
@@ -79,7 +76,7 @@ class ImageLocalizer(ImageClassifier):
             init_cfg=init_cfg,
         )
         self.stages = tuple(stages)
-        self._stage_modules()
+        stage_modules(self.backbone, self.stages)  # raises where there is no such module
         self._check_needs()
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
@@ -88,20 +85,11 @@ class ImageLocalizer(ImageClassifier):
     def _check_needs(self) -> None:
         backbone, head = type(self.backbone).__name__, type(self.head).__name__
         if not isinstance(self.head, LocalizationHead):
-            raise TypeError(f'expected a LocalizationHead, got {head}')
+            raise TypeError(f'head: expected a LocalizationHead, got {head}')
         needs = self.head.loss_needs | self.head.logits_needs | self.head.predict_needs
         if 'stages' in needs and not self.stages:
             raise ValueError(f'stages: expected names of modules of {backbone}, which {head} needs, got none')
-        check_needs(needs - LOCALIZER_GIVES, self.backbone_gives(), backbone, asker=head)
-
-    def backbone_gives(self) -> frozenset[str]:
-        """Return what the backbone can give beyond the feature map."""
-        gives = getattr(self.backbone, 'gives', None)
-        return foreign_gives(self.backbone) if gives is None else gives
-
-    def _stage_modules(self) -> list[nn.Module]:
-        # Looked up each time: a copy of the model must not read the original's modules.
-        return [named_submodule(self.backbone, name, 'stages') for name in self.stages]
+        check_needs(needs - LOCALIZER_GIVES, backbone_gives(self.backbone), backbone, asker=head)
 
     def init_weights(self) -> None:
         """Initialise all weights, then load ``pretrained``."""
@@ -118,37 +106,38 @@ class ImageLocalizer(ImageClassifier):
                 module.eval()
         return self
 
-    def extract_feat(self, inputs: Tensor, needs: Collection[str] | None = None) -> Features:
+    def extract_feat(
+        self, inputs: Tensor | Mapping[str, Tensor], needs: Collection[str] | None = None
+    ) -> Features:
         """Return the backbone's features of images (B, 3, H, W).
 
         Args:
-            inputs: Normalised images.
+            inputs: Normalised images; or features that were computed before (:class:`CachedFeatures`), by
+                name, which do not pass the backbone.
             needs: What to return beyond the feature map; what the head needs for its logits if None.
 
         Raises:
             ValueError: If ``inputs`` has another shape, or the backbone does not give what is asked for.
         """
+        if isinstance(inputs, Mapping):
+            return features_from_cache(inputs)
         if inputs.dim() != 4:
             raise ValueError(
-                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W), and ten '
-                'crops (B, 10, 3, H, W) at test time alone'
+                'inputs: expected images (B, 3, H, W), or ten crops (B, 10, 3, H, W) at test time alone, got '
+                f'the shape {tuple(inputs.shape)}'
             )
-        needs = frozenset(self.head.logits_needs if needs is None else needs)
-        with recorded_outputs(self._stage_modules() if 'stages' in needs else []) as stages:
-            if hasattr(self.backbone, 'gives'):
-                feats = self.backbone(inputs, needs - LOCALIZER_GIVES)
-            else:
-                check_needs(needs - LOCALIZER_GIVES, self.backbone_gives(), type(self.backbone).__name__)
-                feats = foreign_features(self.backbone, inputs)
-        if stages:
-            feats = feats._replace(stages=tuple(stages))
-        return feats.with_extras(images=inputs) if 'images' in needs else feats
+        needs = self.head.logits_needs if needs is None else needs
+        return features_of(self.backbone, inputs, needs, self.stages)
 
-    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
+    def loss(
+        self, inputs: Tensor | Mapping[str, Tensor], data_samples: list[DataSample]
+    ) -> dict[str, Tensor]:
         """Return the losses of a batch: images (B, 3, H, W) and their labels."""
         return self.head.loss(self.extract_feat(inputs, self.head.loss_needs), data_samples)
 
-    def predict(self, inputs: Tensor, data_samples: Sequence[DataSample] | None = None) -> list[DataSample]:
+    def predict(
+        self, inputs: Tensor | Mapping[str, Tensor], data_samples: Sequence[DataSample] | None = None
+    ) -> list[DataSample]:
         """Return data samples with scores and localization maps (see :class:`LocalizationHead`).
 
         Args:
@@ -161,19 +150,19 @@ class ImageLocalizer(ImageClassifier):
         Raises:
             ValueError: If ``inputs`` has another shape, or its colours have been left swapped.
         """
-        if inputs.dim() != 5:
+        if isinstance(inputs, Mapping) or inputs.dim() != 5:
             return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
             raise ValueError(
-                f'inputs have the shape {tuple(inputs.shape)}; accepted are images (B, 3, H, W) and '
-                f'{NUM_CROPS} crops of each (B, {NUM_CROPS}, 3, H, W)'
+                f'inputs: expected images (B, 3, H, W) or {NUM_CROPS} crops of each '
+                f'(B, {NUM_CROPS}, 3, H, W), got the shape {tuple(inputs.shape)}'
             )
         if getattr(self.data_preprocessor, 'to_rgb', False) and not isinstance(
             self.data_preprocessor, LocalizationDataPreprocessor
         ):
             raise ValueError(
-                f'{type(self.data_preprocessor).__name__} does not turn the colours of crops into RGB; '
-                "accepted with TenCrop is data_preprocessor=dict(type='LocalizationDataPreprocessor', ...)"
+                "data_preprocessor: expected dict(type='LocalizationDataPreprocessor', ...) with TenCrop, "
+                f'got {type(self.data_preprocessor).__name__}, which leaves the colours of crops as they are'
             )
         others = [i for i in range(NUM_CROPS) if i != CENTER_CROP]
         logits = self.head(self.extract_feat(inputs[:, others].flatten(0, 1)))

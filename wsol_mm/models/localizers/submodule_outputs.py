@@ -83,7 +83,9 @@ def insert_layers(model: nn.Module, inserts: Sequence[dict]) -> nn.ModuleList:
         settings = dict(config)
         after = settings.pop('after', None)
         if not after:
-            raise ValueError(f'inserts: expected `after`, names of modules of the model, got {config}')
+            raise ValueError(
+                f'inserts: expected names of modules of the model in `after`, got none in {config}'
+            )
         layer = MODELS.build(settings)
         for name in [after] if isinstance(after, str) else after:
             named_submodule(model, name, 'inserts.after').register_forward_hook(_Replaced(layer))

@@ -29,7 +29,7 @@ class AutomaticLossWeighting(nn.Module):
             ValueError: If there are more or fewer losses than weights.
         """
         if len(losses) != len(self.params):
-            raise ValueError(f'got {len(losses)} losses for {len(self.params)} weights')
+            raise ValueError(f'losses: expected {len(self.params)}, one for each weight, got {len(losses)}')
         squares = self.params.square()
         return [
             0.5 / square * loss + torch.log1p(square) for loss, square in zip(losses, squares, strict=True)

@@ -29,7 +29,7 @@ class BatchAreaLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= target_area <= 1:
-            raise ValueError(f'target_area must lie in [0, 1], got {target_area}')
+            raise ValueError(f'target_area: expected a number in [0, 1], got {target_area}')
         self.target_area = target_area
         self.across_ranks = across_ranks
         self.loss_weight = loss_weight

@@ -26,9 +26,9 @@ class LowAttentionAreaLoss(nn.Module):
     def __init__(self, ratio: float = 0.25, reference_batch: int | None = None) -> None:
         super().__init__()
         if not 0 <= ratio < 1:
-            raise ValueError(f'ratio must lie in [0, 1), got {ratio}')
+            raise ValueError(f'ratio: expected a number in [0, 1), got {ratio}')
         if reference_batch is not None and reference_batch < 1:
-            raise ValueError(f'reference_batch must be at least 1, got {reference_batch}')
+            raise ValueError(f'reference_batch: expected an integer from 1, got {reference_batch}')
         self.ratio = ratio
         self.reference_batch = reference_batch
 

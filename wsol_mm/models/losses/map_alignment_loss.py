@@ -24,7 +24,7 @@ class MapAlignmentLoss(nn.Module):
     def __init__(self, pairing: str = 'batch', detach_target: bool = False) -> None:
         super().__init__()
         if pairing not in PAIRINGS:
-            raise ValueError(f'pairing must be one of {PAIRINGS}, got {pairing!r}')
+            raise ValueError(f'pairing: expected one of {PAIRINGS}, got {pairing!r}')
         self.pairing = pairing
         self.detach_target = detach_target
 

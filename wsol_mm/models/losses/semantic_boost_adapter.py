@@ -62,9 +62,9 @@ class SemanticBoostAdapter(nn.Module):
     ) -> None:
         super().__init__()
         if prompt_index not in ('batch', 'label'):
-            raise ValueError(f"prompt_index is {prompt_index!r}; accepted are 'batch' and 'label'")
+            raise ValueError(f"prompt_index: expected 'batch' or 'label', got {prompt_index!r}")
         if prompt.count('{}') != 1:
-            raise ValueError(f'prompt is {prompt!r}; accepted is a text with {{}} once, for the class name')
+            raise ValueError(f'prompt: expected a text with {{}} once, for the class name, got {prompt!r}')
         self.num_classes = num_classes
         self.class_names = class_names
         self.clip = FrozenCLIP(**(clip or {}))
@@ -105,8 +105,8 @@ class SemanticBoostAdapter(nn.Module):
         """
         if self.num_classes not in (None, len(names)):
             raise ValueError(
-                f'{CLASS_NAMES_KEY}: {len(names)} names ({", ".join(map(repr, names[:3]))}, ...) for '
-                f'{self.num_classes} classes; accepted is a name for every class'
+                f'{CLASS_NAMES_KEY}: expected a name for each of the {self.num_classes} classes, got '
+                f'{len(names)} ({", ".join(map(repr, names[:3]))}, ...)'
             )
         self._prompts = tuple(self.prompt.replace('{}', name) for name in names)
         return self._prompts
@@ -121,8 +121,8 @@ class SemanticBoostAdapter(nn.Module):
         if self._prompts is None:
             if self.class_names is None:
                 raise ValueError(
-                    'the names of the classes for the prompts of CLIP are not known: add '
-                    f"dict(type='ClassNamesHook') to custom_hooks, or set {CLASS_NAMES_KEY}"
+                    f'{CLASS_NAMES_KEY}: expected the names of the classes for the prompts of CLIP, got '
+                    "none. Set them, or add dict(type='ClassNamesHook') to custom_hooks"
                 )
             return self.set_class_names(load_class_names(self.class_names))
         return self._prompts
@@ -168,9 +168,9 @@ class SemanticBoostAdapter(nn.Module):
             return features[labels]
         if len(labels) > len(features):
             raise ValueError(
-                f"prompt_index='batch' takes class i for image i of a batch, but the batch has {len(labels)} "
-                f'images and there are {len(features)} classes; use a batch of at most {len(features)} '
-                "images per process, or model.head.sba.prompt_index='label'"
+                f"prompt_index: expected a batch of at most {len(features)} images per process with 'batch', "
+                f'which takes class i for image i, got {len(labels)}. Use smaller batches, or '
+                "model.head.sba.prompt_index='label'"
             )
         return features[: len(labels)]
 
@@ -186,8 +186,8 @@ class SemanticBoostAdapter(nn.Module):
         """
         if object_maps.dim() != 3 or len(object_maps) != len(images):
             raise ValueError(
-                f'object_maps have the shape {tuple(object_maps.shape)} for images of '
-                f'{tuple(images.shape)}; accepted is a map (h, w) for every image'
+                f'object_maps: expected a map (h, w) for each image of {tuple(images.shape)}, got the shape '
+                f'{tuple(object_maps.shape)}'
             )
         images, maps = at_least_float32(images), at_least_float32(object_maps)[:, None]
         with autocast_off(images):

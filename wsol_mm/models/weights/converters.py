@@ -45,29 +45,30 @@ def convert_state_dict(method: str, state_dict: Mapping, source: str = 'the chec
     """
     methods = official_methods()
     if method not in methods:
-        raise ValueError(f'method must be one of {sorted(methods)}, got {method!r}')
+        raise ValueError(f'method: expected one of {sorted(methods)}, got {method!r}')
     official = methods[method]
     weights = unwrap_state_dict(state_dict, source)
     layout = find_layout(weights, official.layouts)
     if layout is None:
         raise ValueError(
-            f'{source} is no checkpoint of {method}. Its first names: {describe_names(weights)}. '
-            f'Accepted: {"; ".join(accepted.name for accepted in official.layouts)}'
+            f'{source}: expected a checkpoint of {method} '
+            f'({"; ".join(accepted.name for accepted in official.layouts)}), got the names '
+            f'{describe_names(weights)}'
         )
     try:
         entries = layout.entries(weights)
     except ValueError as error:
-        raise ValueError(f'{source} is no whole checkpoint of {method}: {error}') from error
+        raise ValueError(f'{source}: expected a whole checkpoint of {method}, got a part: {error}') from error
     unknown = [entry.name for entry in entries if entry.target is None]
     if unknown:
-        raise ValueError(f'{source} has entries that {method} does not know: {", ".join(unknown)}')
+        raise ValueError(f'{source}: expected entries of {method} alone, got {", ".join(unknown)} too')
     converted = {entry.target: entry.value for entry in entries if entry.target is not None}
     for name, dimensions in official.dimensions.items():
         found = converted[name].dim() if name in converted else 'no such entry'
         if found != dimensions:
             raise ValueError(
-                f'{source} is no checkpoint of {method}: expected {dimensions} dimensions of what is '
-                f'called {name} here, found {found}. To start a training from the weights of a '
-                'classifier, set model.pretrained instead'
+                f'{source}: expected a checkpoint of {method}, with {dimensions} dimensions of what is '
+                f'called {name} here, got {found}. To start a training from the weights of a classifier, set '
+                'model.pretrained instead'
             )
     return converted

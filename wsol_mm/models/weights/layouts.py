@@ -107,20 +107,20 @@ def _join(target: str, parts: Mapping[int, Entry]) -> Entry:
     missing = sorted(set(range(numbers[-1])) - set(numbers))
     if missing:
         raise ValueError(
-            f'{target} is joined from numbered entries, and those of the numbers {missing} are missing: '
-            f'found {", ".join(entry.name for entry in entries)}'
+            f'{target}: expected all numbered entries from 0 to {numbers[-1]}, got none of the numbers '
+            f'{missing}, only {", ".join(entry.name for entry in entries)}'
         )
     shapes = {tuple(entry.value.shape[1:]) for entry in entries}
     dimensions = {entry.value.dim() for entry in entries}
     name = entries[0].name if len(entries) == 1 else f'{entries[0].name} ... {entries[-1].name}'
     if len(shapes) > 1 or len(dimensions) > 1:
         found = ', '.join(f'{entry.name} {tuple(entry.value.shape)}' for entry in entries)
-        raise ValueError(f'{target} is joined along the first axis from entries that do not fit: {found}')
+        raise ValueError(f'{target}: expected entries that can be joined along the first axis, got {found}')
     if dimensions != {0}:
         return Entry(name, target, torch.cat([entry.value for entry in entries]))
     if any(entry.value != entries[0].value for entry in entries):
         found = ', '.join(f'{entry.name} {entry.value.item()}' for entry in entries)
-        raise ValueError(f'{target} is one number here, and must be the same in all entries: {found}')
+        raise ValueError(f'{target}: expected the same number in all entries, as it is one here, got {found}')
     return Entry(name, target, entries[0].value)
 
 

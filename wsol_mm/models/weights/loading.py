@@ -85,8 +85,8 @@ def load_pretrained(
         raise _nothing_matches(checkpoint, theirs, misfits)
     if misfits:
         raise ValueError(
-            f'{checkpoint} does not fit {type(model.backbone).__name__}: shapes differ (file for model) of '
-            f'{describe_names(misfits)}'
+            f'{checkpoint}: expected the shapes of {type(model.backbone).__name__}, got others (file for '
+            f'model): {describe_names(misfits)}'
         )
     model.load_state_dict(chosen, strict=False)
     report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen] + fresh_parts)
@@ -132,8 +132,9 @@ def _all_names(names: Iterable[str]) -> str:
 def _nothing_matches(
     checkpoint: str | Path, names: Iterable[str], misfits: list[str] | None = None
 ) -> ValueError:
-    shapes = f' Shapes differ (file for model): {describe_names(misfits)}.' if misfits else ''
+    shapes = f'. Shapes differ (file for model): {describe_names(misfits)}' if misfits else ''
     return ValueError(
-        f'nothing in {checkpoint} matches the backbone. Its first names: {describe_names(names)}.{shapes} '
-        f'Accepted layouts: {"; ".join(layout.name for layout in known_layouts())}'
+        f'{checkpoint}: expected weights of the backbone in one of the layouts '
+        f'{"; ".join(layout.name for layout in known_layouts())}, got the names '
+        f'{describe_names(names)}{shapes}'
     )

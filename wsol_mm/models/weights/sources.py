@@ -39,7 +39,7 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
         return unwrap_state_dict(CheckpointLoader.load_checkpoint(text, map_location='cpu'), text)
     if not Path(source).expanduser().is_file():
         raise FileNotFoundError(
-            f'model.pretrained: no file at {source}; accepted are a file, an address and {TIMM_SCHEME}<model>'
+            f'model.pretrained: expected a file, an address or {TIMM_SCHEME}<model>, got nothing at {source}'
         )
     return unwrap_state_dict(read_checkpoint(source), text)
 
@@ -62,8 +62,8 @@ def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     weights = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if not weights:
         raise CheckpointError(
-            f'{source} holds no weights: its entries are {describe_names(map(str, checkpoint))}; '
-            f'expected names of parameters, or one of the entries {", ".join(_CONTAINERS)}'
+            f'{source}: expected weights under names of parameters, or in one of the entries '
+            f'{", ".join(_CONTAINERS)}, got the entries {describe_names(map(str, checkpoint))}'
         )
     return dict(without_prefixes(weights))
 
@@ -73,14 +73,15 @@ def _fetch_from_timm(name: str) -> dict[str, Tensor]:
 
     if not timm.is_model(name):
         raise ValueError(
-            f'model.pretrained is {TIMM_SCHEME}{name}, but timm {timm.__version__} knows no such model (see '
-            'timm.list_models())'
+            f'model.pretrained: expected a model of timm {timm.__version__} (see timm.list_models()), got '
+            f'{TIMM_SCHEME}{name}'
         )
     try:
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:  # of several libraries, that fetch and read the file
         reason = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
         raise OSError(
-            f'model.pretrained is {TIMM_SCHEME}{name}, and its weights can neither be fetched nor are they '
-            f'in the cache ({reason}). Without a network give a file: model.pretrained=FILE, of timm or DeiT'
+            f'model.pretrained: expected the weights of {TIMM_SCHEME}{name} in the cache or from the '
+            f'network, got neither ({reason}). Without a network give a file, of timm or DeiT: '
+            'model.pretrained=FILE'
         ) from error

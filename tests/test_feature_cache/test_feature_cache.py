@@ -1,0 +1,248 @@
+"""Tests of wsol_mm.feature_cache, of CachedFeatures and of FeatureCacheHook."""
+
+import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+from wsol_mm.datasets import CachedFeatures
+from wsol_mm.engine.hooks import FeatureCacheHook
+from wsol_mm.feature_cache import CacheMismatchError, FeatureCache
+from wsol_mm.feature_cache import extraction as extraction_module
+from wsol_mm.feature_cache.extraction import as_records, extract_features
+from wsol_mm.feature_cache.settings import splits_to_cache, use_cached_features, view_pipelines
+from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+SIDE, IMAGES = 32, 7
+TEST = [
+    dict(type='LoadImageWithPillow'),
+    dict(type='Resize', scale=(SIDE, SIDE), backend='pillow'),
+    dict(type='PackLocalizationInputs'),
+]
+TRAIN = [
+    dict(type='LoadImageWithPillow'),
+    dict(type='Resize', scale=(40, 40), backend='pillow'),
+    dict(type='RandomCrop', crop_size=SIDE),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackLocalizationInputs'),
+]
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        yield
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(IMAGES):
+        path = tmp_path / 'images' / f'class{number % 2}' / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (30 + number, 50, 3), np.uint8)).save(path)
+    data = dict(type='FolderDataset', data_root=str(tmp_path), data_prefix='images')
+    backbone = dict(
+        type='TimmBackbone',
+        model_name='vit_tiny_patch16_224',
+        attention_layers=1,
+        **dict(img_size=SIDE, patch_size=8, embed_dim=24, depth=2, num_heads=2),
+    )
+    head = dict(type='TriLiteHead', num_classes=2, in_channels=24, region_dropout=0.5)
+    return Config(
+        dict(
+            model=dict(type='ImageLocalizer', backbone=backbone, head=head, frozen=['backbone.*']),
+            train_dataloader=dict(dataset=dict(**data, pipeline=TRAIN)),
+            val_dataloader=dict(dataset=dict(**data, pipeline=TEST, test_mode=True)),
+            test_dataloader=dict(dataset=dict(**data, pipeline=TEST, test_mode=True)),
+        )
+    )
+
+
+@pytest.fixture
+def model(cfg):
+    torch.manual_seed(0)
+    return MODELS.build(cfg.model).eval()
+
+
+def extract(cfg, model, folder, names=('plain', 'flip', 'crop', 'crop'), split='train', **options):
+    views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names)]
+    dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    options = dict(batch_size=2, num_workers=0, shard_size=3) | options
+    return extract_features(model, dataset, views, folder, view_names=names, **options)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_cached_features_are_those_of_the_backbone(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', dtype='float32')
+    assert len(cache.shards) == 4 * 3
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset, views=[0])
+    images = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': TEST})
+    batch = default_collate([dataset[index] for index in range(IMAGES)])
+    plain = default_collate([images[index] for index in range(IMAGES)])
+    cached = model.data_preprocessor(batch)
+    direct = model.extract_feat(model.data_preprocessor(plain)['inputs'], model.head.loss_needs)
+    for name in ('pre_norm_map', 'pre_norm_cls_token'):
+        torch.testing.assert_close(cached['inputs'][name], direct.require(name), rtol=1e-5, atol=1e-5)
+    assert 'feature_map' not in cached['inputs']  # TriLite reads the tokens before the norm
+    assert [sample.gt_label.item() for sample in batch['data_samples']] == [
+        sample.gt_label.item() for sample in plain['data_samples']
+    ]
+    with torch.no_grad():
+        found = model.predict(**cached)
+        wanted = model.predict(**model.data_preprocessor(plain))
+    for own, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(own.loc_maps, other.loc_maps, rtol=1e-4, atol=1e-5)
+        assert (own.ori_shape, own.img_shape, own.img_path) == (
+            other.ori_shape,
+            other.img_shape,
+            other.img_path,
+        )
+        assert own.scale_factor == other.scale_factor
+
+
+def test_views_differ_as_they_should(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', dtype='float32')
+    plain, flip, crop, other = (cache.read(view, 1)[0]['pre_norm_map'] for view in range(4))
+    image = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': TEST})[1]['inputs']
+    mirrored = model.data_preprocessor(dict(inputs=[image.flip(2)]))['inputs']
+    expected = model.extract_feat(mirrored, {'pre_norm_map'}).require('pre_norm_map')[0]
+    np.testing.assert_allclose(flip, expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(plain, flip)
+    assert not np.allclose(crop, other)
+
+
+def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, monkeypatch):
+    extract(cfg, model, tmp_path / 'whole')
+    whole = content(tmp_path / 'whole')
+    write = FeatureCache.write
+    for stop in (0, 1, 5, 11):
+        folder, written = tmp_path / f'stopped{stop}', []
+
+        def write_some(self, *args, stop=stop, written=written):
+            if len(written) == stop:
+                raise KeyboardInterrupt
+            written.append(args)
+            write(self, *args)
+
+        monkeypatch.setattr(FeatureCache, 'write', write_some)
+        with pytest.raises(KeyboardInterrupt):
+            extract(cfg, model, folder)
+        monkeypatch.setattr(FeatureCache, 'write', write)
+        with pytest.raises(FileNotFoundError, match=f'expected 12 shards, got all but {12 - stop}'):
+            CachedFeatures(str(folder), cfg.train_dataloader.dataset)
+        extract(cfg, model, folder)
+        assert content(folder) == whole
+
+
+def test_several_processes_write_the_same_bytes(cfg, model, tmp_path, monkeypatch):
+    extract(cfg, model, tmp_path / 'one')
+    monkeypatch.setattr(extraction_module, 'get_world_size', lambda: 2)
+    for rank in (1, 0):
+        monkeypatch.setattr(extraction_module, 'get_rank', lambda rank=rank: rank)
+        extract(cfg, model, tmp_path / 'two')
+    assert content(tmp_path / 'two') == content(tmp_path / 'one')
+
+
+def test_a_changed_weight_image_size_view_or_type_is_refused_by_name(cfg, model, tmp_path):
+    folder = tmp_path / 'cache'
+    extract(cfg, model, folder)
+    with pytest.raises(
+        CacheMismatchError, match=r'holds other features: dtype: expected float32, got float16'
+    ):
+        extract(cfg, model, folder, dtype='float32')
+    with pytest.raises(CacheMismatchError, match='view_names: expected .*plain.*; views: expected'):
+        extract(cfg, model, folder, names=('plain',))
+    smaller = Config(cfg.to_dict())
+    smaller.test_dataloader.dataset.pipeline[1]['scale'] = (16, 16)
+    with pytest.raises(CacheMismatchError, match=r'views: expected .*16, 16.* got .*32, 32'):
+        extract(smaller, model, folder)
+    with torch.no_grad():
+        model.backbone.model.norm.weight[0] += 1e-3
+    with pytest.raises(CacheMismatchError, match='weights: expected'):
+        extract(cfg, model, folder)
+
+
+def test_changed_images_are_refused(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache')
+    image = tmp_path / 'images' / 'class0' / '0.png'
+    image.write_bytes(image.read_bytes() + b'\0')
+    with pytest.raises(CacheMismatchError, match='holds other images: expected the 7 of .*, got 7 others'):
+        CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    image.unlink()
+    with pytest.raises(CacheMismatchError, match='holds other images: expected the 6 of'):
+        CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+
+
+def test_a_run_reads_what_there_is(cfg, model, tmp_path):
+    assert splits_to_cache(cfg) == ['train', 'test']
+    extract(cfg, model, tmp_path / 'cache' / 'test', names=('plain',), split='test')
+    before = cfg.train_dataloader.dataset.to_dict()
+    use_cached_features(cfg, tmp_path / 'cache')
+    assert cfg.train_dataloader.dataset.to_dict() == before
+    assert cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    assert len(dataset) == IMAGES
+    assert dataset.metainfo['classes'] == ('class0', 'class1')
+    assert cfg.custom_hooks == [dict(type='FeatureCacheHook')]
+    with pytest.raises(FileNotFoundError, match=r"expected cached features of \['train', 'test'\], got none"):
+        use_cached_features(cfg, tmp_path / 'images')
+
+
+def test_the_hook_compares_backbone_and_weights(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache')
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    runner = SimpleNamespace(model=model, test_dataloader=SimpleNamespace(dataset=dataset))
+    FeatureCacheHook().before_test(runner)
+    runner.model = MODELS.build(cfg.model)
+    with pytest.raises(CacheMismatchError, match='weights: expected'):
+        FeatureCacheHook().before_test(runner)
+    runner.model = model
+    model.head.tokens = 'normed'
+    with pytest.raises(
+        CacheMismatchError, match=r"needs: expected \('cls_token',\), got \('pre_norm_cls_token'"
+    ):
+        FeatureCacheHook().before_test(runner)
+
+
+def test_too_large_values_and_too_small_disks_are_errors(cfg, model, tmp_path, monkeypatch):
+    record = np.dtype([('keys', np.float16, (2,))])
+    with pytest.raises(
+        ValueError, match="dtype: expected a type that holds all values of 'keys', got float16"
+    ):
+        as_records({'keys': torch.tensor([[1.0, 1e6]])}, record)
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage)
+    with pytest.raises(OSError, match='expected 0 MB of free disk, got 0 MB'):
+        extract(cfg, model, tmp_path / 'cache')
+
+
+def test_a_key_survives_its_file(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',))
+    assert FeatureCache.open(tmp_path / 'cache').key == cache.key
+    assert json.loads((tmp_path / 'cache' / 'key.json').read_text())['num_images'] == IMAGES
+    changed = replace(cache.key, num_images=8, dtype='float32')
+    assert changed.differences(cache.key) == [
+        'num_images: expected 8, got 7',
+        'dtype: expected float32, got float16',
+    ]
+    with pytest.raises(FileNotFoundError, match='expected cached features, got no key.json'):
+        FeatureCache.open(tmp_path)
+
+
+def test_views_are_named(cfg):
+    with pytest.raises(
+        ValueError, match=r"views: expected names of \('plain', 'flip', 'crop'\), got \['mirror'\]"
+    ):
+        view_pipelines(cfg, ['mirror'])

@@ -1,0 +1,89 @@
+"""Compute what a frozen backbone makes of the data of a config once, for trainings that read it from disk."""
+
+import argparse
+from pathlib import Path
+
+from wsol_mm.cli.argument_types import integer_within, output_folder
+from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.runner_options import (
+    RunnerArgumentParser,
+    add_runner_options,
+    load_runner_config,
+    one_line_errors,
+)
+from wsol_mm.feature_cache.settings import SPLITS, VIEWS, splits_to_cache, view_pipelines
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Args:
+        arguments: Arguments; those of the process if None.
+
+    Returns:
+        The options.
+    """
+    parser = RunnerArgumentParser(description=__doc__)
+    add_runner_options(parser)
+    parser.add_argument(
+        '--out',
+        type=output_folder,
+        required=True,
+        help='folder of the features: <out>/train, <out>/test, ...',
+    )
+    parser.add_argument(
+        '--views',
+        nargs='+',
+        choices=VIEWS,
+        default=['plain', 'flip'],
+        help='views of the training images: as in a test, mirrored, or a random crop (each "crop" is another '
+        'one); an epoch draws one of each image (default: plain flip)',
+    )
+    parser.add_argument('--splits', nargs='+', choices=SPLITS, help='splits (default: all that differ)')
+    parser.add_argument('--dtype', choices=('float16', 'float32'), default='float16', help='type on disk')
+    parser.add_argument(
+        '--batch-size', type=integer_within(1, 65536), default=32, help='images per batch (32)'
+    )
+    parser.add_argument(
+        '--num-workers', type=integer_within(0, 1024), default=2, help='processes that load (2)'
+    )
+    return parser.parse_args(arguments)
+
+
+@one_line_errors()
+def main() -> None:
+    """Extract features of every split; what is there already is kept."""
+    args = parse_arguments()
+    from wsol_mm.feature_cache.extraction import extract_features
+    from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
+
+    import torch
+    from mmengine.dist import init_dist, is_distributed
+    from mmengine.registry import init_default_scope
+
+    cfg = load_runner_config(args)
+    if args.launcher != 'none' and not is_distributed():
+        init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
+    init_default_scope('wsol_mm')
+    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
+    model.init_weights()
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    for split in args.splits or splits_to_cache(cfg):
+        names = args.views if split == 'train' else ['plain']
+        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names)]
+        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+        extract_features(
+            model,
+            dataset,
+            views,
+            Path(args.out) / split,
+            view_names=names,
+            dtype=args.dtype,
+            batch_size=args.batch_size,
+            num_workers=args.num_workers,
+        )
+    finish_launch()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,94 @@
+"""Cached features of a frozen backbone in place of images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from wsol_mm.feature_cache import CacheMismatchError, FeatureCache
+from wsol_mm.feature_cache.cache_key import describe_views, hash_files
+from wsol_mm.registry import DATASETS, TRANSFORMS
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .transforms import LoadLocalizationMask, PackLocalizationInputs
+
+
+@DATASETS.register_module()
+class CachedFeatures(Dataset):
+    """A data set whose images have passed the backbone already.
+
+    Items are those of the data set, labels, boxes and masks too, with a mapping of feature tensors as
+    ``inputs``: float32, without the batch. ``tools/misc/extract_features.py`` makes the cache.
+
+    Args:
+        cache: Folder of the cache.
+        dataset: Config of the data set.
+        views: Views of which each item draws one; all in training, the first in a test if None.
+        view_pipelines: Pipelines that the views must have been made with; not compared if None.
+
+    Raises:
+        CacheMismatchError: If the cache is of other images or views.
+        FileNotFoundError: If there is no cache, or it is not whole.
+        ValueError: If it has no such view.
+    """
+
+    def __init__(
+        self,
+        cache: str,
+        dataset: dict,
+        views: Sequence[int] | None = None,
+        view_pipelines: Sequence[Sequence[dict]] | None = None,
+    ) -> None:
+        self.cache = FeatureCache.open(cache)
+        self.dataset = DATASETS.build(dataset)
+        key = self.cache.key
+        missing = self.cache.missing()
+        if missing:
+            raise FileNotFoundError(
+                f'{cache}: expected {len(self.cache.shards)} shards, got all but {len(missing)}; '
+                'tools/misc/extract_features.py goes on with them'
+            )
+        if len(self.dataset) != key.num_images or hash_files(self.dataset) != key.files:
+            raise CacheMismatchError(
+                f'{cache} holds other images: expected the {len(self.dataset)} of {self.dataset.img_prefix}, '
+                f'with their names and sizes, got {key.num_images} others'
+            )
+        if view_pipelines is not None:
+            wanted = describe_views([list(map(TRANSFORMS.build, view)) for view in view_pipelines])
+            self.cache.check(replace(key, views=wanted))
+        every = range(len(key.views))
+        self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
+        if not self.views or not set(self.views) <= set(every):
+            raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
+        self._mask_loaders = [
+            step for step in self.dataset.pipeline.transforms if isinstance(step, LoadLocalizationMask)
+        ]
+        self._pack = PackLocalizationInputs()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the data set of images has: metainfo, pipeline, labels."""
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __getitem__(self, index: int) -> dict:
+        view = self.views[np.random.randint(len(self.views))]
+        record, meta = self.cache.read(view, index)
+        info = self.dataset.get_data_info(index)
+        if 'gt_bboxes' in info:
+            info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+        info |= {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
+        # Packing wants an image: it tells the size of the network's input alone.
+        info['img'] = np.empty((*info['img_shape'], 3), np.uint8)
+        for step in self._mask_loaders:
+            info = step(info)
+        item = self._pack(info)
+        item['inputs'] = {
+            name: torch.from_numpy(record[name].astype(np.float32)) for name in record.dtype.names or ()
+        }
+        return item

@@ -1,0 +1,175 @@
+"""Cached features in shards that are written whole and read in place."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .cache_key import CacheKey
+
+_KEY, _LAYOUT = 'key.json', 'layout.json'
+#: Shards that one process keeps open.
+_OPEN_SHARDS = 64
+
+
+class CacheMismatchError(ValueError):
+    """A cache of other features than those that are wanted."""
+
+
+class FeatureCache:
+    """A folder of cached features.
+
+    ``key.json`` says what the features depend on, ``layout.json`` their names, shapes and type. Every shard
+    holds the records of some consecutive images under one view, as one NumPy array of records, which is read
+    in place, and the meta fields of these images as JSON beside it. A shard appears under its name when it is
+    whole, so that a killed extraction goes on where it was.
+
+    Args:
+        folder: The folder.
+        key: What the features must depend on.
+        record: Type of one image's record: names, type and shapes of the features.
+        shard_size: Images of a shard.
+    """
+
+    def __init__(self, folder: Path, key: CacheKey, record: np.dtype, shard_size: int) -> None:
+        self.folder = folder
+        self.key = key
+        self.record = record
+        self.shard_size = shard_size
+        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._load)
+
+    # ------------------------------------------------------------------ the folder
+
+    @classmethod
+    def create(cls, folder: str | Path, key: CacheKey, record: np.dtype, shard_size: int) -> 'FeatureCache':
+        """Make a folder for a cache, or go on with one that has the same key.
+
+        Raises:
+            CacheMismatchError: If the folder holds other features.
+        """
+        folder = Path(folder)
+        if (folder / _KEY).is_file():
+            cache = cls.open(folder)
+            cache.check(key)
+            return cache
+        folder.mkdir(parents=True, exist_ok=True)
+        layout = dict(
+            record=[[name, *_described(record[name])] for name in record.names or ()], shard_size=shard_size
+        )
+        write_whole(folder / _LAYOUT, json.dumps(layout, indent=2).encode())
+        # Last: its presence says that all is there.
+        write_whole(folder / _KEY, key.to_json().encode())
+        return cls(folder, key, record, shard_size)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> 'FeatureCache':
+        """Open a cache.
+
+        Raises:
+            FileNotFoundError: If the folder holds none.
+        """
+        folder = Path(folder)
+        if not (folder / _KEY).is_file():
+            raise FileNotFoundError(
+                f'{folder}: expected cached features, got no {_KEY}; '
+                'tools/misc/extract_features.py makes them'
+            )
+        layout = json.loads((folder / _LAYOUT).read_text())
+        record = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in layout['record']])
+        key = CacheKey.from_json((folder / _KEY).read_text())
+        return cls(folder, key, record, layout['shard_size'])
+
+    def check(self, key: CacheKey) -> None:
+        """Compare with the features that are wanted.
+
+        Raises:
+            CacheMismatchError: If they differ; it names the fields.
+        """
+        differences = key.differences(self.key)
+        if differences:
+            raise CacheMismatchError(f'{self.folder} holds other features: {"; ".join(differences)}')
+
+    # ------------------------------------------------------------------ shards
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """View and number of every shard."""
+        count = -(-self.key.num_images // self.shard_size)
+        return [(view, number) for view in range(len(self.key.views)) for number in range(count)]
+
+    def images_of(self, number: int) -> range:
+        """Return the images of a shard."""
+        start = number * self.shard_size
+        return range(start, min(start + self.shard_size, self.key.num_images))
+
+    def path(self, view: int, number: int) -> Path:
+        """Return the file of a shard."""
+        return self.folder / f'view{view}_{number:06d}.npy'
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the shards that are not there yet."""
+        return [shard for shard in self.shards if not self.path(*shard).is_file()]
+
+    @property
+    def bytes_left(self) -> int:
+        """Size on disk of what is missing."""
+        return sum(len(self.images_of(number)) for _, number in self.missing()) * self.record.itemsize
+
+    def write(self, view: int, number: int, records: NDArray, metas: Sequence[Mapping]) -> None:
+        """Write a shard: records (n,) and the meta fields of its images."""
+        path = self.path(view, number)
+        write_whole(path.with_suffix('.json'), json.dumps(list(metas)).encode())
+        with partial_file(path) as part, part.open('wb') as file:
+            np.save(file, records)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _load(self, view: int, number: int) -> tuple[NDArray, list[dict]]:
+        path = self.path(view, number)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'{path}: expected a shard of cached features, got nothing; tools/misc/extract_features.py '
+                'completes a cache'
+            )
+        return np.load(path, mmap_mode='r'), json.loads(path.with_suffix('.json').read_text())
+
+    def read(self, view: int, index: int) -> tuple[NDArray, dict]:
+        """Return the record of an image, a view into the file, and its meta fields."""
+        number, place = divmod(index, self.shard_size)
+        records, metas = self._open(view, number)
+        return records[place], metas[place]
+
+    def __getstate__(self) -> dict:
+        """Leave the open files behind: each process opens its own."""
+        return {name: value for name, value in vars(self).items() if name != '_open'}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._load)
+
+
+def _described(kind: np.dtype) -> tuple[str, list[int]]:
+    base, shape = kind.subdtype or (kind, ())
+    return base.str, list(shape)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    with partial_file(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def partial_file(path: Path) -> Iterator[Path]:
+    """Yield another name for a file, which gets its own when the context ends without an error."""
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

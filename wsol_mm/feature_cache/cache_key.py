@@ -1,0 +1,128 @@
+"""What cached features depend on."""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_BYTES = torch.uint8
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """Everything that cached features depend on.
+
+    Attributes:
+        backbone: Class of the backbone, and the numbers that describe it.
+        weights: Hash of all its weights and buffers.
+        needs: Names of what is cached beside the feature map.
+        mean: Subtracted from the RGB images, 0..255.
+        std: What they are divided by.
+        view_names: Kind of every view.
+        views: Its transforms, in words.
+        files: Hash of names and sizes of the image files, in the order of the data set.
+        num_images: Their number.
+        dtype: In which features are stored.
+    """
+
+    backbone: str
+    weights: str
+    needs: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    view_names: tuple[str, ...]
+    views: tuple[str, ...]
+    files: str
+    num_images: int
+    dtype: str
+
+    def to_json(self) -> str:
+        """Return the key as text."""
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> 'CacheKey':
+        """Return the key that :meth:`to_json` wrote."""
+        given: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+        return cls(**values)
+
+    def differences(self, other: 'CacheKey') -> list[str]:
+        """Return what differs from another key, one text for each field."""
+        pairs = zip(asdict(self).items(), asdict(other).values(), strict=True)
+        return [f'{name}: expected {mine}, got {theirs}' for (name, mine), theirs in pairs if mine != theirs]
+
+
+def cache_key(
+    model: nn.Module,
+    dataset: Any,
+    needs: Collection[str],
+    views: Sequence[Sequence[Any]],
+    view_names: Sequence[str],
+    dtype: str,
+) -> CacheKey:
+    """Return the key of the features that a model's backbone makes of a data set.
+
+    Args:
+        model: A localizer.
+        dataset: A :class:`LocalizationDataset`.
+        needs: Names of what is cached beside the feature map.
+        views: Built transforms of every view.
+        view_names: Kind of every view.
+        dtype: In which features are stored.
+    """
+    preprocessor = model.data_preprocessor
+    return CacheKey(
+        backbone=describe_backbone(model.backbone),
+        weights=hash_weights(model.backbone),
+        needs=tuple(sorted(needs)),
+        mean=_numbers(getattr(preprocessor, 'mean', None)),
+        std=_numbers(getattr(preprocessor, 'std', None)),
+        view_names=tuple(view_names),
+        views=describe_views(views),
+        files=hash_files(dataset),
+        num_images=len(dataset),
+        dtype=dtype,
+    )
+
+
+def describe_backbone(backbone: nn.Module) -> str:
+    """Return class and settings of a backbone that its weights do not show."""
+    settings = {
+        name: value
+        for name, value in vars(backbone).items()
+        if not name.startswith('_') and isinstance(value, (bool, int, float, str)) and name != 'training'
+    }
+    return f'{type(backbone).__name__} {json.dumps(settings, sort_keys=True)}'
+
+
+def describe_views(views: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    """Return the transforms of every view in words."""
+    return tuple(', '.join(map(repr, view)) for view in views)
+
+
+def hash_weights(module: nn.Module) -> str:
+    """Return a hash of the names and values of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f'{name} {tuple(value.shape)} {value.dtype} '.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(dtype=_BYTES).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def hash_files(dataset: Any) -> str:
+    """Return a hash of names and sizes of a data set's images, in its order."""
+    digest = hashlib.sha256()
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        digest.update(f'{info["img_id"]} {Path(info["img_path"]).stat().st_size}\n'.encode())
+    return digest.hexdigest()[:32]
+
+
+def _numbers(values: Tensor | None) -> tuple[float, ...]:
+    return () if values is None else tuple(round(value, 4) for value in values.flatten().tolist())

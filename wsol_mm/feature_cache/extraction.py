@@ -1,0 +1,194 @@
+"""Filling a cache: images of all views through the backbone, shard by shard, on any number of processes."""
+
+import hashlib
+import random
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from wsol_mm.datasets.image_pipeline import run_transforms
+from wsol_mm.structures import Features
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from mmengine.dist import barrier, get_rank, get_world_size, is_main_process
+from mmengine.logging import print_log
+from mmpretrain.utils import track
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from .cache import FeatureCache
+from .cache_key import CacheKey, cache_key
+
+#: Meta fields of a sample that its data set knows by itself.
+_OF_THE_DATASET = ('sample_idx', 'img_path', 'img_id')
+
+
+class ViewItems(Dataset):
+    """Images of a data set under several views; what is random in a view is fixed for every image.
+
+    Args:
+        dataset: A :class:`LocalizationDataset`.
+        views: Built transforms of every view.
+    """
+
+    def __init__(self, dataset: Any, views: Sequence[Sequence[Any]]) -> None:
+        self.dataset = dataset
+        self.views = views
+
+    def __getitem__(self, item: tuple[int, int]) -> dict:
+        view, index = item
+        info = self.dataset.get_data_info(index)
+        if 'gt_bboxes' in info:
+            info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+        with _seeded(f'{view} {info["img_id"]}'):
+            return run_transforms(self.views[view], info)
+
+
+@contextmanager
+def _seeded(text: str) -> Iterator[None]:
+    """Draw the same random numbers for the same text, and leave the generators as they were."""
+    states = random.getstate(), np.random.get_state()
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'little')
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def cached_fields(feats: Features, needs: Collection[str], with_map: bool) -> dict[str, Tensor]:
+    """Return what a cache keeps of features, by name, each (B, ...).
+
+    Args:
+        feats: With what ``needs`` names.
+        needs: Names beyond the feature map. Of the class attention only the patches' part is kept.
+        with_map: Whether the feature map is needed itself.
+    """
+    fields = {'feature_map': feats.feature_map} if with_map else {}
+    for name in sorted(needs):
+        value = feats.require(name)
+        fields[name] = feats.on_grid(value).flatten(-2) if name == 'class_attention' else value
+    return fields
+
+
+def as_records(fields: Mapping[str, Tensor], record: np.dtype) -> NDArray:
+    """Return features as an array of records (B,).
+
+    Raises:
+        ValueError: If a value is too large for the type of the cache.
+    """
+    arrays = {name: value.float().cpu().numpy() for name, value in fields.items()}
+    records = np.empty(len(next(iter(arrays.values()))), record)
+    with np.errstate(over='ignore'):
+        for name, array in arrays.items():
+            records[name] = array
+            if not np.isfinite(records[name]).all():
+                kind = record[name].base
+                raise ValueError(
+                    f'dtype: expected a type that holds all values of {name!r}, got {kind}: take float32'
+                )
+    return records
+
+
+def extract_features(
+    model: nn.Module,
+    dataset: Any,
+    views: Sequence[Sequence[Any]],
+    folder: str | Path,
+    view_names: Sequence[str],
+    dtype: str = 'float16',
+    batch_size: int = 32,
+    num_workers: int = 2,
+    shard_size: int = 256,
+) -> FeatureCache:
+    """Write the features that the head of a localizer needs, for a data set and some views of it.
+
+    To be called in every process of a group; each writes some of the shards. Shards that are there already
+    are kept: a killed extraction goes on.
+
+    Args:
+        model: A localizer with its weights, on its device.
+        dataset: A :class:`LocalizationDataset`.
+        views: Built transforms of every view.
+        folder: Folder of the cache.
+        view_names: Kind of every view, for the key.
+        dtype: In which features are stored, ``'float16'`` or ``'float32'``.
+        batch_size: Images per batch.
+        num_workers: Processes that load images.
+        shard_size: Images per shard.
+
+    Returns:
+        The cache, whole.
+
+    Raises:
+        CacheMismatchError: If the folder holds other features.
+        OSError: If the disk is too small.
+        ValueError: If a value is too large for ``dtype``.
+    """
+    head, items = model.head, ViewItems(dataset, views)
+    needs = (head.loss_needs | head.predict_needs) - {'images'}
+    key = cache_key(model, dataset, needs, views, view_names, dtype)
+    model.eval()
+
+    def run(batch: dict) -> dict[str, Tensor]:
+        with torch.no_grad():
+            inputs = model.data_preprocessor(batch)['inputs']
+            return cached_fields(model.extract_feat(inputs, needs), needs, head.needs_feature_map)
+
+    first = run(default_collate([items[0, 0]]))
+    record = np.dtype([(name, np.dtype(dtype), tuple(value.shape[1:])) for name, value in first.items()])
+    cache = _create(folder, key, record, shard_size)
+    # Of all shards, not of those that are missing: these change while the processes write.
+    own = set(cache.shards[get_rank() :: get_world_size()])
+    left = [shard for shard in cache.missing() if shard in own]
+    batches = [
+        (shard, indices[start : start + batch_size])
+        for shard in left
+        for indices in [cache.images_of(shard[1])]
+        for start in range(0, len(indices), batch_size)
+    ]
+    loader = DataLoader(
+        items,
+        batch_sampler=[[(view, index) for index in indices] for (view, _), indices in batches],
+        num_workers=num_workers,
+        collate_fn=default_collate,
+        persistent_workers=False,
+    )
+    records: list[NDArray] = []
+    metas: list[dict] = []
+    pairs = zip(batches, loader, strict=True)
+    for ((view, number), indices), batch in track(pairs, 'Extracting', total=len(batches)):
+        records.append(as_records(run(batch), record))
+        metas += [_meta_of(sample) for sample in batch['data_samples']]
+        if indices[-1] == cache.images_of(number)[-1]:
+            cache.write(view, number, np.concatenate(records), metas)
+            records, metas = [], []
+    barrier()
+    return cache
+
+
+def _create(folder: str | Path, key: CacheKey, record: np.dtype, shard_size: int) -> FeatureCache:
+    """Make or open the cache in the first process, open it in the others; say how much is to be written."""
+    if is_main_process():
+        cache = FeatureCache.create(folder, key, record, shard_size)
+        left, free = cache.bytes_left, shutil.disk_usage(folder).free
+        print_log(
+            f'{folder}: {key.num_images} images x {len(key.views)} views, {len(cache.missing())} of '
+            f'{len(cache.shards)} shards to be written: {left / 1e6:.0f} MB of {free / 1e6:.0f} MB free',
+            'current',
+        )
+        if left > free:
+            raise OSError(f'{folder}: expected {left / 1e6:.0f} MB of free disk, got {free / 1e6:.0f} MB')
+    barrier()
+    return FeatureCache.create(folder, key, record, shard_size)
+
+
+def _meta_of(sample: Any) -> dict:
+    return {name: value for name, value in sample.metainfo.items() if name not in _OF_THE_DATASET}
