@@ -160,8 +160,10 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
     monkeypatch.setattr(FrozenCLIP, 'load', lambda self: pytest.fail('inference does not need CLIP'))
     cfg = Config.fromfile(small_model.config)
     method = METHODS[method]
-    cfg.model.head = method.head_config(Size(layers=2, width=16, num_classes=3))
-    cfg.model.backbone.update(type=method.backbone, **method.backbone_options)
+    size = Size(layers=2, width=16, num_classes=3, patch=4)
+    for part in ('backbone', 'head'):
+        del cfg.model[part]  # a config would be merged
+    cfg.model.update(method.model_config(size, pretrained=cfg.model.pretrained))
     cfg.test_dataloader.dataset.pipeline[2].type = crop
     save_weights(cfg, tmp_path / 'weights.pth')
     for whole_image in (True, False):
