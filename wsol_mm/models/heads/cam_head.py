@@ -110,13 +110,10 @@ class CAMHead(LocalizationHead):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         channels = (in_channels, *hidden_channels)[-1]
         self.fc = nn.Linear(channels, num_classes) if classifier == 'linear' else None
+        # The classifier of a pretrained network is linear, too.
+        self.inherits_classifier = self.fc is not None
         if self.fc is None:
             self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1)
-
-    @property
-    def inherits_classifier(self) -> bool:
-        """Whether the classifier is linear, as that of a pretrained network may be."""
-        return self.fc is not None
 
     def pretrained_target(self, name: str) -> str:
         """Return where a pretrained weight goes: a classifier's to the linear one, if there is one."""
