@@ -113,6 +113,15 @@ class CAMHead(LocalizationHead):
         if self.fc is None:
             self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1)
 
+    @property
+    def inherits_classifier(self) -> bool:
+        """Whether the classifier is linear, as that of a pretrained network may be."""
+        return self.fc is not None
+
+    def pretrained_target(self, name: str) -> str:
+        """Return where a pretrained weight goes: a classifier's to the linear one, if there is one."""
+        return name if self.fc is None else name.replace('head.semantic_conv.', 'head.fc.')
+
     def hidden(self, feats: Features) -> Tensor:
         """Return the features G that are classified, (B, D, h, w)."""
         x = feats.extras.get('hidden')
