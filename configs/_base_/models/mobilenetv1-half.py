@@ -1,4 +1,4 @@
-# MobileNet v1 of half the width with maps of a sixteenth of the image's sides, trained from scratch: for CPUs.
+# MobileNet v1 of half the width with maps of a sixteenth of the image's sides, from scratch: for CPUs.
 model = dict(
     type='ImageLocalizer',
     backbone=dict(

@@ -1,5 +1,5 @@
 # The first 40 classes of CUB from scratch, on a CPU in minutes: convolutional networks in the common small
-# setting. Images of 128x128, 20 epochs of SGD with a cosine, batch 32; everything but the model.
+# setting. Images of 128x128, 10 epochs of SGD with a cosine, batch 32; everything but the model.
 _base_ = ['./cub40.py']
 
 random_crop_128 = [
@@ -24,7 +24,7 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4),
 )
 param_scheduler = [
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=20, T_max=20, convert_to_iter_based=True)
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=0, end=10, T_max=10, convert_to_iter_based=True)
 ]
-train_cfg = dict(max_epochs=20, val_interval=20)
+train_cfg = dict(max_epochs=10, val_interval=10)
 test_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
