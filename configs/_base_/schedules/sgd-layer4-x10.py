@@ -1,5 +1,5 @@
-# SGD as the WSOL benchmark uses it on ResNet-50: layer4 and a linear classifier learn ten times as fast as the
-# rest; the new layers of any other head do not.
+# SGD as the WSOL benchmark uses it on ResNet-50: layer4 and a linear classifier learn ten times as fast as
+# the rest; the new layers of any other head do not. A config sets the rate.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', momentum=0.9, nesterov=True, weight_decay=1e-4),
