@@ -60,7 +60,7 @@ class Method:
         """Return the config of its backbone, or of the one that ``options`` name."""
         kind = options.pop('type', self.backbone)
         own = self.backbone_options if kind == self.backbone else {}
-        make = vgg_config if kind == 'VGG16' else vit_config
+        make = {'VGG16': vgg_config, 'TimmBackbone': timm_config}.get(kind, vit_config)
         return make(kind, size, **{**own, **options})
 
     def head_config(self, size: Size = Size(), training: bool = False, **options: Any) -> dict[str, Any]:
@@ -89,6 +89,21 @@ def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]
         feedforward_channels=2 * size.width,
     )
     return dict(type=kind, arch=arch, img_size=size.img_size, patch_size=size.patch, **options)
+
+
+def timm_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
+    """Return the config of a vision transformer of timm."""
+    return dict(
+        type=kind,
+        model_name='vit_tiny_patch16_224',
+        img_size=size.img_size,
+        patch_size=size.patch,
+        embed_dim=size.width,
+        depth=size.layers,
+        num_heads=size.heads,
+        mlp_ratio=2.0,
+        **options,
+    )
 
 
 def vgg_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
@@ -157,5 +172,8 @@ METHODS: dict[str, Method] = {
             localizer=dict(stages=('pool4', 'pool5')),
         ),
         Method('bas', 'BASHead', head_options=dict(hidden_channels=32)),
+        Method('trilite', 'TriLiteHead', 'TimmBackbone'),
+        Method('tokencut', 'GraphCutHead', 'TimmBackbone', head_options=dict(threshold=0.5)),
+        Method('class-attention', 'ClassAttentionHead', 'TimmBackbone'),
     )
 }

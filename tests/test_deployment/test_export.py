@@ -22,7 +22,7 @@ SHAPE = (32, 48)
 SIZE = Size(layers=2, num_classes=NUM_CLASSES)
 CONFORMER_SUFFIX = '_conformer'
 MODEL_NAMES = [
-    *METHODS,
+    *(name for name, method in METHODS.items() if MODELS.get(method.head).exportable),
     *(name + CONFORMER_SUFFIX for name, method in METHODS.items() if method.hybrid_options is not None),
 ]
 
@@ -31,11 +31,10 @@ def build_model(method: str, **preprocessor):
     """Build a tiny model with random weights."""
     torch.manual_seed(0)
     name, hybrid, _ = method.partition(CONFORMER_SUFFIX)
-    method, preprocessor = (
-        METHODS[name],
-        dict(mean=[120, 115, 100], std=[50, 60, 70], to_rgb=True) | preprocessor,
-    )
-    config = method.model_config(SIZE, data_preprocessor=preprocessor)
+    method = METHODS[name]
+    # The weights of a model of timm say how its images were normalised.
+    own = {} if method.backbone == 'TimmBackbone' else dict(mean=[120, 115, 100], std=[50, 60, 70])
+    config = method.model_config(SIZE, data_preprocessor=dict(to_rgb=True) | own | preprocessor)
     if hybrid:
         config |= dict(backbone=CONFORMER, head=method.head_config(SIZE, **method.hybrid_options))
     model = MODELS.build(config)

@@ -99,7 +99,7 @@ def test_on_conformer(method):
         model = build(CONFORMER, head).eval()
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
-        assert results[0].loc_maps.shape == (5, 4, 5)
+        assert results[0].loc_maps.shape == (1 if model.head.class_agnostic else 5, 4, 5)
 
 
 def build_default(method: str) -> tuple[nn.Module, torch.Tensor]:

@@ -81,8 +81,13 @@ def test_tool_understands_the_command(reader_dir, monkeypatch, tool, arguments):
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', stop_after_parsing)
     monkeypatch.setattr(sys, 'argv', [tool, *arguments])
     monkeypatch.syspath_prepend(str(REPO_DIR / Path(tool).parent))
+    monkeypatch.syspath_prepend(str(REPO_DIR))
+    module = tool.removesuffix('.py').replace('/', '.')
+    run, target = (
+        (runpy.run_module, module) if module.startswith('benchmarks.') else (runpy.run_path, REPO_DIR / tool)
+    )
     with pytest.raises(Parsed) as parsed:
-        runpy.run_path(str(REPO_DIR / tool), run_name='__main__')
+        run(str(target), run_name='__main__')
     options = vars(parsed.value.args[0])
     if options.get('cfg_options') and isinstance(options.get('config'), str):
         cfg = Config.fromfile(options['config'])
@@ -129,7 +134,9 @@ def test_configs_in_documents_build(tmp_path, code):
     path = folder / 'my_config.py'
     path.write_text(code)
     cfg = Config.fromfile(path)
-    with DefaultScope.overwrite_default_scope('wsol_mm'), torch.device('meta'):
+    # mmpretrain's networks read numbers while they are built
+    device = 'cpu' if 'mmpretrain.' in code else 'meta'
+    with DefaultScope.overwrite_default_scope('wsol_mm'), torch.device(device):
         MODELS.build({**cfg.model, 'pretrained': None})
         if 'test_evaluator' in cfg:
             METRICS.build(cfg.test_evaluator)

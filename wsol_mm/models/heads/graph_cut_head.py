@@ -40,6 +40,9 @@ class GraphCutHead(ProbeHead):
         ValueError: If ``mode`` or ``features`` has another value.
     """
 
+    #: Connected parts are found by OpenCV, on the CPU.
+    exportable = False
+
     def __init__(
         self,
         num_classes: int,

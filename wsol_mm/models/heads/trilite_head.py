@@ -85,6 +85,7 @@ class TriLiteHead(ProbeHead):
             probabilities: Of the three regions, (B, 3, h, w).
         """
         means = region_features(self.patch_features(feats), probabilities[:, [FOREGROUND, BACKGROUND]])
+        means = means.to(self.patch_classifier.weight.dtype)
         foreground, background = self.patch_classifier(self.region_dropout(means)).unbind(dim=1)
         return foreground, background
 
