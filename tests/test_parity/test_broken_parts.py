@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from tests.parity.case import Case
 from tests.parity.engine import compare
 from wsol_mm.evaluation import PRESETS
+from wsol_mm.models.backbones import TimmBackbone, timm_attention, timm_backbone
 from wsol_mm.models.clip import loading
 from wsol_mm.models.heads.catr_head import CATRHead
 from wsol_mm.models.heads.cdtr_head import CDTRHead
@@ -301,6 +302,20 @@ def truth_truncated(monkeypatch):
     monkeypatch.setitem(PRESETS, 'bas', replace(PRESETS['bas'], gt_conversion='truncate'))
 
 
+def keys_not_rotated(monkeypatch):
+    monkeypatch.setattr(timm_attention, 'rotated_keys', lambda attention, keys, rope, prefix: keys)
+
+
+def keys_and_values_swapped(monkeypatch):
+    others = {'queries': 'queries', 'keys': 'values', 'values': 'keys'}
+    original = timm_backbone.project
+    monkeypatch.setattr(timm_backbone, 'project', lambda module, x, name: original(module, x, others[name]))
+
+
+def map_mirrored(monkeypatch):
+    with_result(monkeypatch, TimmBackbone, '_as_map', lambda feature_map: feature_map.flip(3))
+
+
 def wrong_in_float32_alone(monkeypatch):
     def change(maps):
         return maps * 1.001 if maps.dtype == torch.float32 else maps
@@ -335,6 +350,9 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (equal_scores_counted, 'cnn_baselines', 'bas_loss', 'out/vgg/loss'),
         (boxes_of_polygons, 'cnn_baselines', 'bas_postprocess', 'pred_box'),
         (truth_truncated, 'cnn_baselines', 'bas_postprocess', 'gt_box_crop'),
+        (keys_not_rotated, 'frozen_backbone', 'dinov3_like', 'out/class_attention'),
+        (keys_and_values_swapped, 'frozen_backbone', 'dinov3_like', 'out/keys'),
+        (map_mirrored, 'frozen_backbone', 'dinov3_like', 'out/tokens_norm'),
         (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
         (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
         (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),
