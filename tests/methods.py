@@ -1,5 +1,6 @@
 """The methods that the tests sweep, as small models. A new method adds one entry to :data:`METHODS`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,11 @@ from tests.clip_samples import RANDOM_CLIP
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a small model; ``width`` is that of the tokens, ``img_size`` that of the position embedding."""
+    """Size of a small model: ``width`` is that of the tokens, ``img_size`` that of the position embedding.
+
+    A convolutional backbone has the grid that ``patch`` makes, and as many channels as ``width`` says, which
+    is then a multiple of 8.
+    """
 
     layers: int = 3
     heads: int = 2
@@ -26,11 +31,13 @@ class Method:
     Attributes:
         name: As its configs and the converter of published checkpoints call it.
         head: Class of its head.
-        backbone: Class of its backbone on transformers.
+        backbone: Class of its backbone: a transformer, or VGG16.
         backbone_options: Further arguments of that.
         head_options: Further arguments of the head, for two layers or more.
         reads_layers: Whether the head takes the number of layers and heads of the backbone.
         needs_clip: Whether training needs class names and a CLIP model.
+        reads_stages: Whether the head takes the channels of two stages.
+        localizer: Further arguments of the localizer, on that backbone.
         hybrid_options: Further arguments of the head on :data:`CONFORMER`; None if it does not use the
             convolutional branch.
         official_case: Reference case in ``tests/data/parity`` with the names of a published checkpoint; None
@@ -44,6 +51,8 @@ class Method:
     head_options: Mapping[str, Any] = field(default_factory=dict)
     reads_layers: bool = False
     needs_clip: bool = False
+    reads_stages: bool = False
+    localizer: Mapping[str, Any] = field(default_factory=dict)
     hybrid_options: Mapping[str, Any] | None = None
     official_case: str | None = None
 
@@ -51,13 +60,16 @@ class Method:
         """Return the config of its backbone, or of the one that ``options`` name."""
         kind = options.pop('type', self.backbone)
         own = self.backbone_options if kind == self.backbone else {}
-        return vit_config(kind, size, **{**own, **options})
+        make = vgg_config if kind == 'VGG16' else vit_config
+        return make(kind, size, **{**own, **options})
 
     def head_config(self, size: Size = Size(), training: bool = False, **options: Any) -> dict[str, Any]:
         """Return the config of its head; to be trained, also with what only training needs."""
         config = dict(type=self.head, num_classes=size.num_classes, in_channels=size.width)
         if self.reads_layers:
             config |= dict(num_layers=size.layers, num_heads=size.heads)
+        if self.reads_stages:
+            config |= dict(stage_channels=(size.width, size.width))
         if self.needs_clip and training:
             config['sba'] = dict(class_names=list('abcdefghij')[: size.num_classes], clip=RANDOM_CLIP)
         return {**config, **self.head_options, **options}
@@ -65,7 +77,7 @@ class Method:
     def model_config(self, size: Size = Size(), training: bool = False, **options: Any) -> dict[str, Any]:
         """Return the config of a localizer; ``options`` are its further arguments."""
         backbone, head = self.backbone_config(size), self.head_config(size, training)
-        return {**dict(type='ImageLocalizer', backbone=backbone, head=head), **options}
+        return {**dict(type='ImageLocalizer', backbone=backbone, head=head), **self.localizer, **options}
 
 
 def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
@@ -79,9 +91,29 @@ def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]
     return dict(type=kind, arch=arch, img_size=size.img_size, patch_size=size.patch, **options)
 
 
+def vgg_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
+    """Return the config of VGG16, with as many pools as make the grid of a transformer."""
+    if size.width % 8:
+        raise ValueError(f'width: expected a multiple of 8, got {size.width}')
+    pools = round(math.log2(size.patch))
+    return dict(
+        type=kind, base_channels=size.width // 8, pools=['max2'] * pools + [None] * (5 - pools), **options
+    )
+
+
 #: A hybrid backbone of the default size, whose convolutional branch has 64 channels.
 CONFORMER = dict(type='TokenConformer', arch=dict(embed_dims=24, depths=3, num_heads=2, channel_ratio=0.25))
 _CONV_CHANNELS = dict(conv_channels=64)
+_CAM = dict(hidden_channels=(16,))
+#: Always by the importance map: without chance, runs can be compared.
+_ADL = dict(
+    type='AttentionDropout', after=('backbone.pool3', 'backbone.relu4_3', 'backbone.relu5_3'), drop_rate=0.0
+)
+
+
+def _augment(kind: str, **options: Any) -> dict[str, Any]:
+    return dict(train_cfg=dict(augments=dict(type=kind, **options)))
+
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -110,6 +142,19 @@ METHODS: dict[str, Method] = {
             reads_layers=True,
             needs_clip=True,
             official_case='cdtr/tiny_cdtr_imnet_train',
+        ),
+        Method('cam', 'CAMHead', 'VGG16', head_options=_CAM),
+        Method('has', 'CAMHead', 'VGG16', head_options=_CAM, localizer=_augment('HideAndSeek', grid_size=8)),
+        Method('cutmix', 'CAMHead', 'VGG16', head_options=_CAM, localizer=_augment('CutMix', alpha=1.0)),
+        Method('adl', 'CAMHead', 'VGG16', head_options=_CAM, localizer=dict(inserts=[_ADL])),
+        Method('acol', 'ACoLHead', 'VGG16', head_options=dict(hidden_channels=(16, 16))),
+        Method(
+            'spg',
+            'SPGHead',
+            'VGG16',
+            head_options=dict(hidden_channels=(16,), b_channels=16, c_channels=16),
+            reads_stages=True,
+            localizer=dict(stages=('pool4', 'pool5')),
         ),
         Method('bas', 'BASHead', head_options=dict(hidden_channels=32)),
     )

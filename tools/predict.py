@@ -16,11 +16,12 @@ from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
 from wsol_mm.cli.argument_types import new_output, output_folder
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
+    CHECKPOINT_HELP,
     RunnerArgumentParser,
     add_config_options,
-    checkpoint_path,
     one_line_errors,
     read_config,
+    weights_path,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
+    parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument(
         'folder', type=Path, help='folder with images, subfolders included, or one image file'
     )
@@ -131,7 +132,7 @@ def print_summary(summary: FolderSummary, task: FolderTask) -> None:
             print(f'  ... and {summary.num_broken - len(summary.broken)} more')
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, write, and say what came out."""
     args = parse_arguments()

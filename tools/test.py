@@ -6,13 +6,14 @@ from pathlib import Path
 from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
+    CHECKPOINT_HELP,
     RunnerArgumentParser,
     add_feature_option,
     add_runner_options,
-    checkpoint_path,
     load_runner_config,
     main_process_errors,
     one_line_errors,
+    weights_path,
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.feature_cache.settings import use_cached_features
@@ -53,7 +54,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = RunnerArgumentParser(description=__doc__)
     add_runner_options(parser)
     parser.add_argument(
-        'checkpoint', type=checkpoint_path, help='checkpoint file, after the config; .pth or .safetensors'
+        'checkpoint', type=weights_path, help=f'after the config: {CHECKPOINT_HELP}; .pth or .safetensors'
     )
     parser.add_argument(
         '--out',
@@ -127,10 +128,11 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()
+    from wsol_mm.apis.model_loading import check_trained
     from wsol_mm.evaluation.metrics import DumpPredictions
     from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
 
@@ -143,8 +145,12 @@ def main() -> None:
         use_cached_features(cfg, args.features)
     runner = Runner.from_cfg(cfg)
     with main_process_errors():
-        read_fitting_checkpoint(args.checkpoint, runner.model)
-    runner.load_checkpoint(args.checkpoint, strict=True)
+        if args.checkpoint is None:
+            check_trained(runner.model)
+        else:
+            read_fitting_checkpoint(args.checkpoint, runner.model)
+    if args.checkpoint is not None:
+        runner.load_checkpoint(args.checkpoint, strict=True)
     for path in args.out:
         if path.suffix == '.pkl':
             runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=str(path)))

@@ -60,6 +60,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def check_trainable(cfg: Config) -> None:
+    """Refuse a config that describes no training.
+
+    Args:
+        cfg: Runner config.
+
+    Raises:
+        ValueError: If it has no ``train_cfg``.
+    """
+    if cfg.get('train_cfg') is None:
+        raise ValueError(
+            f'{cfg.filename}: expected a config of a training, got one without train_cfg: a '
+            f'{cfg.model.get("type")} needs none. Test it with tools/test.py'
+        )
+
+
 def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     """Write the options of this script into the config.
 
@@ -149,6 +165,7 @@ def main() -> None:
     from mmengine.runner import Runner
 
     cfg = load_runner_config(args)
+    check_trainable(cfg)
     apply_train_options(cfg, args)
     if args.features is not None:
         use_cached_features(cfg, args.features)

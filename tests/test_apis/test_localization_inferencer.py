@@ -160,8 +160,10 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
     monkeypatch.setattr(FrozenCLIP, 'load', lambda self: pytest.fail('inference does not need CLIP'))
     cfg = Config.fromfile(small_model.config)
     method = METHODS[method]
-    cfg.model.head = method.head_config(Size(layers=2, width=16, num_classes=3))
-    cfg.model.backbone.update(type=method.backbone, **method.backbone_options)
+    size = Size(layers=2, width=16, num_classes=3, patch=4)
+    for part in ('backbone', 'head'):
+        del cfg.model[part]  # a config would be merged
+    cfg.model.update(method.model_config(size, pretrained=cfg.model.pretrained))
     cfg.test_dataloader.dataset.pipeline[2].type = crop
     save_weights(cfg, tmp_path / 'weights.pth')
     for whole_image in (True, False):
@@ -180,7 +182,7 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
 def test_model_names(small_model, tmp_path):
     assert 'sat_deit-s_cub' in list_model_names()
     assert LocalizationInferencer.list_models('cdtr_deit-s_cub')[0] == 'cdtr_deit-s_cub'
-    with pytest.raises(ValueError, match='checkpoint: expected the weights of sat_deit-t_cub'):
+    with pytest.raises(ValueError, match='checkpoint: expected a file .* of ImageLocalizer, got none'):
         LocalizationInferencer('sat_deit-t_cub')
     with pytest.raises(ValueError, match="model: expected .* sat_deit-s_cub.*, got 'sat'"):
         LocalizationInferencer('sat', small_model.checkpoint)

@@ -18,7 +18,10 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
-CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
+ALL_CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
+#: Trained classifiers that are tested as they are.
+NO_TRAINING = [path for path in ALL_CONFIGS if Config.fromfile(path).model.type == 'ClassifierLocalizer']
+CONFIGS = [path for path in ALL_CONFIGS if path not in NO_TRAINING]
 #: Names of the methods by folder, as the names of their configs have them.
 METHODS = {path.parent.name: path.parent.name.replace('_', '-') for path in CONFIG_DIR.glob('*/metafile.yml')}
 BACKBONES = sorted(path.stem for path in CONFIG_DIR.glob('_base_/models/*.py'))
@@ -60,6 +63,21 @@ def test_name_says_method_backbone_and_data_set(path):
     assert model.backbone.get('arch') == base.backbone.get('arch')
     if model.head.get('back_end') is None:  # a head may take over the last stages of a network
         assert model.head.in_channels == base.head.in_channels
+
+
+@pytest.mark.parametrize('path', NO_TRAINING, ids=lambda path: path.stem)
+def test_config_without_training(path):
+    assert re.fullmatch(r'cam_[a-z0-9-]+_[a-z0-9-]+_[a-z0-9-]+', path.stem)
+    cfg = Config.fromfile(path)
+    assert cfg.model.classifier.pretrained and not cfg.get('train_cfg') and not cfg.train_dataloader
+    cfg.model.classifier.pretrained = False
+    model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    METRICS.build(cfg.test_evaluator)
+    images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    with torch.no_grad():
+        (sample,) = model.test_step(dict(inputs=images, data_samples=[DataSample().set_gt_label(999)]))
+    assert sample.loc_maps.shape[0] == 6 and sample.loc_maps.std() > 0
 
 
 def shrink_clip(cfg):

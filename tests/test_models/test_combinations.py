@@ -16,12 +16,12 @@ SIZES = [
     (Size(layers=2, heads=4, width=32, patch=8, img_size=64), (64, 64)),
     (Size(layers=5, heads=1, width=16, patch=16, img_size=64), (96, 96)),
 ]
-TRANSFORMERS = ['TokenVisionTransformer', 'SpatialTokenTransformer', 'RelationalTransformer']
+BACKBONES = ['TokenVisionTransformer', 'SpatialTokenTransformer', 'RelationalTransformer', 'VGG16']
 
 
-def build(backbone: dict, head: dict) -> nn.Module:
+def build(backbone: dict, head: dict, **options) -> nn.Module:
     torch.manual_seed(0)
-    return MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head))
+    return MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head, **options))
 
 
 def check_steps(model: nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> None:
@@ -59,20 +59,26 @@ def needs_of(method: str, size: Size) -> frozenset[str]:
 
 
 @pytest.mark.parametrize(('size', 'image'), SIZES, ids=str)
-@pytest.mark.parametrize('kind', TRANSFORMERS)
+@pytest.mark.parametrize('kind', BACKBONES)
 @pytest.mark.parametrize('method', METHODS)
-def test_on_transformers(method, kind, size, image):
+def test_on_every_backbone(method, kind, size, image):
     backbone = METHODS[method].backbone_config(size, type=kind)
     if kind == 'SpatialTokenTransformer':
         backbone['masked_layers'] = 2
     head = METHODS[method].head_config(size, training=True)
+    options = METHODS[method].localizer if kind == METHODS[method].backbone else {}
     missing = needs_of(method, size) - MODELS.get(kind).gives - {'images'}
-    if missing:
+    if missing == {'stages'}:
+        if options:
+            check_steps(build(backbone, head, **options), image, tuple(side // size.patch for side in image))
+        with pytest.raises(ValueError, match=f'stages: expected names of modules of {kind}, which SPGHead'):
+            build(backbone, head)
+    elif missing:
         assert kind != METHODS[method].backbone
         with pytest.raises(ValueError, match=f'{head["type"]}: expected a backbone .* got {kind}'):
             build(backbone, head)
     else:
-        check_steps(build(backbone, head), image, tuple(side // size.patch for side in image))
+        check_steps(build(backbone, head, **options), image, tuple(side // size.patch for side in image))
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -81,7 +87,10 @@ def test_on_conformer(method):
     # A hybrid's classifier of convolutional features has parameters that must be trained, too.
     head = METHODS[method].head_config(size, training=True, **(hybrid or {}))
     missing = needs_of(method, size) - MODELS.get('TokenConformer').gives - {'images'}
-    if missing:
+    if missing == {'stages'}:
+        with pytest.raises(ValueError, match='stages: expected names of modules of TokenConformer'):
+            build(CONFORMER, head)
+    elif missing:
         with pytest.raises(ValueError, match=f'{head["type"]}: expected a backbone .* got TokenConformer'):
             build(CONFORMER, head)
     elif hybrid is not None:

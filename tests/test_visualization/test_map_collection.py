@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-SIZE = Size(width=12, num_classes=3)
+SIZE = Size(width=16, num_classes=3)
 HEADS = {name: MODELS.get(f'wsol_mm.{method.head}') for name, method in METHODS.items()}
 #: Those whose maps are an attention map times one of the class.
 COUPLED = [name for name, head in HEADS.items() if head.semantic_maps is not LocalizationHead.semantic_maps]
@@ -71,3 +71,10 @@ def test_of_ten_crops_the_centre_is_shown():
     _, (expected,) = predict_with_maps(model, centre)
     torch.testing.assert_close(maps.coupled, expected.coupled)
     torch.testing.assert_close(maps.rollout, expected.rollout)
+
+
+@pytest.mark.parametrize('method', ['cam', 'acol'])
+def test_a_network_without_attention_has_its_localization_map_alone(method):
+    samples, (maps,) = predict_with_maps(build(method), batch(3, 32, 40, labels=(1,)))
+    assert maps.rollout is None and maps.attention is None and maps.layers == {}
+    torch.testing.assert_close(maps.coupled, samples[0].loc_maps[0])

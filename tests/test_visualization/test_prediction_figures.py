@@ -93,3 +93,6 @@ def test_figure_has_a_row_for_each_kind_of_layer_map(tmp_path):
     assert figure.width > 600 and 4 * 70 < figure.height < 5 * 90
     without = pictures.figure(maps._replace(layers={'class-token attention': torch.rand(6, 4, 4)}), None, 100)
     assert without.height < figure.height - 100
+    convolutional = maps._replace(semantic=None, rollout=None, layers={})
+    assert list(pictures.tiles(64, convolutional)) == ['image', 'localization map', 'boxes']
+    assert pictures.figure(convolutional, None, 100).height < without.height - 100

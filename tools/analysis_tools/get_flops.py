@@ -139,6 +139,11 @@ def main() -> None:
     model = build_localizer(cfg)
     if not isinstance(getattr(model, 'head', None), LocalizationHead):
         raise ValueError(f'model: expected one with a localization head, got {type(model).__name__} without')
+    if not model.head.exportable:
+        raise ValueError(
+            'cam.type: expected a method without gradients, whose operations can be counted, got '
+            f'{type(model.head).__name__}'
+        )
     height, width = args.shape if len(args.shape) == 2 else args.shape * 2
     topk = min(args.topk, model.head.num_classes)
     parts = measure(model, (height, width), topk)

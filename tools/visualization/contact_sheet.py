@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
+    CHECKPOINT_HELP,
+    NO_CHECKPOINT,
     RunnerArgumentParser,
     add_config_options,
-    checkpoint_path,
     one_line_errors,
     read_config,
+    weights_path,
 )
 from wsol_mm.evaluation.box_protocol import box_protocol
 
@@ -34,13 +36,13 @@ _BATCH_SIZE = 16
 
 
 def predict_samples(
-    cfg: Config, checkpoint: str, count: int
+    cfg: Config, checkpoint: str | None, count: int
 ) -> tuple[list[DataSample], Sequence[str] | None]:
     """Run the model of a config on test images chosen evenly.
 
     Args:
         cfg: Runner config.
-        checkpoint: File or address of the weights.
+        checkpoint: File or address of the weights; None where the config names a trained classifier.
         count: Number of images; all if the test set has fewer.
 
     Returns:
@@ -105,7 +107,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
+    parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument(
         '--out', type=output_file, required=True, metavar='FILE', help='picture to write (.png or .jpg)'
     )
@@ -125,7 +127,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return args
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
@@ -135,7 +137,7 @@ def main() -> None:
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)
     samples, classes = predict_samples(cfg, args.checkpoint, args.num)
-    title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
+    title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint or NO_CHECKPOINT).name}'
     sheet = make_sheet(samples, classes, protocol, title, args.tile)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(args.out)

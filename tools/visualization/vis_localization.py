@@ -12,11 +12,13 @@ from pathlib import Path
 from wsol_mm.cli.argument_types import output_folder
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
+    CHECKPOINT_HELP,
+    NO_CHECKPOINT,
     RunnerArgumentParser,
     add_config_options,
-    checkpoint_path,
     one_line_errors,
     read_config,
+    weights_path,
 )
 from wsol_mm.evaluation.box_protocol import box_protocol
 
@@ -36,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """
     parser = RunnerArgumentParser(description=__doc__)
     add_config_options(parser)
-    parser.add_argument('checkpoint', type=checkpoint_path, help='checkpoint of its model')
+    parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument(
         'images',
         nargs='*',
@@ -84,7 +86,7 @@ def picture_name(img_id: str, taken: set[str]) -> str:
     return f'{name}.png'
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Predict, draw, write, and print the paths of the sheets and the folder of the pictures."""
     args = parse_arguments()
@@ -121,7 +123,7 @@ def main() -> None:
             done += 1
             if len(blocks) == _IMAGES_PER_SHEET or done == len(images):
                 sheets += 1
-                title = f'{Path(args.config).stem}, {Path(args.checkpoint).name}'
+                title = f'{Path(args.config).stem}, {Path(args.checkpoint or NO_CHECKPOINT).name}'
                 legend = box_legend(sample, protocol)
                 path = args.out_dir / f'contact_sheet_{sheets}.png'
                 contact_sheet(title, blocks, list(tiles), legend).save(path)

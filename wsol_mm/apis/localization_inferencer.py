@@ -33,7 +33,8 @@ class LocalizationInferencer(BaseInferencer):
 
     Args:
         model: Config file, config, or a name of the model index.
-        checkpoint: File or address of the weights; None for the published ones that the model index names.
+        checkpoint: File or address of the weights; None for the published ones that the model index names, or
+            the trained classifier that the config names.
         device: None for the first GPU, or the CPU where there is none.
         classes: Names of the classes, or a text file with one name a line. None for those that training wrote
             into the checkpoint.
@@ -71,8 +72,6 @@ class LocalizationInferencer(BaseInferencer):
         cfg, published = find_config(model)
         merge_options(cfg, cfg_options)
         checkpoint = checkpoint or published
-        if checkpoint is None:
-            raise ValueError(f'checkpoint: expected the weights of {model}, which comes without, got none')
         if isinstance(classes, str | Path):
             classes = [line for _, line in read_lines(Path(classes).expanduser())]
         #: How maps become boxes, with one threshold.

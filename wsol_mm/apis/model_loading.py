@@ -11,7 +11,7 @@ from wsol_mm.utils.config_settings import CONFIG_SUFFIXES
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_state_dict
 
@@ -67,7 +67,7 @@ def build_localizer(cfg: Config) -> BaseModel:
 
 def load_localizer(
     cfg: Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None,
     classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
 ) -> tuple[BaseModel, tuple[str, ...]]:
@@ -75,7 +75,7 @@ def load_localizer(
 
     Args:
         cfg: Runner config.
-        checkpoint: File or address.
+        checkpoint: File or address; None where the config names a trained classifier.
         classes: Names of the classes. By default those that training has written into the checkpoint, or
             ``class 0``, ``class 1``, ... if there are none.
         device: See :func:`usable_device`.
@@ -85,13 +85,17 @@ def load_localizer(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the checkpoint cannot be read, does not fit the model, the number of class names is not
-            that of the model's classes, or there is no such device.
+        ValueError: If the checkpoint is missing, cannot be read or does not fit the model, the number of
+            class names is not that of the model's classes, or there is no such device.
     """
     device = usable_device(device)
     model = build_localizer(cfg)
-    content = read_fitting_checkpoint(checkpoint, model)
-    load_state_dict(model, content['state_dict'], strict=True)
+    if checkpoint is None:
+        check_trained(model)
+        content = {}
+    else:
+        content = read_fitting_checkpoint(checkpoint, model)
+        load_state_dict(model, content['state_dict'], strict=True)
     count = model.head.num_classes
     if classes is None:
         saved = (content.get('meta') or {}).get('dataset_meta') or {}
@@ -101,6 +105,22 @@ def load_localizer(
             f'classes: expected a name for each of the {count} classes of the model, got {len(classes)}'
         )
     return model.to(device), tuple(str(name) for name in classes)
+
+
+def check_trained(model: BaseModel) -> None:
+    """Check that a model needs no checkpoint, because its config names a trained classifier.
+
+    Args:
+        model: The model, also one that is wrapped for distributed runs.
+
+    Raises:
+        ValueError: If it does need one.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    if not getattr(model, 'trained', False):
+        raise ValueError(
+            f'checkpoint: expected a file or an address with the weights of {type(model).__name__}, got none'
+        )
 
 
 def usable_device(device: str | torch.device | None = None) -> torch.device:

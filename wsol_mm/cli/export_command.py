@@ -54,7 +54,8 @@ def parse_export_arguments(
         'checkpoint',
         nargs='?',
         type=checkpoint_path,
-        help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial',
+        help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial, or '
+        'those of the trained classifier that the config names',
     )
     parser.add_argument(
         '--out', type=output_file, required=True, metavar=f'FILE{suffix}', help='file to write'
@@ -110,20 +111,22 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
     from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 
     cfg = read_config(args)
-    shape = args.shape or cfg.model.backbone.get('img_size', 224)
+    backbone = cfg.model.get('backbone', {})
+    if args.checkpoint is None:
+        model, classes = build_localizer(cfg), None
+    else:
+        model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
+    trained_with = getattr(model.backbone, 'data_config', {}).get('input_size', 224)
+    shape = args.shape or backbone.get('img_size', trained_with)
     sides = [shape] if isinstance(shape, int) else list(shape)
     height, width = sides * 2 if len(sides) == 1 else sides
-    patch = cfg.model.backbone.get('patch_size', 16)
+    patch = backbone.get('patch_size', 16 if backbone else 1)
     if height % patch or width % patch:
         # The backbone would pad such images, and the maps would cover more than the image.
         raise ValueError(
             f'--shape: expected height and width in multiples of {patch}, the side of a patch, got '
             f'{height}x{width}'
         )
-    if args.checkpoint is None:
-        model, classes = build_localizer(cfg), None
-    else:
-        model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
     topk = min(_TOPK, model.head.num_classes) if args.topk is None else args.topk
     deployed = DeployedLocalizer(model, args.maps, topk)
     return ExportJob(deployed, (height, width), deployment_facts(cfg, deployed, (height, width), classes))

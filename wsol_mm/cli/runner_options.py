@@ -19,6 +19,10 @@ from .argument_types import output_folder
 from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
 
+#: Instead of a checkpoint, where the config names a trained classifier.
+NO_CHECKPOINT = 'none'
+#: Help of such an argument.
+CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for a config that names a trained classifier"
 # What an error says of a setting of the config, as in `model.head.num_classes=3`.
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 # TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.
@@ -133,6 +137,21 @@ def checkpoint_path(text: str) -> str:
     if '://' not in text and not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"expected a checkpoint file, got nothing at '{text}'")
     return text
+
+
+def weights_path(text: str) -> str | None:
+    """Check that an argument names a checkpoint, or says that the config names the weights itself.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The same path, or None for ``none``.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file.
+    """
+    return None if text == NO_CHECKPOINT else checkpoint_path(text)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

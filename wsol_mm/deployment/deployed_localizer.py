@@ -36,6 +36,11 @@ class DeployedLocalizer(nn.Module):
             raise ValueError(
                 f"maps: expected 'topk', got {maps!r}: {type(head).__name__} has one map for all classes"
             )
+        if not head.exportable:
+            raise ValueError(
+                'cam.type: expected a method that needs no gradients (CAM, ClassAttention, CoupledAttention) '
+                f'for an export, got {type(head).__name__}'
+            )
         if not 1 <= topk <= head.num_classes:
             raise ValueError(
                 f'topk: expected an integer from 1 to {head.num_classes}, the number of classes, got {topk}'

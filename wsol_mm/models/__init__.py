@@ -1,7 +1,9 @@
-"""Backbones, heads, localizers, losses and batch augmentations."""
+"""Backbones, heads, localizers, losses, batch augmentations; trained classifiers and their maps."""
 
 from .backbones import *  # noqa: F401, F403
 from .batch_augments import *  # noqa: F401, F403
+from .cams import *  # noqa: F401, F403
+from .classifiers import *  # noqa: F401, F403
 from .heads import *  # noqa: F401, F403
 from .localizers import *  # noqa: F401, F403
 from .losses import *  # noqa: F401, F403

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wsol_mm.models.layers import class_token_attention, rollout_map
+from wsol_mm.models.localizers.backbone_features import backbone_gives
 from wsol_mm.structures import CENTER_CROP
 
 import torch
@@ -22,13 +23,13 @@ class ImageMaps(NamedTuple):
         attention: The method's class-agnostic attention map.
         semantic: Its class-dependent factor, of the same class as ``coupled``.
         rollout: Attention Rollout of the class token.
-        layers: Maps of the layers (L, h, w), by what they are.
+        layers: Maps of the layers (L, h, w), by what they are; empty for a network without attention.
     """
 
     coupled: Tensor
     attention: Tensor | None
     semantic: Tensor | None
-    rollout: Tensor
+    rollout: Tensor | None
     layers: dict[str, Tensor]
 
 
@@ -58,8 +59,11 @@ def predict_with_maps(
 def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
     head = model.head
     feats = head.prepare(model.extract_feat(image, head.predict_needs))
-    full = model.extract_feat(image, {'full_attention'})
-    layers = {'class-token attention': class_token_attention(full)}
+    layers, rollout = {}, None
+    if 'full_attention' in backbone_gives(model.backbone):
+        full = model.extract_feat(image, {'full_attention'})
+        layers['class-token attention'] = class_token_attention(full)
+        rollout = rollout_map(full)[0].float().cpu()
     for name, title in getattr(model.backbone, 'layer_map_titles', {}).items():
         if name in feats.extras:
             layers[title] = feats.on_grid(feats.extras[name])
@@ -69,6 +73,6 @@ def _collect(model: BaseModel, image: Tensor, sample: DataSample) -> ImageMaps:
         coupled=sample.loc_maps[0].float().cpu(),
         attention=sample.attn_map.float().cpu() if 'attn_map' in sample else None,
         semantic=None if semantic is None else semantic[0, 0].float().cpu(),
-        rollout=rollout_map(full)[0].float().cpu(),
+        rollout=rollout,
         layers={name: maps[0].float().cpu() for name, maps in layers.items()},
     )

@@ -141,14 +141,14 @@ class PredictionPictures:
             maps: Also show what is in them: rollout and semantic map.
 
         Returns:
-            Image, attention (not of a method without), rollout, semantic map (not of a method without),
-            localization map, boxes.
+            Image, attention, rollout and semantic map (not of a method without), localization map, boxes.
         """
         tiles = {IMAGE: fit_tile(self.image, size).picture}
         if 'attn_map' in self.sample:
             tiles[ATTENTION] = self.heat_tile(self.sample.attn_map, size)
         if maps is not None:
-            tiles[ROLLOUT] = self.heat_tile(maps.rollout, size)
+            if maps.rollout is not None:
+                tiles[ROLLOUT] = self.heat_tile(maps.rollout, size)
             if maps.semantic is not None:
                 tiles[SEMANTIC] = self.heat_tile(maps.semantic, size)
         tiles[COUPLED] = self.heat_tile(self.sample.loc_maps[0], size)
@@ -169,7 +169,7 @@ class PredictionPictures:
         size = self.tile_size(width)
         tiles = self.tiles(size, maps)
         rows = [TileRow(list(tiles.values()), list(tiles))]
-        depth = max(len(layers) for layers in maps.layers.values())
+        depth = max(map(len, maps.layers.values()), default=0)
         for name, layers in maps.layers.items():
             pictures = [self.heat_tile(layer, size) for layer in layers]
             # Only some layers may show a map, and the features do not say which.

@@ -166,9 +166,9 @@ def test_layer_class_can_be_replaced():
     assert all(type(layer) is Layer for layer in vit.layers)
 
 
-@pytest.mark.parametrize('method', METHODS)
-def test_all_that_is_given_can_be_had_at_once(build_vit, method):
-    vit = build_vit(type=METHODS[method].backbone)
+@pytest.mark.parametrize('kind', sorted({method.backbone for method in METHODS.values()} - {'VGG16'}))
+def test_all_that_is_given_can_be_had_at_once(build_vit, kind):
+    vit = build_vit(type=kind)
     feats = vit(torch.randn(1, 3, 32, 32), vit.gives)
     for name in vit.gives:
         assert feats.require(name) is not None

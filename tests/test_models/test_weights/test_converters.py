@@ -91,8 +91,8 @@ def test_official_conformer_of_imagenet_as_a_start(build_localizer, tmp_path, cl
 
 
 def test_unknown_method_is_named(build_localizer):
-    with pytest.raises(ValueError, match=r"method: expected one of \[.*'ts-cam'.*got 'cam'"):
-        convert_state_dict('cam', {})
+    with pytest.raises(ValueError, match=r"method: expected one of \[.*'ts-cam'.*got 'psol'"):
+        convert_state_dict('psol', {})
 
 
 def test_unknown_entries_are_all_named(build_localizer):

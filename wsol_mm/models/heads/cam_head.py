@@ -110,7 +110,8 @@ class CAMHead(LocalizationHead):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         channels = (in_channels, *hidden_channels)[-1]
         self.fc = nn.Linear(channels, num_classes) if classifier == 'linear' else None
-        self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1) if self.fc is None else None
+        if self.fc is None:
+            self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1)
 
     def hidden(self, feats: Features) -> Tensor:
         """Return the features G that are classified, (B, D, h, w)."""

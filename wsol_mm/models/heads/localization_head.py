@@ -54,6 +54,8 @@ class LocalizationHead(ClsHead):
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
+    #: Whether tensors alone decide its maps, so that it can be exported; not if they need gradients.
+    exportable: bool = True
     #: Whether the feature map itself is used, beside what the ``*_needs`` name.
     needs_feature_map: bool = True
     #: How the authors' checkpoints of the method are named, if there are any.

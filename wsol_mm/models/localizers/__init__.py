@@ -1,6 +1,7 @@
 """Model types that join a backbone and a head, and what prepares their inputs."""
 
+from .classifier_localizer import ClassifierLocalizer
 from .data_preprocessor import LocalizationDataPreprocessor
 from .image_localizer import ImageLocalizer
 
-__all__ = ['ImageLocalizer', 'LocalizationDataPreprocessor']
+__all__ = ['ClassifierLocalizer', 'ImageLocalizer', 'LocalizationDataPreprocessor']

@@ -1,8 +1,9 @@
 """Normalisation of images and of their crops."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from wsol_mm.registry import MODELS
+from wsol_mm.registry import BATCH_AUGMENTS, MODELS
 
 import numpy as np
 from mmpretrain.models.utils import ClsDataPreprocessor
@@ -14,8 +15,23 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` that also takes several crops per image (``TenCrop``).
 
     The parent turns BGR into RGB by the first axis of an image, which for crops (10, 3, H, W) is not the
-    colour, so it would leave their colours swapped without a word. Arguments are those of the parent.
+    colour, so it would leave their colours swapped without a word.
+
+    Args:
+        batch_augments: As in the parent; names of wsol_mm, such as ``HideAndSeek``, are found without a
+            default scope too.
+        **kwargs: Further arguments of the parent.
     """
+
+    def __init__(self, batch_augments: dict | None = None, **kwargs: Any) -> None:
+        if batch_augments:
+            given = batch_augments['augments']
+            augments = [
+                BATCH_AUGMENTS.build(augment) if isinstance(augment, dict) else augment
+                for augment in (given if isinstance(given, list | tuple) else [given])
+            ]
+            batch_augments = {**batch_augments, 'augments': augments}
+        super().__init__(batch_augments=batch_augments, **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .converters import known_layouts
 from .layouts import Entry, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
+from .whole_layers import check_needed_tokens, check_whole_layers
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
 
@@ -52,7 +53,8 @@ def load_pretrained(
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If it is no checkpoint (:class:`CheckpointError`), has none of the known layouts,
-            matches nothing in the model's backbone, or has backbone weights of another shape.
+            matches nothing in the model's backbone, has backbone weights of another shape, or fits a layer of
+            the backbone in part (:func:`check_whole_layers`).
     """
     logger = MMLogger.get_current_instance() if logger is None else logger
     theirs = fetch_state_dict(checkpoint)
@@ -69,6 +71,7 @@ def load_pretrained(
         entry._replace(target=entry.target and place(entry.target))
         for entry in _entries(layout, theirs, checkpoint)
     ]
+    check_needed_tokens(model, entries, checkpoint)
     values = {entry.target or entry.name: entry.value for entry in entries}
     fresh_parts = _fit(model, values, checkpoint)
     for name, target, _ in entries:
@@ -88,6 +91,7 @@ def load_pretrained(
             f'{checkpoint}: expected the shapes of {type(model.backbone).__name__}, got others (file for '
             f'model): {describe_names(misfits)}'
         )
+    check_whole_layers(model, entries, chosen, checkpoint)
     model.load_state_dict(chosen, strict=False)
     report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen] + fresh_parts)
     logger.info(f'Loaded {len(report.loaded)} of {len(own)} entries from {checkpoint} ({layout.name})')

@@ -1,0 +1,22 @@
+# A trained ImageNet classifier on ILSVRC as it is; a config adds `classifier` and `cam`. Nothing is trained:
+# python tools/test.py CONFIG none
+_base_ = ['../../_base_/datasets/ilsvrc.py', '../../_base_/default_runtime.py']
+
+# Mean and standard deviation are those of the classifier.
+data_preprocessor = dict(_delete_=True, type='LocalizationDataPreprocessor')
+train_dataloader = None
+val_dataloader = dict(batch_size=64)
+test_dataloader = dict(batch_size=64)
+val_evaluator = dict(
+    type='LocalizationMetric',
+    protocols=[
+        'maxboxacc',
+        'maxboxacc_v2',
+        # GT-known, Top-1 and Top-5 Loc of these boxes, at the threshold that is best for the first two.
+        dict(name='maxboxacc', alias='loc', threshold_choice='joint', report='localization'),
+    ],
+)
+test_evaluator = val_evaluator
+val_cfg = dict()
+test_cfg = dict()
+model = dict(type='ClassifierLocalizer')
