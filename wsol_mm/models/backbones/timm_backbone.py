@@ -92,7 +92,7 @@ class TimmBackbone(BaseModule):
         self.model = create_timm_model(model_name, pretrained, checkpoint_path, **options)
         self.model.is_init = True  # timm has initialised or loaded it, and MMEngine would do so once more
         self._freeze_behind_features()
-        embed = getattr(self.model, 'patch_embed', None)
+        embed: Any = getattr(self.model, 'patch_embed', None)
         self.data_config = _data_config(self.model, getattr(embed, 'img_size', None))
         self.num_features = self.model.num_features
         forward = inspect.signature(self.model.forward_intermediates)
@@ -209,15 +209,15 @@ class TimmBackbone(BaseModule):
         layers = self.attention_layers if 'class_attention' in needs else 1
         attentions = self._attentions()[-layers:] if {'class_attention', *PROJECTIONS} & set(needs) else []
         # Prefix tokens are split off only where there are some: not all of timm's models can do without.
-        options = dict(return_prefix_tokens=True) if start else {}
+        options: dict[str, Any] = dict(return_prefix_tokens=True) if start else {}
         with recorded_inputs(attentions) as inputs:
-            final, (last,) = self.model.forward_intermediates(x, indices=1, **options)
-        pre_norm, prefix = last if start else (last, None)
+            final, last = self.model.forward_intermediates(x, indices=1, **options)
+        pre_norm, *prefix = last[0] if start else last
         extras: dict[str, Tensor] = {}
         if 'pre_norm_map' in needs:
             extras['pre_norm_map'] = pre_norm
         if 'pre_norm_cls_token' in needs:
-            extras['pre_norm_cls_token'] = prefix[:, 0]
+            extras['pre_norm_cls_token'] = prefix[0][:, 0]
         if 'pooled' in needs:
             extras['pooled'] = self.model.pool(final)
         for name in PROJECTIONS:
