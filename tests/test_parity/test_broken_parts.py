@@ -10,10 +10,13 @@ from tests.parity.case import Case
 from tests.parity.engine import compare
 from wsol_mm.evaluation import PRESETS
 from wsol_mm.models.backbones import TimmBackbone, timm_attention, timm_backbone
+from wsol_mm.models.batch_augments import HideAndSeek
 from wsol_mm.models.clip import loading
+from wsol_mm.models.heads import ACoLHead
 from wsol_mm.models.heads.catr_head import CATRHead
 from wsol_mm.models.heads.cdtr_head import CDTRHead
 from wsol_mm.models.layers import (
+    AttentionDropout,
     CueDigging,
     ObjectConstraint,
     SemanticConv,
@@ -29,7 +32,9 @@ from wsol_mm.models.losses import (
     LowAttentionAreaLoss,
     MapAlignmentLoss,
     NormalizationLoss,
+    SelfProducedGuidanceLoss,
     SemanticBoostAdapter,
+    self_produced_guidance_loss,
     semantic_boost_adapter,
 )
 
@@ -316,6 +321,34 @@ def map_mirrored(monkeypatch):
     with_result(monkeypatch, TimmBackbone, '_as_map', lambda feature_map: feature_map.flip(3))
 
 
+def drop_mask_inverted(monkeypatch):
+    with_result(monkeypatch, AttentionDropout, 'drop_mask', lambda mask: 1 - mask)
+
+
+def attention_without_gradient(monkeypatch):
+    with_result(monkeypatch, AttentionDropout, 'attention', lambda attention: scaled(attention, 0.0))
+
+
+def nothing_erased(monkeypatch):
+    with_result(monkeypatch, ACoLHead, 'kept', lambda kept: torch.ones_like(kept))
+
+
+def second_branch_cut_off(monkeypatch):
+    with_result(monkeypatch, ACoLHead, 'hidden_b', lambda hidden: scaled(hidden, 0.0))
+
+
+def few_positions_left_ignored(monkeypatch):
+    monkeypatch.setattr(self_produced_guidance_loss, '_FEW', 0)
+
+
+def mean_of_branches_wrong(monkeypatch):
+    with_result(monkeypatch, SelfProducedGuidanceLoss, 'guides', lambda maps: (*maps[:2], maps[2] * 1.05))
+
+
+def fewer_cells_hidden(monkeypatch):
+    with_arguments(monkeypatch, HideAndSeek, drop_rate=0.4)
+
+
 def wrong_in_float32_alone(monkeypatch):
     def change(maps):
         return maps * 1.001 if maps.dtype == torch.float32 else maps
@@ -353,6 +386,13 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (keys_not_rotated, 'frozen_backbone', 'dinov3_like', 'out/class_attention'),
         (keys_and_values_swapped, 'frozen_backbone', 'dinov3_like', 'out/keys'),
         (map_mirrored, 'frozen_backbone', 'dinov3_like', 'out/tokens_norm'),
+        (drop_mask_inverted, 'cnn_baselines', 'module_adl', 'out/drop/y'),
+        (attention_without_gradient, 'cnn_baselines', 'module_adl', 'grad/importance/x'),
+        (nothing_erased, 'cnn_baselines', 'module_acol', 'out/thr07/cam'),
+        (second_branch_cut_off, 'cnn_baselines', 'acol', 'grad/0/classifier_B.0.weight'),
+        (few_positions_left_ignored, 'cnn_baselines', 'spg', 'out/2/mask'),
+        (mean_of_branches_wrong, 'cnn_baselines', 'module_spg', 'out/default/loss_c_fused'),
+        (fewer_cells_hidden, 'cnn_baselines', 'has', 'out/0/image'),
         (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
         (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
         (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),
