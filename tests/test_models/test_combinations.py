@@ -2,6 +2,8 @@
 
 import wsol_mm  # noqa: F401
 from tests.methods import CONFORMER, METHODS, Size
+from tests.timm_families import FAMILIES
+from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
 
 import pytest
@@ -33,7 +35,8 @@ def check_steps(model: nn.Module, size: tuple[int, int], grid: tuple[int, int]) 
     losses = model.train()(images, samples, mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
-    for name, parameter in model.named_parameters():
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    for name, parameter in trained:
         assert parameter.grad is not None, f'{name} has no gradient'
         assert parameter.grad.isfinite().all(), f'{name} has a gradient that is not finite'
     with torch.no_grad():
@@ -100,6 +103,63 @@ def test_on_conformer(method):
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
         assert results[0].loc_maps.shape == (1 if model.head.class_agnostic else 5, 4, 5)
+
+
+def timm_config(family: str, **options) -> dict:
+    return dict(
+        type='TimmBackbone',
+        model_name=FAMILIES[family].model_name,
+        **{**FAMILIES[family].options, **options},
+    )
+
+
+# Two prefix tokens; five, with a table of positions and with rotary embeddings; a network without tokens.
+@pytest.mark.parametrize('family', ['DeiT distilled', 'DINOv2 with registers', 'DINOv3', 'ConvNeXt'])
+@pytest.mark.parametrize('method', METHODS)
+def test_on_timm(method, family):
+    known = FAMILIES[family]
+    size = Size(layers=2, heads=3, width=known.channels)
+    head = METHODS[method].head_config(size, training=True)
+    backbone = timm_config(family, init_values=1.0) if known.prefix == 5 else timm_config(family)
+    missing = needs_of(method, size) - known.gives - {'images'}
+    if missing == {'stages'}:
+        with pytest.raises(ValueError, match='stages: expected names of modules of TimmBackbone'):
+            build(backbone, head)
+    elif missing:
+        with pytest.raises(ValueError, match=f'{head["type"]}: expected a backbone .* got TimmBackbone'):
+            build(backbone, head)
+    else:
+        check_steps(build(backbone, head), known.size, known.grid)
+
+
+def test_stages_of_timm():
+    head = METHODS['spg'].head_config(Size(width=64), stage_channels=(32, 48))
+    model = build(timm_config('ConvNeXt'), head, stages=('model.stages.1', 'model.stages.2'))
+    check_steps(model, FAMILIES['ConvNeXt'].size, FAMILIES['ConvNeXt'].grid)
+
+
+def test_ts_cam_on_timm_is_ts_cam(tmp_path):
+    """The same file, read by the loader, makes the same model of both."""
+    size = Size(layers=2, heads=3, width=36, patch=16, img_size=64)
+    ours = build(METHODS['ts-cam'].backbone_config(size), METHODS['ts-cam'].head_config(size)).eval()
+    options = dict(mlp_ratio=2, img_size=64)
+    theirs = build(timm_config('ViT, DeiT, DINO', **options), METHODS['ts-cam'].head_config(size)).eval()
+    weights = {
+        name: 0.2 * torch.randn_like(value) for name, value in theirs.backbone.model.state_dict().items()
+    }
+    torch.save(weights, tmp_path / 'deit.pth')
+    for model in (ours, theirs):
+        report = load_pretrained(model, tmp_path / 'deit.pth')
+        assert report.fresh == ['head.semantic_conv.weight', 'head.semantic_conv.bias']
+    theirs.head.load_state_dict(ours.head.state_dict())
+    images, samples = torch.randn(2, 3, 64, 64), [DataSample().set_gt_label(label) for label in (1, 4)]
+    losses = [model(images, samples, mode='loss')['loss'] for model in (ours, theirs)]
+    torch.testing.assert_close(*losses)
+    with torch.no_grad():
+        for one, other in zip(*(model(images, mode='predict') for model in (ours, theirs)), strict=True):
+            torch.testing.assert_close(one.pred_score, other.pred_score)
+            torch.testing.assert_close(one.loc_maps, other.loc_maps, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(one.attn_map, other.attn_map, atol=1e-5, rtol=1e-4)
 
 
 def build_default(method: str) -> tuple[nn.Module, torch.Tensor]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from tests.parity.case import Case
 from tests.parity.engine import compare
 from wsol_mm.evaluation import PRESETS
+from wsol_mm.models.backbones import TimmBackbone, timm_attention, timm_backbone
 from wsol_mm.models.batch_augments import HideAndSeek
 from wsol_mm.models.clip import loading
 from wsol_mm.models.heads import ACoLHead
@@ -306,6 +307,20 @@ def truth_truncated(monkeypatch):
     monkeypatch.setitem(PRESETS, 'bas', replace(PRESETS['bas'], gt_conversion='truncate'))
 
 
+def keys_not_rotated(monkeypatch):
+    monkeypatch.setattr(timm_attention, 'rotated_keys', lambda attention, keys, rope, prefix: keys)
+
+
+def keys_and_values_swapped(monkeypatch):
+    others = {'queries': 'queries', 'keys': 'values', 'values': 'keys'}
+    original = timm_backbone.project
+    monkeypatch.setattr(timm_backbone, 'project', lambda module, x, name: original(module, x, others[name]))
+
+
+def map_mirrored(monkeypatch):
+    with_result(monkeypatch, TimmBackbone, '_as_map', lambda feature_map: feature_map.flip(3))
+
+
 def drop_mask_inverted(monkeypatch):
     with_result(monkeypatch, AttentionDropout, 'drop_mask', lambda mask: 1 - mask)
 
@@ -368,6 +383,9 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (equal_scores_counted, 'cnn_baselines', 'bas_loss', 'out/vgg/loss'),
         (boxes_of_polygons, 'cnn_baselines', 'bas_postprocess', 'pred_box'),
         (truth_truncated, 'cnn_baselines', 'bas_postprocess', 'gt_box_crop'),
+        (keys_not_rotated, 'frozen_backbone', 'dinov3_like', 'out/class_attention'),
+        (keys_and_values_swapped, 'frozen_backbone', 'dinov3_like', 'out/keys'),
+        (map_mirrored, 'frozen_backbone', 'dinov3_like', 'out/tokens_norm'),
         (drop_mask_inverted, 'cnn_baselines', 'module_adl', 'out/drop/y'),
         (attention_without_gradient, 'cnn_baselines', 'module_adl', 'grad/importance/x'),
         (nothing_erased, 'cnn_baselines', 'module_acol', 'out/thr07/cam'),

@@ -6,64 +6,84 @@ from functools import partial
 from typing import Any
 
 from wsol_mm.models.backbones import TimmBackbone
-from wsol_mm.models.backbones.timm_backbone import rotated_keys
+from wsol_mm.models.backbones.timm_attention import PROJECTIONS, project, recorded_inputs, rotated_keys
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from ..case import Case
-from ..comparison import Found
+from ..comparison import Found, equal
 from ..engine import computes
 
+_MODEL = 'described_model'
 
-def described_arguments(text: str) -> dict[str, Any]:
-    """Return the keyword arguments of a call in words, such as ``Eva(depth=2, norm_layer=partial(...))``."""
+
+def described_model(kind: str, pretrained: bool = False, **arguments: Any) -> nn.Module:
+    """Build a class of timm: what a name of timm adds to the arguments is not the case's."""
+    for setting in ('pretrained_cfg', 'pretrained_cfg_overlay', 'cache_dir'):
+        arguments.pop(setting, None)
+    return getattr(timm.models, kind)(**arguments)
+
+
+def described_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Return class and keyword arguments of a call in words, ``Eva(depth=2, norm_layer=partial(...))``."""
     call = ast.parse(re.search(r'\w+\(.*\)', text, re.DOTALL)[0], mode='eval').body
-    found = {}
-    for keyword in call.keywords:
-        if isinstance(keyword.value, ast.Call):  # a layer norm with another eps
-            eps = {inner.arg: ast.literal_eval(inner.value) for inner in keyword.value.keywords}
-            found[keyword.arg] = partial(nn.LayerNorm, **eps)
-        else:
-            found[keyword.arg] = ast.literal_eval(keyword.value)
-    return found
+    return call.func.id, {keyword.arg: described_value(keyword.value) for keyword in call.keywords}
 
 
-@computes('frozen_backbone', lambda case: 'out/tokens_prenorm' in case.arrays)
+def described_value(node: ast.expr) -> Any:
+    """Return the value of an argument: a literal, a layer of PyTorch, or a layer with other settings."""
+    if isinstance(node, ast.Call):  # partial(LayerNorm, eps=1e-5)
+        settings = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+        return partial(described_value(node.args[0]), **settings)
+    if isinstance(node, ast.Name | ast.Attribute):
+        return getattr(nn, node.id if isinstance(node, ast.Name) else node.attr)
+    return ast.literal_eval(node)
+
+
+def build_backbone(case: Case) -> TimmBackbone:
+    """Return the backbone of a case with its weights, under the names that its layout gives them."""
+    kind, arguments = described_call(case.meta['timm_class'])
+    if not timm.is_model(_MODEL):
+        timm.models.register_model(described_model)
+    arguments.pop('num_classes', None)
+    backbone = TimmBackbone(_MODEL, kind=kind, **arguments)
+    (layout,) = backbone.layouts
+    named = {layout.rename(name): value for name, value in case.state().items()}
+    own = {name.removeprefix('backbone.'): named[name] for name in named if name.startswith('backbone.')}
+    backbone.load_state_dict(own, strict=True)
+    return backbone.train(bool(case.trains))
+
+
+@computes('frozen_backbone', lambda case: 'timm_class' in case.meta)
 def compute_features(case: Case, dtype: torch.dtype) -> Found:
-    """All outputs; the reference's tokens and projections hold the prefix tokens too."""
-    name = re.match(r'[\w.]+', case.meta['stands_for'])[0]
-    backbone = TimmBackbone(name, **described_arguments(case.meta['timm_class']))
-    backbone.model.load_state_dict(case.state())
-    backbone.to(dtype).eval()
-    needs = backbone.gives - {'pooled'}
-    with torch.no_grad():
-        feats = backbone(case.images().to(dtype), needs)
-    tokens, cls_token = feats.require('pre_norm_map').flatten(2).mT, feats.extras.get('pre_norm_cls_token')
-    found: Found = {
-        'tokens_norm': with_prefix(case, 'tokens_norm', feats.feature_map.flatten(2).mT, feats.cls_token),
-        'tokens_prenorm': with_prefix(case, 'tokens_prenorm', tokens, cls_token),
-        'keys': with_prefix(case, 'keys', feats.require('keys')),
-        'values': with_prefix(case, 'values', feats.require('values')),
-    }
-    if feats.class_attention is not None:
-        found['class_attention'] = feats.class_attention[:, -1]
-    if 'out/keys_rope' in case.arrays:
-        attention = backbone.model.blocks[-1].attn
-        keys = attention.k_norm(found['keys'].unflatten(2, (attention.num_heads, -1)).transpose(1, 2))
-        rope = backbone.model.rope.get_embed(shape=feats.grid).to(dtype)
-        turned = rotated_keys(attention, keys, rope, feats.patch_start)
-        found['keys_rope'] = turned.transpose(1, 2).flatten(2)
-    return {f'out/{key}': value for key, value in found.items()}
+    """All outputs. Cases have all tokens, of which a backbone gives the patches and the class token alone.
 
-
-def with_prefix(case: Case, name: str, patches: Tensor, cls_token: Tensor | None = None) -> Tensor:
-    """Return patch tokens (B, h * w, D) behind the reference's own prefix tokens.
-
-    Registers, and the class token's keys and values, are nothing that a head may ask for.
+    The others come from timm (registers) or from the library's projection of them.
     """
-    reference = torch.from_numpy(case.arrays[f'out/{name}']).to(patches)
-    whole = torch.cat((reference[:, : reference.shape[1] - patches.shape[1]], patches), dim=1)
-    if cls_token is not None:
-        whole[:, 0] = cls_token
-    return whole
+    backbone = build_backbone(case).to(dtype)
+    last = backbone.model.blocks[-1].attn
+    with torch.no_grad(), recorded_inputs([last]) as inputs:
+        tokens: dict[str, Tensor] = {}
+        handle = backbone.model.blocks[-1].register_forward_hook(
+            lambda _, __, output: tokens.update(tokens_prenorm=output.clone())
+        )
+        feats = backbone(case.images().to(dtype), backbone.gives)
+        handle.remove()
+        tokens['tokens_norm'] = backbone.model.norm(tokens['tokens_prenorm'])
+        tokens |= {name: project(last, inputs[last].tokens, name) for name in PROJECTIONS}
+    start = feats.patch_start
+    patches = {'tokens_norm': feats.feature_map.flatten(2).mT}
+    patches['tokens_prenorm'] = feats.require('pre_norm_map').flatten(2).mT
+    patches |= {name: feats.require(name) for name in PROJECTIONS}
+    found: Found = {name: torch.cat((tokens[name][:, :start], patches[name]), dim=1) for name in tokens}
+    found['grid'] = equal('grid', feats.grid, case.arrays.get('in/grid', feats.grid))
+    if feats.cls_token is not None:
+        found['tokens_norm'][:, 0] = feats.cls_token
+        found['tokens_prenorm'][:, 0] = feats.require('pre_norm_cls_token')
+        found['class_attention'] = feats.require('class_attention')[:, -1]
+    if (rope := inputs[last].rope) is not None:
+        keys = last.k_norm(found['keys'].unflatten(2, (last.num_heads, -1)).transpose(1, 2))
+        found['keys_rope'] = rotated_keys(last, keys, rope, start).transpose(1, 2).flatten(2)
+    return {f'out/{name}': value for name, value in found.items()}

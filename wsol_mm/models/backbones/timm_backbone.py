@@ -2,14 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from difflib import get_close_matches
+from collections.abc import Collection
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
-from wsol_mm.models.utils.precision import at_least_float32, autocast_off
 from wsol_mm.models.weights.layouts import Layout
+from wsol_mm.models.weights.timm_models import classifier_names, create_timm_model
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 from wsol_mm.structures.features import check_needs
@@ -17,16 +16,19 @@ from wsol_mm.structures.features import check_needs
 import timm
 import torch
 from mmengine.model import BaseModule
-from timm.layers import apply_rot_embed_cat, resample_abs_pos_embed
-from timm.models import is_model_in_modules
+from timm.layers import resample_abs_pos_embed
+from timm.models import VisionTransformer, is_model_in_modules
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .timm_attention import PROJECTIONS, class_row, known_attentions, project, recorded_inputs
+
 # Modules of timm whose models take an input of any size that is a multiple of the patch.
-_ANY_SIZE = ('vision_transformer', 'deit', 'eva')
+_ANY_SIZE = ('vision_transformer', 'vision_transformer_hybrid', 'deit', 'eva')
 #: How position embeddings meet another grid than their own.
 POSITION_INTERPOLATIONS = ('timm', 'dinov2')
-_PROJECTIONS = ('queries', 'keys', 'values')
+# Parts that models of timm have behind their features where they have no part of their own for pooling.
+_BEHIND_FEATURES = ('attn_pool', 'fc_norm', 'pre_logits', 'head', 'head_dist')
 
 
 @MODELS.register_module()
@@ -37,41 +39,49 @@ class TimmBackbone(BaseModule):
     from the input of the attention without an N x N matrix, the class token's attention and the queries,
     keys and values of the last layer. What a model gives is in ``gives``.
 
-    Weights come through ``pretrained`` of the localizer: a file, an address or ``timm://<model name>``.
+    A training gets its weights through ``pretrained`` of the localizer (a file, an address or
+    ``timm://<model name>``), so that a test needs them in its checkpoint alone. With ``pretrained`` or
+    ``checkpoint_path`` here the model has them as soon as it is built, for what is never trained.
 
     Args:
-        model_name: As ``timm.list_models()`` knows it, such as ``'vit_small_patch14_dinov2.lvd142m'``.
+        model_name: As ``timm.list_models(pretrained=True)`` knows it, such as
+            ``'vit_small_patch14_dinov2.lvd142m'``.
+        pretrained: Whether to build it with timm's weights, from its cache or the network.
+        checkpoint_path: File to build it with instead: ``.safetensors``, or what ``torch.save`` wrote, in any
+            layout that timm knows for this model.
         attention_layers: Number of last layers whose class attention is given; all if None.
         position_interpolation: How a table of positions meets another grid: ``'timm'`` (bicubic, antialiased,
             to the exact size) or ``'dinov2'``, as DINO and DINOv2 without registers were published (bicubic,
             not antialiased, scale (g + 0.1) / G). Equal on the table's own grid.
         init_cfg: Initialisation config.
-        **options: Further arguments of ``timm.create_model``.
+        **options: Further arguments of ``timm.create_model``, such as ``img_size`` for a model that takes one
+            size alone.
 
     Attributes:
         gives: Names of what can be asked for beyond the feature map.
-        data_config: timm's data config of the weights, mean and std in units of 0..255.
+        data_config: timm's data config of the weights: ``mean`` and ``std`` in units of 0..255,
+            ``input_size`` (height, width), and more.
         num_features: Channels D of the feature map.
-        patch_size: What height and width of an input must be a multiple of.
+        num_prefix_tokens: Tokens before the first patch: class token, distillation token, registers.
+        patch_size: Height and width of a patch; those of an input must be multiples of it.
 
     Raises:
-        ValueError: If timm knows no such model, or an argument has another value.
+        FileNotFoundError: If there is no file at ``checkpoint_path``.
+        OSError: If timm's weights cannot be had; says which file to fetch.
+        ValueError: If timm knows no such model, its weights do not fit, or an argument has another value.
     """
 
     def __init__(
         self,
         model_name: str,
+        pretrained: bool = False,
+        checkpoint_path: str | Path | None = None,
         attention_layers: int | None = None,
         position_interpolation: str = 'timm',
         init_cfg: dict | None = None,
         **options: Any,
     ) -> None:
         super().__init__(init_cfg)
-        if not timm.is_model(model_name):
-            near = (
-                get_close_matches(model_name, timm.list_models(pretrained=True), n=3) or 'timm.list_models()'
-            )
-            raise ValueError(f'model_name: expected a model of timm, such as {near}, got {model_name!r}')
         if position_interpolation not in POSITION_INTERPOLATIONS:
             raise ValueError(
                 f'position_interpolation: expected one of {POSITION_INTERPOLATIONS}, got '
@@ -79,26 +89,37 @@ class TimmBackbone(BaseModule):
             )
         if is_model_in_modules(model_name.partition('.')[0], _ANY_SIZE):
             options = {'dynamic_img_size': True, **options}
-        self.model = timm.create_model(model_name, **{'num_classes': 0, **options})
-        config = timm.data.resolve_model_data_config(self.model)
-        self.data_config = {
-            **config,
-            'mean': tuple(255 * value for value in config['mean']),
-            'std': tuple(255 * value for value in config['std']),
-        }
+        self.model = create_timm_model(model_name, pretrained, checkpoint_path, **options)
+        self.model.is_init = True  # timm has initialised or loaded it, and MMEngine would do so once more
+        self._freeze_behind_features()
+        embed: Any = getattr(self.model, 'patch_embed', None)
+        self.data_config = _data_config(self.model, getattr(embed, 'img_size', None))
         self.num_features = self.model.num_features
-        patch = getattr(getattr(self.model, 'patch_embed', None), 'patch_size', None)
-        self.patch_size = patch[0] if patch and getattr(self.model, 'dynamic_img_size', False) else 1
-        forward = getattr(self.model, 'forward_intermediates', None)
-        self._has_tokens = forward and 'return_prefix_tokens' in inspect.signature(forward).parameters
+        forward = inspect.signature(self.model.forward_intermediates)
+        self._has_tokens = 'return_prefix_tokens' in forward.parameters
         self.num_prefix_tokens = getattr(self.model, 'num_prefix_tokens', 0) if self._has_tokens else 0
-        self.gives = self._what_it_gives()
+        any_size = getattr(self.model, 'dynamic_img_size', False) and not getattr(
+            embed, 'dynamic_img_pad', False
+        )
+        self.patch_size: tuple[int, int] = embed.feat_ratio(as_scalar=False) if any_size else (1, 1)
         layers = len(self._attentions())
+        self.gives = self._what_it_gives()
         if attention_layers is not None and not 0 < attention_layers <= max(layers, 1):
-            raise ValueError(f'attention_layers: expected None or 1 to {layers}, got {attention_layers}')
+            raise ValueError(
+                f'attention_layers: expected None or an integer from 1 to {layers}, got {attention_layers}'
+            )
         self.attention_layers = layers if attention_layers is None else attention_layers
         if position_interpolation == 'dinov2':
             self._interpolate_as_dinov2()
+
+    def _freeze_behind_features(self) -> None:
+        """Freeze what features do not pass: distributed training allows no parameter without a gradient."""
+        children = dict(self.model.named_children())
+        behind = [name for name in _BEHIND_FEATURES if name in children]
+        if 'global_pool' in children:
+            behind = list(children)[list(children).index('global_pool') :]
+        for name in behind:
+            children[name].requires_grad_(False)
 
     def _what_it_gives(self) -> frozenset[str]:
         if not self._has_tokens:
@@ -110,34 +131,27 @@ class TimmBackbone(BaseModule):
         if getattr(self.model, 'attn_pool', None) is not None:
             names.add('pooled')
         if self._attentions():
-            names |= {*_PROJECTIONS, *(['class_attention'] if has_class_token else [])}
+            names |= {*PROJECTIONS, *(['class_attention'] if has_class_token else [])}
         return frozenset(names)
 
     def _attentions(self) -> list[nn.Module]:
-        """Return the attention of every layer; none if they are not all of the kind that is known."""
-        blocks = getattr(self.model, 'blocks', ())
-        attentions = [getattr(block, 'attn', None) for block in blocks]
-        known = (
-            all(hasattr(module, name) for name in ('num_heads', 'scale', 'q_norm', 'k_norm'))
-            and (hasattr(module, 'qkv') or hasattr(module, 'q_proj'))
-            for module in attentions
-        )
-        return attentions if self._has_tokens and all(known) else []
+        # Looked up each time: a copy of the model must not watch the original's modules.
+        return known_attentions(self.model) if self._has_tokens else []
 
     def _interpolate_as_dinov2(self) -> None:
-        kind, has_table = type(self.model).__name__, getattr(self.model, 'pos_embed', None) is not None
-        if not has_table or not getattr(self.model, 'dynamic_img_size', False):
+        kind = type(self.model)
+        table = getattr(self.model, 'pos_embed', None)
+        if kind is not VisionTransformer or table is None or not self.model.dynamic_img_size:
             raise ValueError(
-                f"position_interpolation: expected 'timm' for {kind}, which has no table of positions that "
-                "meets any grid, got 'dinov2'"
+                f"position_interpolation: expected 'timm' for {kind.__name__}, got 'dinov2': only a plain "
+                'VisionTransformer of timm with a table of positions, for inputs of any size, can do so'
             )
         self.model._pos_embed = MethodType(_dinov2_positions, self.model)
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """How timm's own files of this model are named."""
-        classifier = getattr(self.model, 'default_cfg', {}).get('classifier') or 'head'
-        places = [classifier] if isinstance(classifier, str) else classifier
+        places = classifier_names(getattr(self.model, 'pretrained_cfg', {})) or ('head',)
         patch = next(name for name, _ in self.model.named_parameters() if name.endswith('weight'))
         return (
             Layout(
@@ -186,92 +200,69 @@ class TimmBackbone(BaseModule):
             ValueError: If it cannot give what is asked for, or the size of ``x`` is no multiple of the patch.
         """
         check_needs(needs, self.gives, type(self).__name__)
-        if any(side % self.patch_size for side in x.shape[2:]):
+        if any(side % patch for side, patch in zip(x.shape[2:], self.patch_size, strict=True)):
             raise ValueError(
                 f'inputs: expected a height and a width that are multiples of {self.patch_size}, got '
                 f'{tuple(x.shape)}'
             )
-        if not self._has_tokens:
-            return Features(self._feature_map(x), patch_start=0)
-        layers = self.attention_layers if 'class_attention' in needs else 1
-        asked = {'class_attention', *_PROJECTIONS} & set(needs)
-        attentions = self._attentions()[-layers:] if asked else []
-        with _recorded_inputs(attentions) as inputs:
-            final, (last,) = self.model.forward_intermediates(
-                x, indices=1, return_prefix_tokens=True, norm=False
-            )
         start = self.num_prefix_tokens
-        pre_norm, prefix = last if start else (last, last[:, :, 0])  # no prefix is asked for without one
-        grid = pre_norm.shape[-2:]
+        layers = self.attention_layers if 'class_attention' in needs else 1
+        attentions = self._attentions()[-layers:] if {'class_attention', *PROJECTIONS} & set(needs) else []
+        # Prefix tokens are split off only where there are some: not all of timm's models can do without.
+        options: dict[str, Any] = dict(return_prefix_tokens=True) if start else {}
+        with recorded_inputs(attentions) as inputs:
+            final, last = self.model.forward_intermediates(x, indices=1, **options)
+        pre_norm, *prefix = last[0] if start else last
         extras: dict[str, Tensor] = {}
         if 'pre_norm_map' in needs:
             extras['pre_norm_map'] = pre_norm
         if 'pre_norm_cls_token' in needs:
-            extras['pre_norm_cls_token'] = prefix[:, 0]
+            extras['pre_norm_cls_token'] = prefix[0][:, 0]
         if 'pooled' in needs:
-            extras['pooled'] = self.model.attn_pool(final)
-        for index, name in enumerate(_PROJECTIONS):
+            extras['pooled'] = self.model.pool(final)
+        for name in PROJECTIONS:
             if name in needs:
-                extras[name] = _project(attentions[-1], inputs[-1][0], index)[:, start:]
+                extras[name] = project(attentions[-1], inputs[attentions[-1]].tokens, name)[:, start:]
         rows = None
         if 'class_attention' in needs:
-            pairs = zip(attentions, inputs, strict=True)
-            rows = torch.stack([_class_rows(module, *given, start) for module, given in pairs], dim=1)
-        patches = final[:, start:].transpose(1, 2).unflatten(2, grid)
+            rows = torch.stack([class_row(module, inputs[module], start) for module in attentions], dim=1)
         cls_token = final[:, 0] if 'cls_token' in self.gives else None
-        return Features(patches, cls_token, rows, extras=extras, patch_start=start)
+        return Features(self._as_map(final, pre_norm), cls_token, rows, extras=extras, patch_start=start)
 
-    def _feature_map(self, x: Tensor) -> Tensor:
-        """Return the last map of a network that has no tokens, (B, D, h, w)."""
-        features = self.model.forward_features(x)
-        if features.dim() == 4:
+    def _as_map(self, final: Any, last: Tensor) -> Tensor:
+        """Return a network's output as a map, (B, D, h, w).
+
+        Args:
+            final: What its classifier gets: a map, tokens with the patches last, or the class token alone.
+            last: Output of the last stage, (B, D', h, w); the map, where ``final`` does not hold one.
+
+        Raises:
+            ValueError: If its classifier gets several maps.
+        """
+        if isinstance(final, Tensor) and final.dim() == 4:
             channels_last = getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC'
-            return features.permute(0, 3, 1, 2) if channels_last else features
-        return self.model.forward_intermediates(x, indices=1, norm=True, intermediates_only=True)[-1]
+            return final.permute(0, 3, 1, 2) if channels_last else final
+        if not isinstance(final, Tensor):
+            raise ValueError(
+                f'model_name: expected a model with one last feature map, got {type(self.model).__name__}, '
+                f'which ends in {len(final)}'
+            )
+        height, width = last.shape[-2:]
+        if final.shape[1] >= height * width:
+            return final[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
+        return last
 
 
-@contextmanager
-def _recorded_inputs(modules: Sequence[nn.Module]) -> Iterator[list[tuple[Tensor, Tensor | None]]]:
-    """Record what attentions are given while the context lasts: tokens, and rotary embedding or None."""
-    inputs: list[Any] = [None] * len(modules)
-    with ExitStack() as stack:
-        for index, module in enumerate(modules):
+def _data_config(model: nn.Module, size: tuple[int, int] | None) -> dict[str, Any]:
+    """Return timm's data config with mean and std of 0..255 and the size (height, width) of its images.
 
-            def record(_: nn.Module, args: tuple, kwargs: dict, index: int = index) -> None:
-                inputs[index] = (args[0], kwargs.get('rope'))
-
-            stack.callback(module.register_forward_pre_hook(record, with_kwargs=True).remove)
-        yield inputs
-
-
-def _project(attention: nn.Module, tokens: Tensor, index: int) -> Tensor:
-    """Return queries (0), keys (1) or values (2) of tokens (B, N, D), heads concatenated."""
-    if getattr(attention, 'qkv', None) is None:
-        return (attention.q_proj, attention.k_proj, attention.v_proj)[index](tokens)
-    weight = attention.qkv.weight.chunk(3)[index]
-    bias = attention.qkv.bias
-    if bias is None and getattr(attention, 'q_bias', None) is not None:  # Eva keeps it apart
-        bias = (attention.q_bias, attention.k_bias, attention.v_bias)[index]
-        return F.linear(tokens, weight, bias)
-    return F.linear(tokens, weight, None if bias is None else bias.chunk(3)[index])
-
-
-def _class_rows(attention: nn.Module, tokens: Tensor, rope: Tensor | None, prefix: int) -> Tensor:
-    """Return the class token's soft-max row over all tokens, (B, H, N), in float32 or better."""
-    heads = (attention.num_heads, -1)
-    query = attention.q_norm(_project(attention, tokens[:, :1], 0).unflatten(2, heads).transpose(1, 2))
-    keys = attention.k_norm(_project(attention, tokens, 1).unflatten(2, heads).transpose(1, 2))
-    if rope is not None:
-        keys = rotated_keys(attention, keys, rope, prefix)
-    with autocast_off(tokens):
-        scores = at_least_float32(query) @ at_least_float32(keys).transpose(2, 3)
-        return (scores * attention.scale).softmax(dim=3)[:, :, 0]
-
-
-def rotated_keys(attention: nn.Module, keys: Tensor, rope: Tensor, prefix: int) -> Tensor:
-    """Return keys (B, H, N, d) with their rotary embedding, which the prefix tokens do not have."""
-    turned = apply_rot_embed_cat(keys[:, :, prefix:], rope, half=getattr(attention, 'rotate_half', False))
-    return torch.cat((keys[:, :, :prefix], turned), dim=2)
+    Args:
+        model: A model of timm.
+        size: That it was built for, where it knows it.
+    """
+    config = timm.data.resolve_model_data_config(model)
+    scaled = {name: tuple(255 * value for value in config[name]) for name in ('mean', 'std')}
+    return {**config, **scaled, 'input_size': tuple(size or config['input_size'][-2:])}
 
 
 def _dinov2_positions(model: nn.Module, patches: Tensor) -> Tensor:

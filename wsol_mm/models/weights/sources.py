@@ -80,8 +80,23 @@ def _fetch_from_timm(name: str) -> dict[str, Tensor]:
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:  # of several libraries, that fetch and read the file
         reason = f'{type(error).__name__}: {error}'.strip().splitlines()[0]
+        addresses = ' or '.join(timm_addresses(name)) or 'its weights'
         raise OSError(
             f'model.pretrained: expected the weights of {TIMM_SCHEME}{name} in the cache or from the '
-            f'network, got neither ({reason}). Without a network give a file, of timm or DeiT: '
-            'model.pretrained=FILE'
+            f'network, got neither ({reason}). Where there is a network, fetch {addresses}, and give the '
+            'file: model.pretrained=FILE'
         ) from error
+
+
+def timm_addresses(name: str) -> list[str]:
+    """Return where the file with timm's weights of a model can be had; nowhere if timm names none."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    addresses = []
+    if config is not None and config.hf_hub_id:
+        file = config.hf_hub_filename or 'model.safetensors'
+        addresses.append(f'https://huggingface.co/{config.hf_hub_id}/resolve/main/{file}')
+    if config is not None and config.url:
+        addresses.append(str(config.url))
+    return addresses
