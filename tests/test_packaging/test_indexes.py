@@ -59,7 +59,8 @@ def test_names_are_unique(repo_dir):
 
 def test_models_build_by_name(repo_dir, model_hub):
     """One of every method; every other config is built from its file in tests/test_configs."""
-    names = {path.parent.name: path.stem for path in user_configs(repo_dir)}
+    trained = [path for path in user_configs(repo_dir) if 'no-training' not in path.read_text()]
+    names = {path.parent.name: path.stem for path in trained}
     assert {f'configs/{folder}/metafile.yml' for folder in names} == set(imported_metafiles(repo_dir))
     for name in names.values():
         cfg = model_hub.get(name).config
