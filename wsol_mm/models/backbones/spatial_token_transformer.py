@@ -35,6 +35,8 @@ class SpatialTokenTransformer(TokenVisionTransformer):
     layer_class = SpatialQueryEncoderLayer
     gives = TokenVisionTransformer.gives | {'spatial_mask'}
     layer_map_titles = {'spatial_mask': 'spatial mask'}
+    #: What no pretrained network has.
+    own_weights = frozenset({'spatial_token', 'spatial_pos_embed'})
 
     def __init__(
         self,
