@@ -62,7 +62,7 @@ def test_dinov2_weights_give_dinov2_features(file):
     report = load_pretrained(model, file(other))
     assert not report.skipped and all(name.startswith('head.') for name in report.fresh)
     for name, expected in other.named_parameters():
-        if 'ls' in name:
+        if '.ls' in name:
             _, layer, half, _ = name.split('.')
             own = model.backbone.layers[int(layer)]
             assert (own.attn.gamma1 if half == 'ls1' else own.ffn.gamma2).weight.equal(expected)

@@ -113,6 +113,10 @@ class CAMHead(LocalizationHead):
         if self.fc is None:
             self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1)
 
+    def pretrained_target(self, name: str) -> str:
+        """Return where a pretrained weight goes: a linear classifier to the linear one."""
+        return name if self.fc is None else name.replace('head.semantic_conv.', 'head.fc.')
+
     def hidden(self, feats: Features) -> Tensor:
         """Return the features G that are classified, (B, D, h, w)."""
         x = feats.extras.get('hidden')
