@@ -129,6 +129,18 @@ def test_bias_without_weights_stops(file):
     assert not load_pretrained(ours(qkv_bias=False), path).skipped
 
 
+@pytest.mark.parametrize('bias', [True, False])
+def test_files_of_the_first_timm_releases_need_no_bias(file, bias):
+    other = theirs(qkv_bias=False)
+    linear = {'patch_embed.proj.weight': other.patch_embed.proj.weight.data.flatten(1)}
+    model = ours(qkv_bias=bias)
+    model.init_weights()
+    report = load_pretrained(model, file(other, **linear))
+    fresh = [name for name in report.fresh if name.startswith('backbone.')]
+    assert fresh == [f'backbone.layers.{index}.attn.qkv.bias' for index in range(2 * bias)]
+    assert_same_features(model.eval(), other, 56)
+
+
 def test_bias_without_a_place_stops(file):
     with pytest.raises(ValueError, match=r'blocks.0.attn.qkv.bias, .*: model.backbone.qkv_bias=True$'):
         load_pretrained(ours(qkv_bias=False), file(theirs()))

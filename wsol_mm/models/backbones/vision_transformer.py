@@ -154,14 +154,17 @@ class TokenVisionTransformer(VisionTransformer):
             nn.init.zeros_(self.ln1.bias)
 
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
-        """Adapt pretrained weights: another patch grid, and a patch embedding stored as a linear layer.
+        """Adapt pretrained weights: another patch grid, and the files of the first timm releases.
+
+        Those store the patch embedding as a linear layer, and q, k and v have no bias; here it starts at 0
+        then (docs/specifications/scm.md, section 2.5).
 
         Args:
             weights: All weights of a file, under the names of the whole model (``backbone.pos_embed``) or,
                 where no layout knows them, of the file; changed in place.
 
         Returns:
-            Parts of filled entries that keep their initial values: none.
+            Names in the whole model of what may keep its initial values: those biases, of such a file.
 
         Raises:
             ValueError: If the position embedding is not that of a square grid.
@@ -171,10 +174,13 @@ class TokenVisionTransformer(VisionTransformer):
             distilled = any(name.rpartition('.')[2] == 'dist_token' for name in weights)
             weights[_POS_EMBED] = self._fit_pos_embed(places, distilled)
         own = self.patch_embed.projection.weight
-        # The first timm releases stored it so.
-        if projection is not None and projection.dim() == 2 and projection.numel() == own.numel():
-            weights[_PATCH_WEIGHT] = projection.reshape(own.shape)
-        return []
+        if projection is None or projection.dim() != 2 or projection.numel() != own.numel():
+            return []
+        weights[_PATCH_WEIGHT] = projection.reshape(own.shape)
+        own_biases = [
+            name for name, _ in self.named_parameters(prefix='backbone') if name.endswith('qkv.bias')
+        ]
+        return [name for name in own_biases if name not in weights]
 
     def _fit_pos_embed(self, places: Tensor, distilled: bool) -> Tensor:
         """Return a position embedding (1, N, D) for this patch grid.

@@ -26,7 +26,7 @@ class LoadReport(NamedTuple):
     Attributes:
         loaded: Entries of the model that were filled.
         skipped: Names in the file, each with the reason why it was not used.
-        fresh: Entries of the model that keep their initial values.
+        fresh: Entries of the model, or parts of them, that keep their initial values.
     """
 
     loaded: list[str]
@@ -78,7 +78,7 @@ def load_pretrained(
     ]
     check_needed_weights(model, entries, checkpoint)
     values = {entry.target or entry.name: entry.value for entry in entries}
-    fresh_parts = _fit(model, values, checkpoint)
+    kept = _fit(model, values, checkpoint)
     for name, target, _ in entries:
         value = values[target or name]
         if target is None or target not in own or (target.startswith('head.') and not takes_head):
@@ -96,9 +96,10 @@ def load_pretrained(
             f'{checkpoint}: expected the shapes of {type(model.backbone).__name__}, got others (file for '
             f'model): {describe_names(misfits)}'
         )
-    check_whole_layers(model, entries, chosen, checkpoint)
+    check_whole_layers(model, entries, chosen, kept, checkpoint)
     _fill(model, chosen, checkpoint)
-    report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen] + fresh_parts)
+    fresh = dict.fromkeys([*(name for name in own if name not in chosen), *kept])
+    report = LoadReport(list(chosen), skipped, list(fresh))
     logger.info(f'Loaded {len(report.loaded)} of {len(own)} entries from {checkpoint} ({layout.name})')
     logger.info(f'Skipped {len(report.skipped)} entries of the file: {_all_names(report.skipped)}')
     logger.info(f'Left fresh {len(report.fresh)} entries of the model: {_all_names(report.fresh)}')
@@ -138,7 +139,7 @@ def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
 
 
 def _fit(model: nn.Module, values: dict[str, Tensor], checkpoint: str | Path) -> list[str]:
-    """Let backbone and head adapt the weights; return the parts that keep their initial values."""
+    """Let backbone and head adapt the weights; return the names of what keeps its initial values."""
     try:
         return [
             name

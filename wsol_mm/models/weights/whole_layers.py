@@ -34,7 +34,11 @@ def check_needed_weights(model: nn.Module, entries: Sequence[Entry], checkpoint:
 
 
 def check_whole_layers(
-    model: nn.Module, entries: Sequence[Entry], chosen: Collection[str], checkpoint: str | Path
+    model: nn.Module,
+    entries: Sequence[Entry],
+    chosen: Collection[str],
+    may_stay_fresh: Collection[str],
+    checkpoint: str | Path,
 ) -> None:
     """Stop where a weight is lost inside a layer that is filled, or a layer of the backbone keeps fresh ones.
 
@@ -43,13 +47,14 @@ def check_whole_layers(
     - Whatever belongs into a module of the backbone that takes weights, at any depth, is taken. Whole parts
       may be left out: classifiers, a distillation token, a decoder, a stage that the backbone does not have,
       and layers behind its last one.
-    - All parameters and running statistics of the backbone are filled, but for what it declares to add to a
-      pretrained network: ``own_weights``, names of tensors or modules.
+    - All parameters and running statistics of the backbone are filled, but for those that may stay fresh.
 
     Args:
         model: With ``backbone``, before it is filled.
         entries: Weights of the file with their names in the model.
         chosen: Names in the model of those that fill it.
+        may_stay_fresh: Names in the model of what a backbone adds to a pretrained network, as its
+            ``fit_pretrained`` says.
         checkpoint: Where they are from, for the message.
 
     Raises:
@@ -67,12 +72,12 @@ def check_whole_layers(
     ]
     if homeless:
         raise _homeless_error(backbone, homeless, checkpoint)
-    fresh = [name for name in _trained_names(backbone) if f'backbone.{name}' not in chosen]
+    fresh = [name for name in _learned_names(backbone) if name not in chosen and name not in may_stay_fresh]
     if fresh:
         other = f'the architecture of the weights, or {TIMM_BACKBONE}'
         raise ValueError(
             f'{checkpoint}: expected weights for all of {type(backbone).__name__}, got none for '
-            f'{describe_names(f"backbone.{name}" for name in fresh)}. What does without them: '
+            f'{describe_names(fresh)}. What does without them: '
             f'{_settings(backbone, fresh, 3, other)}'
         )
 
@@ -117,12 +122,10 @@ def _is_filled(name: str | None, chosen: Collection[str]) -> bool:
     return name is not None and name.startswith('backbone.') and name in chosen
 
 
-def _trained_names(backbone: nn.Module) -> list[str]:
-    """Return the names of what a backbone learns, but for its own additions to a pretrained network."""
-    learned = [name for name, _ in backbone.named_parameters()]
-    learned += [name for name, _ in backbone.named_buffers() if 'running_' in name]
-    added = tuple(getattr(backbone, 'own_weights', ()))
-    return [name for name in learned if not any(name == own or name.startswith(f'{own}.') for own in added)]
+def _learned_names(backbone: nn.Module) -> list[str]:
+    """Return the names in the model of all that its backbone learns, parameters and running statistics."""
+    statistics = [name for name, _ in backbone.named_buffers() if 'running_' in name]
+    return [f'backbone.{name}' for name in (*dict(backbone.named_parameters()), *statistics)]
 
 
 def _homeless_error(backbone: nn.Module, names: Sequence[str], checkpoint: str | Path) -> ValueError:
