@@ -67,6 +67,11 @@ class SpatialTokenTransformer(TokenVisionTransformer):
             trunc_normal_(self.spatial_token, std=0.02)
             trunc_normal_(self.spatial_pos_embed, std=0.02)
 
+    def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
+        """Adapt pretrained weights; the spatial token and its position may be new."""
+        own = ('backbone.spatial_token', 'backbone.spatial_pos_embed')
+        return [*super().fit_pretrained(weights), *(name for name in own if name not in weights)]
+
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Turn images (B, 3, H, W) into tokens (B, h*w + 2, D), the spatial token last, and the grid."""
         tokens, grid = super().embed(x)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from wsol_mm.models.layers import TokenEncoderLayer
 from wsol_mm.registry import MODELS
@@ -14,6 +15,7 @@ from mmengine.model import ModuleList
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import resize_pos_embed
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 _POS_EMBED, _PATCH_WEIGHT = 'backbone.pos_embed', 'backbone.patch_embed.projection.weight'
@@ -48,8 +50,11 @@ class TokenVisionTransformer(VisionTransformer):
         drop_path_rate: Stochastic depth rate of the last layer; it grows linearly from 0.
         qkv_bias: Whether q, k and v have a bias.
         qk_scale: Factor on q k^T; ``head_dims ** -0.5`` if None.
+        layer_scale_init_value: Initial scale of what each half of a layer adds, of every channel; no such
+            scales if 0. Weights of DINOv2 have them.
         norm_cfg: Of all layer norms.
-        interpolate_mode: How the position embedding is interpolated.
+        interpolate_mode: How the position embedding is interpolated: a mode of PyTorch's ``interpolate``, or
+            ``'timm'``, as timm does (bicubic, antialiased).
         frozen_stages: Freeze the embeddings and this many layers; nothing if not positive.
         layer_cfgs: Further arguments of every layer, or of each.
         init_cfg: Initialisation config.
@@ -81,6 +86,7 @@ class TokenVisionTransformer(VisionTransformer):
         drop_path_rate: float = 0.0,
         qkv_bias: bool = True,
         qk_scale: float | None = None,
+        layer_scale_init_value: float = 0.0,
         norm_cfg: dict | None = None,
         interpolate_mode: str = 'bicubic',
         frozen_stages: int = -1,
@@ -116,6 +122,7 @@ class TokenVisionTransformer(VisionTransformer):
             attn_drop_rate=attn_drop_rate,
             qkv_bias=qkv_bias,
             qk_scale=qk_scale,
+            layer_scale_init_value=layer_scale_init_value,
             norm_cfg=norm_cfg,
         )
         rates = torch.linspace(0, drop_path_rate, self.num_layers, device='cpu').tolist()
@@ -147,14 +154,17 @@ class TokenVisionTransformer(VisionTransformer):
             nn.init.zeros_(self.ln1.bias)
 
     def fit_pretrained(self, weights: dict[str, Tensor]) -> list[str]:
-        """Adapt pretrained weights: another patch grid, and a patch embedding stored as a linear layer.
+        """Adapt pretrained weights: another patch grid, and the files of the first timm releases.
+
+        Those store the patch embedding as a linear layer, and q, k and v have no bias; here it starts at 0
+        then (docs/specifications/scm.md, section 2.5).
 
         Args:
             weights: All weights of a file, under the names of the whole model (``backbone.pos_embed``) or,
                 where no layout knows them, of the file; changed in place.
 
         Returns:
-            Parts of filled entries that keep their initial values: none.
+            Names in the whole model of what may keep its initial values: those biases, of such a file.
 
         Raises:
             ValueError: If the position embedding is not that of a square grid.
@@ -164,10 +174,13 @@ class TokenVisionTransformer(VisionTransformer):
             distilled = any(name.rpartition('.')[2] == 'dist_token' for name in weights)
             weights[_POS_EMBED] = self._fit_pos_embed(places, distilled)
         own = self.patch_embed.projection.weight
-        # The first timm releases stored it so.
-        if projection is not None and projection.dim() == 2 and projection.numel() == own.numel():
-            weights[_PATCH_WEIGHT] = projection.reshape(own.shape)
-        return []
+        if projection is None or projection.dim() != 2 or projection.numel() != own.numel():
+            return []
+        weights[_PATCH_WEIGHT] = projection.reshape(own.shape)
+        own_biases = [
+            name for name, _ in self.named_parameters(prefix='backbone') if name.endswith('qkv.bias')
+        ]
+        return [name for name in own_biases if name not in weights]
 
     def _fit_pos_embed(self, places: Tensor, distilled: bool) -> Tensor:
         """Return a position embedding (1, N, D) for this patch grid.
@@ -185,7 +198,23 @@ class TokenVisionTransformer(VisionTransformer):
                 f'position embedding: expected {extra} and a square number of places, to interpolate it to '
                 f'the grid {self.patch_resolution}, got {places.shape[1]}'
             )
-        return resize_pos_embed(places, (side, side), self.patch_resolution, self.interpolate_mode, extra)
+        return self._resized(places, (side, side), self.patch_resolution)
+
+    def _resized(self, places: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
+        """Return a position embedding (1, N, D) of one grid, (h, w), for another."""
+        extra = self.num_extra_tokens
+        if self.interpolate_mode == 'timm' and tuple(grid) != tuple(wanted):
+            return resample_abs_pos_embed(places, list(wanted), list(grid), num_prefix_tokens=extra)
+        return resize_pos_embed(places, grid, wanted, self.interpolate_mode, extra)
+
+    def _prepare_pos_embed(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Resize the position embedding of a checkpoint; mmpretrain calls it before one is loaded."""
+        name = f'{prefix}pos_embed'
+        if self.interpolate_mode == 'timm' and name in state_dict:
+            state_dict[name] = self._fit_pos_embed(state_dict[name], distilled=False)
+        super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
 
     def train(self, mode: bool = True) -> 'TokenVisionTransformer':
         """Set the mode and return the module, as PyTorch's modules do and mmpretrain's backbones do not."""
@@ -196,13 +225,7 @@ class TokenVisionTransformer(VisionTransformer):
         """Turn images (B, 3, H, W) into tokens (B, N, D), class token first, and the grid (h, w)."""
         x, grid = self.patch_embed(x)
         x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1)
-        x = x + resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            grid,
-            mode=self.interpolate_mode,
-            num_extra_tokens=self.num_extra_tokens,
-        )
+        x = x + self._resized(self.pos_embed, self.patch_resolution, grid)
         return self.drop_after_pos(x), grid
 
     def forward(self, x: Tensor, needs: Collection[str] = ()) -> Features:

@@ -131,8 +131,8 @@ def _encoder_rules(theirs: str, ours: str) -> tuple[Rule, ...]:
         (rf'{theirs}\.attn\.(qkv|proj)\.(weight|bias)', rf'{ours}.attn.\2.\3'),
         (rf'{theirs}\.mlp\.fc1\.(weight|bias)', rf'{ours}.ffn.layers.0.0.\2'),
         (rf'{theirs}\.mlp\.fc2\.(weight|bias)', rf'{ours}.ffn.layers.1.\2'),
-        (rf'{theirs}\.ls1\.gamma', rf'{ours}.attn.gamma1.weight'),
-        (rf'{theirs}\.ls2\.gamma', rf'{ours}.ffn.gamma2.weight'),
+        (rf'{theirs}\.(?:ls1\.gamma|gamma_1)', rf'{ours}.attn.gamma1.weight'),
+        (rf'{theirs}\.(?:ls2\.gamma|gamma_2)', rf'{ours}.ffn.gamma2.weight'),
     )
 
 

@@ -1,6 +1,7 @@
 """Start a model from pretrained weights of any known layout."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +10,14 @@ from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
 from .converters import known_layouts
+from .foreign_layouts import foreign_layouts, layout_of_module
 from .layouts import Entry, Layout, describe_names, find_layout
 from .sources import fetch_state_dict
-from .whole_layers import check_needed_tokens, check_whole_layers
+from .whole_layers import TIMM_BACKBONE, check_needed_weights, check_whole_layers
 
 _POS_EMBED, _CLS_TOKEN = 'backbone.pos_embed', 'backbone.cls_token'
+# What backbones of mmpretrain resize themselves while they are filled.
+_POSITION_TABLES = re.compile(r'backbone\.(?:.*\.)?(?:pos_embed|relative_\w+|rel_pos_[hw])')
 
 
 class LoadReport(NamedTuple):
@@ -22,7 +26,7 @@ class LoadReport(NamedTuple):
     Attributes:
         loaded: Entries of the model that were filled.
         skipped: Names in the file, each with the reason why it was not used.
-        fresh: Entries of the model that keep their initial values.
+        fresh: Entries of the model, or parts of them, that keep their initial values.
     """
 
     loaded: list[str]
@@ -53,51 +57,69 @@ def load_pretrained(
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If it is no checkpoint (:class:`CheckpointError`), has none of the known layouts,
-            matches nothing in the model's backbone, has backbone weights of another shape, or fits a layer of
-            the backbone in part (:func:`check_whole_layers`).
+            matches nothing in the model's backbone, has backbone weights of another shape, or fits the
+            backbone in part (:func:`check_whole_layers`).
     """
     logger = MMLogger.get_current_instance() if logger is None else logger
     theirs = fetch_state_dict(checkpoint)
-    layout = find_layout(theirs, (*getattr(model.backbone, 'layouts', ()), *known_layouts()))
+    layout = find_layout(theirs, _layouts_for(model.backbone))
     if layout is None:
-        raise _nothing_matches(checkpoint, theirs)
+        raise _nothing_matches(checkpoint, model.backbone, theirs)
     own = model.state_dict()
     chosen: dict[str, Tensor] = {}
     skipped: list[str] = []
     misfits: list[str] = []
     takes_head = getattr(model.head, 'inherits_classifier', True) or not _is_plain_classifier(layout, theirs)
     place = getattr(model.head, 'pretrained_target', str)
+    resizes_tables = not hasattr(model.backbone, 'fit_pretrained')
     entries = [
         entry._replace(target=entry.target and place(entry.target))
         for entry in _entries(layout, theirs, checkpoint)
     ]
-    check_needed_tokens(model, entries, checkpoint)
+    check_needed_weights(model, entries, checkpoint)
     values = {entry.target or entry.name: entry.value for entry in entries}
-    fresh_parts = _fit(model, values, checkpoint)
+    kept = _fit(model, values, checkpoint)
     for name, target, _ in entries:
         value = values[target or name]
         if target is None or target not in own or (target.startswith('head.') and not takes_head):
             skipped.append(name)
-        elif value.shape == own[target].shape:
+        elif value.shape == own[target].shape or (resizes_tables and _POSITION_TABLES.fullmatch(target)):
             chosen[target] = value
         elif target.startswith('head.'):
             skipped.append(f'{name} {tuple(value.shape)} for {tuple(own[target].shape)}')
         else:
             misfits.append(f'{name} {tuple(value.shape)} for {tuple(own[target].shape)}')
     if not any(name.startswith('backbone.') and name not in (_POS_EMBED, _CLS_TOKEN) for name in chosen):
-        raise _nothing_matches(checkpoint, theirs, misfits)
+        raise _nothing_matches(checkpoint, model.backbone, theirs, misfits)
     if misfits:
         raise ValueError(
             f'{checkpoint}: expected the shapes of {type(model.backbone).__name__}, got others (file for '
             f'model): {describe_names(misfits)}'
         )
-    check_whole_layers(model, entries, chosen, checkpoint)
-    model.load_state_dict(chosen, strict=False)
-    report = LoadReport(list(chosen), skipped, [name for name in own if name not in chosen] + fresh_parts)
+    check_whole_layers(model, entries, chosen, kept, checkpoint)
+    _fill(model, chosen, checkpoint)
+    fresh = dict.fromkeys([*(name for name in own if name not in chosen), *kept])
+    report = LoadReport(list(chosen), skipped, list(fresh))
     logger.info(f'Loaded {len(report.loaded)} of {len(own)} entries from {checkpoint} ({layout.name})')
     logger.info(f'Skipped {len(report.skipped)} entries of the file: {_all_names(report.skipped)}')
     logger.info(f'Left fresh {len(report.fresh)} entries of the model: {_all_names(report.fresh)}')
     return report
+
+
+def _layouts_for(backbone: nn.Module) -> tuple[Layout, ...]:
+    """Return the layouts that a backbone is filled from, the first choice first."""
+    own = getattr(backbone, 'layouts', ())
+    return (*own, *foreign_layouts(backbone), *known_layouts(), layout_of_module(backbone))
+
+
+def _fill(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: str | Path) -> None:
+    try:
+        model.load_state_dict(weights, strict=False)
+    except (RuntimeError, AssertionError) as error:  # of shapes, and of tables that cannot be resized
+        raise ValueError(
+            f'{checkpoint}: expected the shapes of {type(model.backbone).__name__}, got others: '
+            f'{" ".join(str(error).split())}'
+        ) from error
 
 
 def _entries(layout: Layout, weights: Mapping[str, Tensor], checkpoint: str | Path) -> list[Entry]:
@@ -117,7 +139,7 @@ def _is_plain_classifier(layout: Layout, weights: Mapping[str, Tensor]) -> bool:
 
 
 def _fit(model: nn.Module, values: dict[str, Tensor], checkpoint: str | Path) -> list[str]:
-    """Let backbone and head adapt the weights; return the parts that keep their initial values."""
+    """Let backbone and head adapt the weights; return the names of what keeps its initial values."""
     try:
         return [
             name
@@ -134,11 +156,11 @@ def _all_names(names: Iterable[str]) -> str:
 
 
 def _nothing_matches(
-    checkpoint: str | Path, names: Iterable[str], misfits: list[str] | None = None
+    checkpoint: str | Path, backbone: nn.Module, names: Iterable[str], misfits: list[str] | None = None
 ) -> ValueError:
     shapes = f'. Shapes differ (file for model): {describe_names(misfits)}' if misfits else ''
     return ValueError(
         f'{checkpoint}: expected weights of the backbone in one of the layouts '
-        f'{"; ".join(layout.name for layout in known_layouts())}, got the names '
-        f'{describe_names(names)}{shapes}'
+        f'{"; ".join(layout.name for layout in _layouts_for(backbone))}, got the names '
+        f'{describe_names(names)}{shapes}. Weights of timm are taken by {TIMM_BACKBONE}'
     )
