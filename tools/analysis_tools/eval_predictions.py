@@ -186,9 +186,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         if args.config is None:
             parser.error('argument --config: expected beside --ann, for the ground truth, got none')
         if args.protocol or args.threshold:
-            given = '--protocol' if args.protocol else '--threshold'
+            option = '--protocol' if args.protocol else '--threshold'
             parser.error(
-                f'argument {given}: expected beside predictions alone, got --ann, whose annotations are '
+                f'argument {option}: expected beside predictions alone, got --ann, whose annotations are '
                 'boxes already'
             )
     elif args.config is None and not args.protocol:
@@ -282,7 +282,10 @@ def build_metrics(args: argparse.Namespace, cfg: Config, with_masks: bool = Fals
     if args.protocol is not None:
         use_protocols(cfg, args.protocol)
     if args.threshold is not None:
-        use_thresholds(cfg, args.threshold)
+        try:
+            use_thresholds(cfg, args.threshold)
+        except ValueError as error:
+            raise ValueError(f'argument --threshold: {error}') from error
     evaluators = cfg.test_evaluator
     return [METRICS.build(item) for item in ([evaluators] if isinstance(evaluators, dict) else evaluators)]
 

@@ -63,8 +63,10 @@ def read_scores(path: str | Path, classes: Sequence[str], img_ids: Sequence[str]
                     raise ValueError(f'{where}: expected {len(header)} fields, got {len(line)}')
                 if line[0] in best:
                     raise ValueError(f'{where}: expected each image once, got {line[0]!r} again')
-                read = _ranked if columns is None else _by_score
-                best[line[0]] = read(line[1:], index if columns is None else columns, where)
+                fields = line[1:]
+                best[line[0]] = (
+                    _ranked(fields, index, where) if columns is None else _by_score(fields, columns, where)
+                )
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f'{path}: expected a CSV file in UTF-8, got another file ({error})') from error
     matches = match_names(best, img_ids, without_suffix=True)

@@ -152,8 +152,8 @@ def _packed(dataset: LocalizationDataset, info: dict[str, Any]) -> dict[str, Any
     """Send a black image of the size of an item's through the pipeline."""
     if 'height' not in info and ('gt_bboxes' in info or 'mask_paths' in info):
         raise ValueError(
-            f'{info["img_id"]}: expected the size of the image, got none. Data sets with check_files=True and '
-            'read_headers=True, or with a list of sizes, know it'
+            f'{info["img_id"]}: expected the size of the image, got none. Data sets with check_files=True '
+            'and read_headers=True, or with a list of sizes, know it'
         )
     shape = info.get('height', _STAND_IN_SIDE), info.get('width', _STAND_IN_SIDE), 3
     item = {('ori_gt_bboxes' if key == 'gt_bboxes' else key): value for key, value in info.items()}
@@ -212,7 +212,8 @@ def _check_ranks(
         if protocol.threshold_choice == 'top1':
             needed = max(needed, 1)
         if ranks < min(needed, num_classes):
+            best = 'the best class' if needed == 1 else f'the {needed} best classes'
             raise ValueError(
-                f'scores: expected the {needed} best classes of the images, as protocol {protocol.name!r} '
-                f'reads predicted classes (pred_topk), got {ranks or "no scores"}'
+                f'scores: expected {best} of every image, as protocol {protocol.name!r} reads predicted '
+                f'classes (pred_topk), got {ranks or "none"}'
             )

@@ -155,8 +155,8 @@ def _checked_labels(
         return None if count == 1 else np.arange(num_classes)
     if labels.shape != (count,) or labels.dtype.kind not in 'iu':
         raise MapProblem(
-            f'{place}: expected {count} integers as labels, one for each map, got {labels.dtype} of the shape '
-            f'{labels.shape}'
+            f'{place}: expected {count} integers as labels, one for each map, got {labels.dtype} of the '
+            f'shape {labels.shape}'
         )
     if labels.tolist() == [-1]:
         return None
