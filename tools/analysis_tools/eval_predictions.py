@@ -4,6 +4,8 @@ Either a file of predictions, which `tools/test.py CONFIG CHECKPOINT --out predi
 protocols: the numbers are those that the test itself would report. Or maps that were made elsewhere, one
 NumPy file per image of the test data of a config, under any protocols. Or exported boxes, COCO annotations,
 against the ground truth of these test data.
+
+The exit status is 0, or 3 if all is done but the maps or scores of some images cannot be used.
 """
 
 from __future__ import annotations
@@ -18,17 +20,22 @@ from typing import TYPE_CHECKING, Any
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
-from wsol_mm.evaluation.protocol_choice import use_protocols
-from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, get_protocol
+from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
+from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
 
 import mmengine
 from mmengine.config import Config
 
 if TYPE_CHECKING:
+    from wsol_mm.apis.map_evaluation import MapEvaluation
+
     from mmengine.evaluator import BaseMetric
 
 #: How many problems are printed.
 _NAMED = 10
+_PROBLEM_STATUS = 3
+#: Options that say how to read maps.
+_MAP_OPTIONS = ('maps_of', 'maps_show', 'scores')
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
@@ -109,14 +116,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=Path,
         metavar='PATH',
         help='localization maps to evaluate instead: a folder of .npy and .npz files named as the images, or '
-        'an .npz archive, as tools/predict.py --save-maps and others write them; needs --config. A map '
-        'shows what the test pipeline of the config leaves of the image',
+        'an .npz archive, as tools/predict.py --save-maps and others write them; needs --config',
+    )
+    parser.add_argument(
+        '--maps-show',
+        choices=('input', 'image'),
+        help='what the maps show: the input of the network, which is what the test pipeline of the config '
+        'leaves of the image (default), or the whole image, as those of tools/predict.py without '
+        '--test-pipeline',
     )
     parser.add_argument(
         '--maps-of',
         choices=('all', 'label'),
-        default='all',
-        help="what an image's only map is of: all classes, or its true class (default: all)",
+        help="what an image's only map is of, whatever label the file says: all classes, or the true class "
+        '(default: as the file says; all classes, if it does not)',
     )
     parser.add_argument(
         '--scores',
@@ -128,6 +141,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--config',
         type=config_path,
         help='predictions: evaluate with its test_evaluator; maps, annotations: against its test data',
+    )
+    parser.add_argument(
+        '--split',
+        choices=('test', 'val'),
+        default='test',
+        help="the config's test or validation data and evaluator (default: test)",
     )
     add_cfg_options(parser)
     parser.add_argument(
@@ -156,17 +175,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     given = [name for name in ('predictions', 'ann', 'maps') if getattr(args, name) is not None]
     if len(given) != 1:
         parser.error(f'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got {given or "none"}')
-    if args.maps is None and args.scores is not None:
-        parser.error('argument --scores: expected beside --maps, got no maps')
+    for name in _MAP_OPTIONS:
+        if args.maps is None and getattr(args, name) is not None:
+            parser.error(f'argument --{name.replace("_", "-")}: expected beside --maps, got no maps')
+    if args.config is None and args.split != 'test':
+        parser.error('argument --split: expected beside --config, got no config')
     if args.maps is not None and args.config is None:
         parser.error('argument --config: expected beside --maps, for the images and their boxes, got none')
     if args.ann is not None:
         if args.config is None:
             parser.error('argument --config: expected beside --ann, for the ground truth, got none')
         if args.protocol or args.threshold:
-            given = '--protocol' if args.protocol else '--threshold'
+            option = '--protocol' if args.protocol else '--threshold'
             parser.error(
-                f'argument {given}: expected beside predictions alone, got --ann, whose annotations are '
+                f'argument {option}: expected beside predictions alone, got --ann, whose annotations are '
                 'boxes already'
             )
     elif args.config is None and not args.protocol:
@@ -207,14 +229,39 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     return samples
 
 
-def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -> list[BaseMetric]:
-    """Build the metrics that are asked for.
-
-    Without a config these are the protocols, and PxAP where the predictions have masks.
+def read_chosen_config(args: argparse.Namespace) -> Config:
+    """Read the config, with the chosen split in the place of the test, and set its scope.
 
     Args:
         args: The options.
-        samples: The predictions.
+
+    Returns:
+        The config; an empty one, if none is given.
+
+    Raises:
+        ValueError: If the config has no such data.
+    """
+    from mmengine.registry import init_default_scope
+
+    cfg = Config() if args.config is None else read_config(args)
+    if args.split == 'val':
+        cfg.test_dataloader, cfg.test_evaluator = cfg.get('val_dataloader'), cfg.get('val_evaluator')
+    if (args.maps or args.ann) and not (cfg.get('test_dataloader') or {}).get('dataset'):
+        raise ValueError(f'{args.config}: expected {args.split}_dataloader.dataset, got none')
+    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    return cfg
+
+
+def build_metrics(args: argparse.Namespace, cfg: Config, with_masks: bool = False) -> list[BaseMetric]:
+    """Build the metrics that are asked for.
+
+    Where the config has no evaluator, as that of a data set alone, these are the protocols, and PxAP if there
+    are masks.
+
+    Args:
+        args: The options.
+        cfg: The config; changed in place.
+        with_masks: Whether the data have masks.
 
     Returns:
         The metrics.
@@ -224,102 +271,72 @@ def build_metrics(args: argparse.Namespace, samples: Sequence[dict[str, Any]]) -
     """
     from wsol_mm.registry import METRICS
 
-    from mmengine.registry import init_default_scope
-
-    if args.config is None:
-        cfg = Config(
-            dict(test_evaluator=[dict(type='LocalizationMetric', protocols=[], tuned_on=args.tuned_on)])
-        )
-        if all('gt_mask' in sample for sample in samples):
+    if not cfg.get('test_evaluator'):
+        if args.protocol is None:
+            raise ValueError(
+                f'{args.config}: expected {args.split}_evaluator, or --protocol beside, got neither'
+            )
+        cfg.test_evaluator = [dict(type='LocalizationMetric', protocols=[], tuned_on=args.tuned_on)]
+        if with_masks:
             cfg.test_evaluator.append(dict(type='PixelAveragePrecision'))
-    else:
-        cfg = read_config(args)
-        init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     if args.protocol is not None:
         use_protocols(cfg, args.protocol)
-    evaluators = cfg.get('test_evaluator') or []
-    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
-    if not evaluators:
-        raise ValueError(f'{args.config}: expected a test_evaluator, got none')
     if args.threshold is not None:
-        for settings in evaluators:
-            if 'protocols' in settings:
-                settings['protocols'] = [
-                    with_thresholds(entry, args.threshold) for entry in settings['protocols']
-                ]
-    return [METRICS.build(settings) for settings in evaluators]
+        try:
+            use_thresholds(cfg, args.threshold)
+        except ValueError as error:
+            raise ValueError(f'argument --threshold: {error}') from error
+    evaluators = cfg.test_evaluator
+    return [METRICS.build(item) for item in ([evaluators] if isinstance(evaluators, dict) else evaluators)]
 
 
-def with_thresholds(protocol: str | dict[str, Any], thresholds: list[float]) -> dict[str, Any]:
-    """Give a protocol of a metric other thresholds.
-
-    Args:
-        protocol: Name, or :func:`get_protocol` arguments.
-        thresholds: The thresholds.
-
-    Returns:
-        :func:`get_protocol` arguments.
-
-    Raises:
-        ValueError: If the protocol does not take them.
-    """
-    settings = {**(dict(name=protocol) if isinstance(protocol, str) else protocol), 'thresholds': thresholds}
-    try:
-        get_protocol(**settings)
-    except ValueError as error:
-        name = settings.get('alias', settings['name'])
-        raise ValueError(f'argument --threshold: protocol {name}: {error}') from error
-    return settings
-
-
-def evaluate_maps(args: argparse.Namespace) -> dict[str, float]:
-    """Evaluate maps against the test data of the config; problems are printed and count as wrong.
+def evaluate_maps(args: argparse.Namespace) -> MapEvaluation:
+    """Evaluate maps against the data of the config, and print what is wrong with them.
 
     Args:
         args: The options.
 
     Returns:
-        The metrics; without scores, those that need no predicted class.
+        What came out.
 
     Raises:
-        ValueError: If no map can be used, or a protocol needs predicted classes and there are none.
+        ValueError: If no map can be used, or something that a protocol needs is not there.
     """
-    from wsol_mm.apis.saved_maps import SavedMaps, read_scores, saved_map_samples
+    from wsol_mm.apis.class_scores import read_scores
+    from wsol_mm.apis.inference_pipeline import whole_image_transforms
+    from wsol_mm.apis.map_evaluation import evaluate_maps
+    from wsol_mm.apis.saved_maps import SavedMaps
     from wsol_mm.registry import DATASETS
 
-    from mmengine.evaluator import Evaluator
+    cfg = read_chosen_config(args)
+    settings = cfg.test_dataloader.dataset
+    if args.maps_show == 'image':
+        settings.pipeline = whole_image_transforms(settings.pipeline)
+    with_masks = any(transform['type'] == 'LoadLocalizationMask' for transform in settings.pipeline)
+    metrics = build_metrics(args, cfg, with_masks)
+    dataset = DATASETS.build(settings)
+    img_ids = [dataset.get_data_info(position)['img_id'] for position in range(len(dataset))]
+    maps = SavedMaps(args.maps, img_ids)
+    best = None if args.scores is None else read_scores(args.scores, dataset.metainfo['classes'], img_ids)
+    result = evaluate_maps(metrics, dataset, maps, best, args.maps_of)
+    print_findings(f'of {result.images} images count as wrong', result.problems)
+    print_findings('maps are of no image of the data set', maps.unused)
+    if best is not None:
+        print_findings(f'lines of {args.scores} are of no image of the data set', best.unused)
+    for note in result.notes:
+        print(note)
+    if result.left_out:
+        missing = 'No --scores' if best is None else f'--scores has {best.ranks} classes per image'
+        print(f'{missing}, so no {", ".join(result.left_out)}')
+    return result
 
-    evaluator = Evaluator(build_metrics(args, ()))
-    dataset = DATASETS.build(read_config(args).test_dataloader.dataset)
-    classes, maps = dataset.metainfo['classes'], SavedMaps(args.maps)
-    evaluator.dataset_meta = dataset.metainfo
-    best = None if args.scores is None else read_scores(args.scores, classes)
-    if best is None:
-        for metric in evaluator.metrics:
-            for protocol in getattr(metric, 'protocols', ()):
-                chosen_by_class = protocol.threshold_choice == 'top1'
-                if chosen_by_class or (args.maps_of == 'label' and protocol.map_source != 'label'):
-                    raise ValueError(
-                        f'--scores: expected a file, as protocol {protocol.name!r} reads predicted classes '
-                        '(pred_topk), got none'
-                    )
-    problems = []
-    for sample, problem in saved_map_samples(dataset, maps, best, args.maps_of == 'label'):
-        problems += [problem] if problem else []
-        evaluator.process([sample])
-    metrics = evaluator.evaluate(len(dataset))
-    for title, found in (
-        (f'{len(problems)} of {len(dataset)} images count as wrong', problems),
-        (f'{len(maps.without_image)} maps are of no image of the test data', maps.without_image),
-    ):
-        if found:
-            more = f'\n  ... and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
-            print(f'Warning: {title}:\n  ' + '\n  '.join(found[:_NAMED]) + more)
-    if best is None:
-        left_out = [name for name in metrics if 'Top-' in name or '/error/' in name]
-        print(f'No --scores, so no {", ".join(left_out)}')
-        metrics = {name: value for name, value in metrics.items() if name not in left_out}
-    return metrics
+
+def print_findings(title: str, findings: Sequence[str]) -> None:
+    """Print how many findings there are and the first of them; nothing if there are none."""
+    if findings:
+        more = len(findings) - _NAMED
+        lines = [*findings[:_NAMED], *([f'... and {more} more'] if more > 0 else [])]
+        print('\n  '.join([f'Warning: {len(findings)} {title}:', *lines]))
 
 
 def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
@@ -337,10 +354,7 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_are_given
     from wsol_mm.registry import DATASETS
 
-    from mmengine.registry import init_default_scope
-
-    cfg = read_config(args)
-    init_default_scope(cfg.get('default_scope', 'wsol_mm'))
+    cfg = read_chosen_config(args)
     try:
         coco = json.loads(args.ann.read_text(encoding='utf-8'))
     except ValueError as error:
@@ -367,15 +381,18 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Evaluate, print, and write what the options ask for."""
     args = parse_arguments()
+    problems = 0
     if args.ann is not None:
         metrics = evaluate_annotations(args)
     elif args.maps is not None:
-        metrics = evaluate_maps(args)
+        result = evaluate_maps(args)
+        metrics, problems = result.metrics, len(result.problems)
     else:
         from mmengine.evaluator import Evaluator
 
         samples = read_predictions(args.predictions)
-        evaluator = Evaluator(build_metrics(args, samples))
+        with_masks = all('gt_mask' in sample for sample in samples)
+        evaluator = Evaluator(build_metrics(args, read_chosen_config(args), with_masks))
         metrics = evaluator.offline_evaluate(samples)
     width = max(map(len, metrics))
     for name, value in metrics.items():
@@ -385,6 +402,8 @@ def main() -> None:
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         mmengine.dump(metrics, args.out, file_format='json', indent=2)
+    if problems:
+        raise SystemExit(_PROBLEM_STATUS)
 
 
 if __name__ == '__main__':

@@ -8,11 +8,10 @@ from wsol_mm.annotation_formats import FROM_FOLDER
 import numpy as np
 
 from .functional.boxes import box_iou
+from .image_names import NAMED, match_names
 
 #: IoU levels of the report.
 IOU_LEVELS = (0.3, 0.5, 0.7)
-#: How many entries an error names.
-_NAMED = 3
 
 
 class Annotation(NamedTuple):
@@ -78,7 +77,7 @@ def labels_are_given(coco: Mapping[str, Any]) -> bool:
 def match_files(file_names: Sequence[str], img_ids: Sequence[str]) -> dict[str, str]:
     """Find the image of a data set that a file name means, whatever folder it is relative to.
 
-    A file name and an id mean the same image if one ends with all folders and the name of the other.
+    See :func:`~wsol_mm.evaluation.image_names.match_names`.
 
     Args:
         file_names: Paths with ``/``, relative to some folder.
@@ -90,32 +89,19 @@ def match_files(file_names: Sequence[str], img_ids: Sequence[str]) -> dict[str, 
     Raises:
         ValueError: If a file name means several images, or two of them the same one.
     """
-    ids = set(img_ids)
-    by_tail: dict[str, list[str]] = {}
-    for img_id in img_ids:
-        for tail in _tails(img_id):
-            by_tail.setdefault(tail, []).append(img_id)
-    found: dict[str, str] = {}
-    for name in file_names:
-        meant = next(([tail] for tail in _tails(name) if tail in ids), None) or by_tail.get(name, [])
-        if len(meant) > 1:
+    matches = match_names(file_names, img_ids)
+    if matches.ambiguous:
+        name, images = next(iter(matches.ambiguous.items()))
+        raise ValueError(
+            'file_name: expected a path relative to the image folder of the data set, got '
+            f'{name!r}, which may be any of {len(images)} images, {list(images[:NAMED])}'
+        )
+    for img_id, names in matches.names.items():
+        if len(names) > 1:
             raise ValueError(
-                'file_name: expected a path relative to the image folder of the data set, got '
-                f'{name!r}, which may be any of {len(meant)} images, {meant[:_NAMED]}'
+                f'file_name: expected one per image, got {names[0]!r} and {names[1]!r} for {img_id!r}'
             )
-        if meant:
-            if meant[0] in found:
-                raise ValueError(
-                    f'file_name: expected one per image, got {found[meant[0]]!r} and {name!r} for '
-                    f'{meant[0]!r}'
-                )
-            found[meant[0]] = name
-    return found
-
-
-def _tails(path: str) -> list[str]:
-    parts = path.split('/')
-    return ['/'.join(parts[start:]) for start in range(len(parts))]
+    return {img_id: names[0] for img_id, names in matches.names.items()}
 
 
 def annotation_accuracy(
@@ -149,13 +135,13 @@ def annotation_accuracy(
     if not files:
         raise ValueError(
             f'images: expected some of the data set, whose images are named as {entries[0]["img_id"]!r}, got '
-            f'{len(annotations)} others: {list(annotations)[:_NAMED]}'
+            f'{len(annotations)} others: {list(annotations)[:NAMED]}'
         )
     known, used = set(classes), {item.category for item in annotations.values() if item is not None}
     if used - known:
         raise ValueError(
-            f'categories: expected classes of the data set, {list(classes)[:_NAMED]} ..., got '
-            f'{sorted(used - known)[:_NAMED]}'
+            f'categories: expected classes of the data set, {list(classes)[:NAMED]} ..., got '
+            f'{sorted(used - known)[:NAMED]}'
         )
     listed = [entry for entry in entries if entry['img_id'] in files]
     right, ious, labelled = [], [], []

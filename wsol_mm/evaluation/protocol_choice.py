@@ -1,8 +1,10 @@
 """Choosing the protocols of a config by their names."""
 
+from collections.abc import Sequence
+
 from mmengine.config import Config
 
-from .protocols import PRESETS
+from .protocols import PRESETS, get_protocol
 
 
 def use_protocols(cfg: Config, protocols: list[str]) -> None:
@@ -16,8 +18,7 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
     Raises:
         ValueError: If a protocol is unknown, or the config tests with no localization metric.
     """
-    evaluators = cfg.get('test_evaluator') or []
-    metrics = [evaluators] if isinstance(evaluators, dict) else evaluators
+    metrics = _test_metrics(cfg)
     localization = [metric for metric in metrics if metric['type'].split('.')[-1] == 'LocalizationMetric']
     if not localization:
         found = ', '.join(metric['type'] for metric in metrics) or 'no metric'
@@ -30,6 +31,35 @@ def use_protocols(cfg: Config, protocols: list[str]) -> None:
             entries = find_protocols(metric.get('protocols', []), name)
             chosen += [entry for entry in entries if entry not in chosen]
         metric['protocols'] = chosen
+
+
+def use_thresholds(cfg: Config, thresholds: Sequence[float]) -> None:
+    """Give all protocols of the test other thresholds.
+
+    Args:
+        cfg: Runner config; changed in place.
+        thresholds: The thresholds, ascending.
+
+    Raises:
+        ValueError: If a protocol does not take them.
+    """
+    for metric in _test_metrics(cfg):
+        if 'protocols' in metric:
+            metric['protocols'] = [_with_thresholds(entry, thresholds) for entry in metric['protocols']]
+
+
+def _with_thresholds(entry: str | dict, thresholds: Sequence[float]) -> dict:
+    settings = {**(dict(name=entry) if isinstance(entry, str) else entry), 'thresholds': thresholds}
+    try:
+        get_protocol(**settings)
+    except ValueError as error:
+        raise ValueError(f'protocol {settings.get("alias", settings["name"])}: {error}') from error
+    return settings
+
+
+def _test_metrics(cfg: Config) -> list[dict]:
+    evaluators = cfg.get('test_evaluator') or []
+    return [evaluators] if isinstance(evaluators, dict) else evaluators
 
 
 def find_protocols(entries: list[str | dict], name: str) -> list[str | dict]:

@@ -127,7 +127,8 @@ class LocalizationMetric(BaseMetric):
             data_batch: Not used.
             data_samples: Predictions with ``pred_topk``, ``loc_maps`` (K, h, w), ``loc_labels`` (K,),
                 ``gt_label``, the meta keys of :class:`ImageGeometry` and, where the data set has boxes,
-                ``gt_bboxes`` (G, 4) in pixels of the original image.
+                ``gt_bboxes`` (G, 4) in pixels of the original image. Under the protocols that ``no_map_for``
+                names, where it is there, the image has no usable map and its localization counts as wrong.
 
         Raises:
             KeyError: If a field is missing, or a protocol needs a class whose map is not there.
@@ -141,17 +142,18 @@ class LocalizationMetric(BaseMetric):
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
             failed = sample.get('load_error') is not None
+            rank = -1 if failed else rank_of_label(label, ranked)
+            without_map = sample.get('no_map_for', ())
             records = None
             gt_boxes = sample.get('gt_bboxes')
             if gt_boxes is not None and len(gt_boxes):
                 maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
                 records = tuple(
-                    failed_record(protocol, maps)
-                    if failed
+                    failed_record(protocol, maps, rank)
+                    if failed or protocol.name in without_map
                     else self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
                     for protocol in self.protocols
                 )
-            rank = -1 if failed else rank_of_label(label, ranked)
             self.results.append(ImageRecord(label, rank, records, failed))
 
     def _record(

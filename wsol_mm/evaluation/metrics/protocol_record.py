@@ -1,6 +1,5 @@
 """What one image contributes to one protocol."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wsol_mm.evaluation.functional.error_breakdown import OUTCOMES, localization_outcome
@@ -66,12 +65,13 @@ def rank_of_label(label: int, ranked: NDArray[np.integer]) -> int:
     return int(position[0]) if position.size else -1
 
 
-def failed_record(protocol: LocalizationProtocol, maps: MapsByClass) -> ProtocolRecord:
-    """The record of an image that could not be read: right at no threshold.
+def failed_record(protocol: LocalizationProtocol, maps: MapsByClass, rank: int = -1) -> ProtocolRecord:
+    """The record of an image that could not be read, or without a usable map: right at no threshold.
 
     Args:
         protocol: The protocol.
-        maps: Localization maps of the image that stood in.
+        maps: Localization maps of the image that stood in, or what stands in for maps.
+        rank: Rank of the label among the predicted classes, -1 if outside.
 
     Returns:
         The record.
@@ -80,12 +80,32 @@ def failed_record(protocol: LocalizationProtocol, maps: MapsByClass) -> Protocol
     kind = _map_kind(protocol, maps)
     nothing = np.packbits(np.zeros(bits, bool))
     known = np.packbits(np.zeros(bits * len(TOP_K), bool)) if kind == 'ranked' else nothing
-    outcome = OUTCOMES.index('classification') if protocol.error_breakdown else -1
+    outcome = OUTCOMES.index('other' if rank == 0 else 'classification') if protocol.error_breakdown else -1
     return ProtocolRecord(known, nothing, outcome, 0, kind)
 
 
 def _map_kind(protocol: LocalizationProtocol, maps: MapsByClass) -> str:
     return 'agnostic' if maps.agnostic else protocol.map_source
+
+
+def wanted_classes(
+    protocol: LocalizationProtocol, maps: MapsByClass, label: int, ranked: NDArray[np.integer]
+) -> list[int]:
+    """Classes whose maps a protocol reads, in the order of its records.
+
+    Args:
+        protocol: The protocol.
+        maps: Localization maps of an image.
+        label: Its ground-truth class.
+        ranked: Predicted classes, best first.
+
+    Returns:
+        The classes; of a class-agnostic map one, whatever it is.
+    """
+    kind = _map_kind(protocol, maps)
+    if kind == 'label':
+        return [label]
+    return [int(predicted) for predicted in ranked[: TOP_K[-1] if kind == 'ranked' else 1]]
 
 
 def make_record(
@@ -113,16 +133,10 @@ def make_record(
         KeyError: If the map of a wanted class is missing.
     """
     kind = _map_kind(protocol, maps)
-    classes: dict[str, Iterable[int]] = {
-        'label': [label],
-        'predicted': ranked[:1],
-        'ranked': ranked[: TOP_K[-1]],
-        'agnostic': ranked[:1],
-    }
     constant = 0
     results: list[MapIoU] = []
-    for wanted in classes[kind]:
-        loc_map = maps[int(wanted)]
+    for wanted in wanted_classes(protocol, maps, label, ranked):
+        loc_map = maps[wanted]
         try:
             results.append(localization_map_iou(loc_map, frame_boxes, size, protocol))
         except ConstantMapError:

@@ -1,5 +1,6 @@
 """Counting the records of all images into the metrics of one protocol."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from .protocol_record import TOP_K, ProtocolRecord
 
 _MAP_SUFFIX = {'label': '', 'predicted': '_predicted', 'ranked': '_ranked', 'agnostic': '_agnostic'}
+# Names of metrics that count predicted classes, with the k best of which.
+_COUNTS_CLASSES = re.compile(r'(?:Top-|loc_\w+_thr_[\d.]+_top-)(\d+)|/error/')
 # Images unpacked at a time: bounds the memory of 1,000 thresholds x 3 levels at about 25 MB.
 _CHUNK = 4096
 
@@ -268,6 +271,16 @@ def _scm(
                     values[f'GT-Known_top-{k}'] = values[f'{kind}_{suffix}']
                     index_at_half = index if k == 1 else index_at_half
     return values, index_at_half
+
+
+def classes_counted(name: str) -> int:
+    """Return how many of the best predicted classes a metric counts, 0 if it asks for none.
+
+    Args:
+        name: Name of a metric of ``LocalizationMetric``, with its protocol.
+    """
+    found = _COUNTS_CLASSES.search(name)
+    return 0 if found is None else int(found[1] or 1)
 
 
 def _percent(count: NDArray[np.number], images: int) -> NDArray[np.float64]:
