@@ -347,10 +347,12 @@ def test_size_of_the_images():
         ('vit_base_patch16_siglip_224.v2_webli', (127.5,) * 3, (127.5,) * 3, (64, 64)),
         ('vit_base_patch14_reg1_tipsv2.webli', (0.0,) * 3, (255.0,) * 3, (64, 64)),
         ('test_resnet', (127.5,) * 3, (127.5,) * 3, (160, 160)),
+        ('test_maxvit', (127.5,) * 3, (127.5,) * 3, (96, 96)),
     ],
 )
 def test_data_config(name, mean, std, size):
-    options = {} if name == 'test_resnet' else dict(TINY, patch_size=16)
+    small = dict(TINY, patch_size=16)
+    options = {'test_resnet': {}, 'test_maxvit': dict(img_size=96)}.get(name, small)
     backbone = TimmBackbone(name, **options)
     assert backbone.data_config['mean'] == pytest.approx(mean)
     assert backbone.data_config['std'] == pytest.approx(std)

@@ -93,7 +93,9 @@ class TimmBackbone(BaseModule):
         self.model.is_init = True  # timm has initialised or loaded it, and MMEngine would do so once more
         self._freeze_behind_features()
         embed: Any = getattr(self.model, 'patch_embed', None)
-        self.data_config = _data_config(self.model, getattr(embed, 'img_size', None))
+        self.data_config = _data_config(
+            self.model, options.get('img_size') or getattr(embed, 'img_size', None)
+        )
         self.num_features = self.model.num_features
         forward = inspect.signature(self.model.forward_intermediates)
         self._has_tokens = 'return_prefix_tokens' in forward.parameters
@@ -253,16 +255,17 @@ class TimmBackbone(BaseModule):
         return last
 
 
-def _data_config(model: nn.Module, size: tuple[int, int] | None) -> dict[str, Any]:
+def _data_config(model: nn.Module, size: int | tuple[int, int] | None) -> dict[str, Any]:
     """Return timm's data config with mean and std of 0..255 and the size (height, width) of its images.
 
     Args:
         model: A model of timm.
-        size: That it was built for, where it knows it.
+        size: That it was built for, where it is known.
     """
     config = timm.data.resolve_model_data_config(model)
     scaled = {name: tuple(255 * value for value in config[name]) for name in ('mean', 'std')}
-    return {**config, **scaled, 'input_size': tuple(size or config['input_size'][-2:])}
+    size = config['input_size'][-2:] if size is None else size
+    return {**config, **scaled, 'input_size': (size, size) if isinstance(size, int) else tuple(size)}
 
 
 def _dinov2_positions(model: nn.Module, patches: Tensor) -> Tensor:
