@@ -26,6 +26,8 @@ METRICS = {
     'GT-known Loc': 'GT-known Localization (published)',
     'Top-1 Cls': 'Top 1 Accuracy (published)',
     'Top-5 Cls': 'Top 5 Accuracy (published)',
+    'MaxBoxAccV2': 'MaxBoxAccV2 (published)',
+    'PxAP': 'PxAP (published)',
 }
 
 
@@ -116,7 +118,7 @@ def results_table(method: Method) -> str:
             f'[{model["Name"]}]({model["Name"]}.py)',
             model['Results'][0]['Dataset'],
             *(published(model).get(METRICS[column], '') for column in columns),
-            'ours' if model.get('Metadata', {}).get('Recipe') == 'ours' else 'published',
+            model.get('Metadata', {}).get('Recipe', 'published'),
         ]
         for model in models
     ]
@@ -125,7 +127,7 @@ def results_table(method: Method) -> str:
 
 def recipes_table(methods: list[Method]) -> str:
     """Return how each published recipe is run, and what it is published with."""
-    columns = ('Top-1 Loc', 'Top-5 Loc', 'GT-known Loc')
+    columns = ('Top-1 Loc', 'Top-5 Loc', 'GT-known Loc', 'PxAP')
     rows = []
     for method in methods:
         models = [model for model in method.models if 'Training Resources' in model.get('Metadata', {})]

@@ -135,3 +135,35 @@ def test_protocol(tree):
     line = printed_line(tree, guide, 'LocalizationProtocol')
     insert(tree, 'wsol_mm/evaluation/protocols.py', line, before="LocalizationProtocol('ts_cam'")
     run(tree, '-m', 'pytest', '-q', '-x', test)
+
+
+def test_backbone(repo_dir, tmp_path):
+    text = (repo_dir / 'docs/adding/backbone.md').read_text(encoding='utf-8')
+    blocks = re.findall(r'^```python\n(_base_.*?)^```', text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for number, block in enumerate(blocks):
+        assert len(block.strip().splitlines()) < 11
+        config = tmp_path / f'guide{number}.py'
+        config.write_text(block.replace("'../_base_", f"'{repo_dir}/configs/_base_"), encoding='utf-8')
+        script = (
+            'import torch\n'
+            'from mmengine.config import Config\n'
+            'from mmengine.optim import build_optim_wrapper\n'
+            'from mmengine.registry import init_default_scope\n'
+            'from mmpretrain.structures import DataSample\n'
+            'from wsol_mm.registry import MODELS\n'
+            f'cfg = Config.fromfile({str(config)!r})\n'
+            'init_default_scope(cfg.default_scope)\n'
+            'cfg.model.pretrained = None\n'
+            'cfg.model.setdefault("data_preprocessor", cfg.data_preprocessor)\n'
+            'model = MODELS.build(cfg.model)\n'
+            'optimizer = build_optim_wrapper(model, cfg.optim_wrapper)\n'
+            'images = torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)\n'
+            'batch = dict(inputs=images, data_samples=[DataSample().set_gt_label(i) for i in (0, 1)])\n'
+            'losses = model.train().train_step(batch, optimizer)\n'
+            "assert losses['loss'].isfinite()\n"
+            'with torch.no_grad():\n'
+            '    (sample, _) = model.eval().test_step(batch)\n'
+            'assert sample.loc_maps.shape[0] == 6 and sample.loc_maps.isfinite().all()\n'
+        )
+        run(repo_dir, '-c', script)

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 from tests.parity.case import Case
 from tests.parity.engine import compare
 from wsol_mm.evaluation import PRESETS
+from wsol_mm.models.batch_augments import HideAndSeek
 from wsol_mm.models.clip import loading
+from wsol_mm.models.heads import ACoLHead
 from wsol_mm.models.heads.catr_head import CATRHead
 from wsol_mm.models.heads.cdtr_head import CDTRHead
 from wsol_mm.models.layers import (
+    AttentionDropout,
     CueDigging,
     ObjectConstraint,
     SemanticConv,
@@ -28,7 +31,9 @@ from wsol_mm.models.losses import (
     LowAttentionAreaLoss,
     MapAlignmentLoss,
     NormalizationLoss,
+    SelfProducedGuidanceLoss,
     SemanticBoostAdapter,
+    self_produced_guidance_loss,
     semantic_boost_adapter,
 )
 
@@ -301,6 +306,34 @@ def truth_truncated(monkeypatch):
     monkeypatch.setitem(PRESETS, 'bas', replace(PRESETS['bas'], gt_conversion='truncate'))
 
 
+def drop_mask_inverted(monkeypatch):
+    with_result(monkeypatch, AttentionDropout, 'drop_mask', lambda mask: 1 - mask)
+
+
+def attention_without_gradient(monkeypatch):
+    with_result(monkeypatch, AttentionDropout, 'attention', lambda attention: scaled(attention, 0.0))
+
+
+def nothing_erased(monkeypatch):
+    with_result(monkeypatch, ACoLHead, 'kept', lambda kept: torch.ones_like(kept))
+
+
+def second_branch_cut_off(monkeypatch):
+    with_result(monkeypatch, ACoLHead, 'hidden_b', lambda hidden: scaled(hidden, 0.0))
+
+
+def few_positions_left_ignored(monkeypatch):
+    monkeypatch.setattr(self_produced_guidance_loss, '_FEW', 0)
+
+
+def mean_of_branches_wrong(monkeypatch):
+    with_result(monkeypatch, SelfProducedGuidanceLoss, 'guides', lambda maps: (*maps[:2], maps[2] * 1.05))
+
+
+def fewer_cells_hidden(monkeypatch):
+    with_arguments(monkeypatch, HideAndSeek, drop_rate=0.4)
+
+
 def wrong_in_float32_alone(monkeypatch):
     def change(maps):
         return maps * 1.001 if maps.dtype == torch.float32 else maps
@@ -335,6 +368,13 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (equal_scores_counted, 'cnn_baselines', 'bas_loss', 'out/vgg/loss'),
         (boxes_of_polygons, 'cnn_baselines', 'bas_postprocess', 'pred_box'),
         (truth_truncated, 'cnn_baselines', 'bas_postprocess', 'gt_box_crop'),
+        (drop_mask_inverted, 'cnn_baselines', 'module_adl', 'out/drop/y'),
+        (attention_without_gradient, 'cnn_baselines', 'module_adl', 'grad/importance/x'),
+        (nothing_erased, 'cnn_baselines', 'module_acol', 'out/thr07/cam'),
+        (second_branch_cut_off, 'cnn_baselines', 'acol', 'grad/0/classifier_B.0.weight'),
+        (few_positions_left_ignored, 'cnn_baselines', 'spg', 'out/2/mask'),
+        (mean_of_branches_wrong, 'cnn_baselines', 'module_spg', 'out/default/loss_c_fused'),
+        (fewer_cells_hidden, 'cnn_baselines', 'has', 'out/0/image'),
         (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
         (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
         (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),

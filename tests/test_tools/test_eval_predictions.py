@@ -257,8 +257,8 @@ def test_unknown_protocols_and_masks_of_another_frame(evaluate, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], 'expected either PREDICTIONS.pkl or --ann FILE, got neither'),
-        (['p.pkl', '--ann', 'a.json'], 'expected either PREDICTIONS.pkl or --ann FILE, got both'),
+        ([], 'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got none'),
+        (['p.pkl', '--ann', 'a.json'], "and --ann FILE, got ['predictions', 'ann']"),
         (['p.pkl'], 'expected --protocol NAME ... or --config CONFIG, got neither'),
         (['--ann', 'a.json'], 'argument --config: expected beside --ann'),
         (['--ann', 'a.json', '--config', 'CONFIG', '--protocol', 'sat'], 'annotations are boxes already'),

@@ -1,8 +1,9 @@
 """Re-evaluate saved predictions, without model and images.
 
 Either a file of predictions, which `tools/test.py CONFIG CHECKPOINT --out predictions.pkl` writes, under any
-protocols: the numbers are those that the test itself would report. Or exported boxes, COCO annotations,
-against the ground truth of the test data of a config.
+protocols: the numbers are those that the test itself would report. Or maps that were made elsewhere, one
+NumPy file per image of the test data of a config, under any protocols. Or exported boxes, COCO annotations,
+against the ground truth of these test data.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from mmengine.config import Config
 if TYPE_CHECKING:
     from mmengine.evaluator import BaseMetric
 
+#: How many problems are printed.
+_NAMED = 10
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
@@ -102,9 +105,29 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='COCO annotations (.json) to evaluate instead; needs --config',
     )
     parser.add_argument(
+        '--maps',
+        type=Path,
+        metavar='PATH',
+        help='localization maps to evaluate instead: a folder of .npy and .npz files named as the images, or '
+        'an .npz archive, as tools/predict.py --save-maps and others write them; needs --config. A map '
+        'shows what the test pipeline of the config leaves of the image',
+    )
+    parser.add_argument(
+        '--maps-of',
+        choices=('all', 'label'),
+        default='all',
+        help="what an image's only map is of: all classes, or its true class (default: all)",
+    )
+    parser.add_argument(
+        '--scores',
+        type=Path,
+        metavar='FILE.csv',
+        help='beside --maps, for Top-1 and Top-5 Loc: image and scores of all classes, or top1, top2, ...',
+    )
+    parser.add_argument(
         '--config',
         type=config_path,
-        help='predictions: evaluate with its test_evaluator; annotations: against its test data',
+        help='predictions: evaluate with its test_evaluator; maps, annotations: against its test data',
     )
     add_cfg_options(parser)
     parser.add_argument(
@@ -130,9 +153,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--out', type=output_file, metavar='FILE', help='also write the metrics to this JSON file'
     )
     args = parser.parse_args(arguments)
-    if (args.predictions is None) == (args.ann is None):
-        found = 'neither' if args.ann is None else 'both'
-        parser.error(f'expected either PREDICTIONS.pkl or --ann FILE, got {found}')
+    given = [name for name in ('predictions', 'ann', 'maps') if getattr(args, name) is not None]
+    if len(given) != 1:
+        parser.error(f'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got {given or "none"}')
+    if args.maps is None and args.scores is not None:
+        parser.error('argument --scores: expected beside --maps, got no maps')
+    if args.maps is not None and args.config is None:
+        parser.error('argument --config: expected beside --maps, for the images and their boxes, got none')
     if args.ann is not None:
         if args.config is None:
             parser.error('argument --config: expected beside --ann, for the ground truth, got none')
@@ -245,6 +272,56 @@ def with_thresholds(protocol: str | dict[str, Any], thresholds: list[float]) -> 
     return settings
 
 
+def evaluate_maps(args: argparse.Namespace) -> dict[str, float]:
+    """Evaluate maps against the test data of the config; problems are printed and count as wrong.
+
+    Args:
+        args: The options.
+
+    Returns:
+        The metrics; without scores, those that need no predicted class.
+
+    Raises:
+        ValueError: If no map can be used, or a protocol needs predicted classes and there are none.
+    """
+    from wsol_mm.apis.saved_maps import SavedMaps, read_scores, saved_map_samples
+    from wsol_mm.registry import DATASETS
+
+    from mmengine.evaluator import Evaluator
+
+    evaluator = Evaluator(build_metrics(args, ()))
+    dataset = DATASETS.build(read_config(args).test_dataloader.dataset)
+    classes, maps = dataset.metainfo['classes'], SavedMaps(args.maps)
+    evaluator.dataset_meta = dataset.metainfo
+    best = None if args.scores is None else read_scores(args.scores, classes)
+    if best is None:
+        for metric in evaluator.metrics:
+            for protocol in getattr(metric, 'protocols', ()):
+                chosen_by_class = protocol.threshold_choice == 'top1'
+                if chosen_by_class or (args.maps_of == 'label' and protocol.map_source != 'label'):
+                    raise ValueError(
+                        f'--scores: expected a file, as protocol {protocol.name!r} reads predicted classes '
+                        '(pred_topk), got none'
+                    )
+    problems = []
+    for sample, problem in saved_map_samples(dataset, maps, best, args.maps_of == 'label'):
+        problems += [problem] if problem else []
+        evaluator.process([sample])
+    metrics = evaluator.evaluate(len(dataset))
+    for title, found in (
+        (f'{len(problems)} of {len(dataset)} images count as wrong', problems),
+        (f'{len(maps.without_image)} maps are of no image of the test data', maps.without_image),
+    ):
+        if found:
+            more = f'\n  ... and {len(found) - _NAMED} more' if len(found) > _NAMED else ''
+            print(f'Warning: {title}:\n  ' + '\n  '.join(found[:_NAMED]) + more)
+    if best is None:
+        left_out = [name for name in metrics if 'Top-' in name or '/error/' in name]
+        print(f'No --scores, so no {", ".join(left_out)}')
+        metrics = {name: value for name, value in metrics.items() if name not in left_out}
+    return metrics
+
+
 def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     """Count annotations against the test data of the config; see :func:`annotation_accuracy`.
 
@@ -292,6 +369,8 @@ def main() -> None:
     args = parse_arguments()
     if args.ann is not None:
         metrics = evaluate_annotations(args)
+    elif args.maps is not None:
+        metrics = evaluate_maps(args)
     else:
         from mmengine.evaluator import Evaluator
 

@@ -239,3 +239,24 @@ def test_files_are_recognised_by_their_names():
     for name, network in files.items():
         assert name in find_layout(network.state_dict(), COMMON_LAYOUTS).name
     assert RESNET in COMMON_LAYOUTS and INCEPTION_V3 in COMMON_LAYOUTS
+
+
+@pytest.mark.parametrize(
+    ('network', 'method'), [('vgg', 'cam'), ('resnet', 'cam'), ('inception', 'cam'), ('resnet', 'spg')]
+)
+def test_own_checkpoints_start_a_training_whole(network, method, tmp_path):
+    source, model = build(network, method), build(network, method)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'own.pth')
+    load_pretrained(model, tmp_path / 'own.pth')
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, source.state_dict()[name]), name
+
+
+def test_a_plain_classifier_does_not_start_a_convolutional_one(tmp_path):
+    """A bias of the same length would fit."""
+    source, model = build('resnet', 'cam'), build('resnet', 'spg')
+    before = model.head.semantic_conv.bias.clone()
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'resnet.pth')
+    load_pretrained(model, tmp_path / 'resnet.pth')
+    assert torch.equal(model.head.semantic_conv.bias, before)
+    assert torch.equal(model.backbone.conv1.weight, source.backbone.conv1.weight)

@@ -12,6 +12,7 @@ from .boxes import (
     frame_boxes_to_image,
     frame_in_image,
     gt_boxes_to_frame,
+    mask_box,
 )
 from .error_breakdown import OUTCOMES, localization_outcome
 from .masks import (
@@ -41,6 +42,7 @@ __all__ = [
     'frame_in_image',
     'gt_boxes_to_frame',
     'integer_thresholds',
+    'mask_box',
     'largest_regions',
     'level_image',
     'localization_outcome',

@@ -109,6 +109,14 @@ class ImageGeometry(NamedTuple):
         )
 
 
+def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the bounds of a mask (H, W): x0 y0 x1 y1 with exclusive upper ends, zeros if it is empty."""
+    if not mask.any():
+        return np.zeros(4, np.int64)
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+
+
 def gt_boxes_to_frame(
     boxes: NDArray[np.number], geometry: ImageGeometry, conversion: GtConversion
 ) -> NDArray[np.float64]:

@@ -69,7 +69,8 @@ class TokenClassifier(TrainedClassifier):
                 f'classifier.backbone: expected one that gives cls_token, got {type(built).__name__}'
             )
         side = getattr(built, 'img_size', None) or own.get('input_size', (224, 224))
-        model = _TokenModel(built, num_classes, built.embed_dims)
+        channels = built.num_features if hasattr(built, 'num_features') else built.embed_dims
+        model = _TokenModel(built, num_classes, channels)
         if checkpoint_path is not None:
             fresh = load_pretrained(model, checkpoint_path).fresh
             if fresh:

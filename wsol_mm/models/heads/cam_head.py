@@ -110,11 +110,13 @@ class CAMHead(LocalizationHead):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         channels = (in_channels, *hidden_channels)[-1]
         self.fc = nn.Linear(channels, num_classes) if classifier == 'linear' else None
+        # The classifier of a pretrained network is linear, too.
+        self.inherits_classifier = self.fc is not None
         if self.fc is None:
             self.semantic_conv = SemanticConv(channels, num_classes, kernel_size=1)
 
     def pretrained_target(self, name: str) -> str:
-        """Return where a pretrained weight goes: a linear classifier to the linear one."""
+        """Return where a pretrained weight goes: a classifier's to the linear one, if there is one."""
         return name if self.fc is None else name.replace('head.semantic_conv.', 'head.fc.')
 
     def hidden(self, feats: Features) -> Tensor:

@@ -9,6 +9,7 @@ from .cue_digging import CueDigging
 from .deformable_conv import deform_conv2d
 from .depthwise_separable import depthwise_separable
 from .gaussian_filter import GaussianFilter, gaussian_kernel
+from .graph_cut import GraphCut, lost, maskcut, normalized_cut, tokencut
 from .graph_diffusion import graph_diffusion
 from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similarity
 from .hidden_convs import conv_relu, hidden_convs
@@ -39,6 +40,7 @@ __all__ = [
     'CategoryStimulation',
     'CueDigging',
     'GaussianFilter',
+    'GraphCut',
     'GridGraph',
     'InceptionBackEnd',
     'MobileNetBackEnd',
@@ -68,8 +70,11 @@ __all__ = [
     'grid_laplacian',
     'hidden_convs',
     'init_transformer_weights',
+    'lost',
+    'maskcut',
     'min_max',
     'neighbour_similarity',
+    'normalized_cut',
     'per_sample_conv',
     'propagate_class_row',
     'region_features',
@@ -78,5 +83,6 @@ __all__ = [
     'relational_patch_maps',
     'rollout_map',
     'rollout_row',
+    'tokencut',
     'scaled_maps',
 ]

@@ -39,8 +39,7 @@ class AttentionDropout(nn.Module):
         """Return the number between 0 and 1 that decides for the batch, a scalar on the device of ``x``."""
         return torch.rand((), device=x.device)
 
-    @staticmethod
-    def attention(x: Tensor) -> Tensor:
+    def attention(self, x: Tensor) -> Tensor:
         """Return the mean over the channels, (B, 1, h, w)."""
         return x.mean(dim=1, keepdim=True)
 

@@ -1,0 +1,4 @@
+_base_ = ['./_base_/vgg16.py', '../_base_/settings/wsol-benchmark_openimages.py']
+
+model = dict(head=dict(num_classes=100))
+optim_wrapper = dict(optimizer=dict(lr=2.27913316e-3))
