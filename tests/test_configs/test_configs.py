@@ -90,7 +90,7 @@ def shrink_clip(cfg):
 def run_steps(model, optimizer, test_pipeline):
     """Run a training and a test step on noise of 4x4 patches, in ten crops where the pipeline makes them."""
     torch.manual_seed(0)
-    side = 56 if getattr(model.backbone, 'patch_size', 16) == 14 else 64
+    side = 56 if getattr(model.backbone, 'patch_size', 16) == (14, 14) else 64
     images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     batch = dict(inputs=images, data_samples=[DataSample().set_gt_label(label) for label in (0, 1)])
     losses = model.train().train_step(batch, optimizer)
