@@ -98,7 +98,7 @@ class SavedMaps:
             maps, labels = self._content(found[0], place)
         except MapProblem:
             raise
-        # Of a damaged header NumPy lets through what zipfile, tokenize and its own parts raise: no closed list.
+        # Of a damaged header NumPy lets through what zipfile, tokenize and others raise: no closed list.
         except Exception as error:
             raise MapProblem(f'{place}: expected a NumPy file of numbers, got another ({error})') from error
         maps = _checked_maps(maps, place)
