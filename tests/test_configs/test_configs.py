@@ -99,7 +99,9 @@ def run_steps(model, optimizer, test_pipeline):
         batch['inputs'] = images[:, None].expand(-1, 10, -1, -1, -1)
     with torch.no_grad():
         samples = model.eval().test_step(batch)
-    assert samples[0].loc_maps.isfinite().all() and samples[0].loc_maps.std() > 0
+    assert samples[0].loc_maps.isfinite().all()
+    # Of a backbone with random weights all patches are alike, and one object.
+    assert samples[0].loc_maps.std() > 0 or getattr(model.head, 'as_mask', False)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
