@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from wsol_mm.datasets.image_pipeline import image_fields, run_transforms
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
+from wsol_mm.evaluation.image_names import NAMED
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.metrics.protocol_record import MapsByClass, wanted_classes
 from wsol_mm.evaluation.metrics.protocol_summary import classes_counted
@@ -24,6 +25,8 @@ MapsOf = Literal['all', 'label']
 # Side of the image that stands in for one of unknown size, which has neither boxes nor masks.
 _STAND_IN_SIDE = 224
 _NOBODY = np.array([-1])
+# So many usable maps are looked at to tell of what kind they are.
+_LOOKED_AT = 9
 
 
 @dataclass
@@ -79,7 +82,7 @@ def evaluate_maps(
     num_classes = len(dataset.metainfo['classes'])
     protocols = [protocol for metric in metrics for protocol in getattr(metric, 'protocols', ())]
     _check_boxes(metrics, dataset, best_classes)
-    agnostic = _first_is_agnostic(dataset, maps, maps_of)
+    agnostic = _most_are_agnostic(dataset, maps, maps_of)
     ranks = 0 if best_classes is None else best_classes.ranks
     _check_ranks(protocols, agnostic, ranks, num_classes)
     evaluator = Evaluator(list(metrics))
@@ -123,7 +126,7 @@ def _sample(
         if (labels.tolist() == [-1]) != agnostic:
             kinds = 'a map of all classes', 'maps of classes'
             expected, found = kinds if agnostic else kinds[::-1]
-            raise MapProblem(f'{img_id}: expected {expected}, as the first image has, got {found}')
+            raise MapProblem(f'{img_id}: expected {expected}, as most images have, got {found}')
     except MapProblem as error:
         problem, without_map = str(error), {protocol.name for protocol in protocols}
         loc_maps, labels = blank, _NOBODY if agnostic else np.array([label])
@@ -174,23 +177,30 @@ def _read(
     return loc_maps, _NOBODY if labels is None else labels
 
 
-def _first_is_agnostic(dataset: LocalizationDataset, maps: SavedMaps, maps_of: MapsOf | None) -> bool:
-    """Return whether the first usable map is one of all classes.
+def _most_are_agnostic(dataset: LocalizationDataset, maps: SavedMaps, maps_of: MapsOf | None) -> bool:
+    """Return whether most of the first usable maps are of all classes; one file by mistake decides nothing.
 
     Raises:
         ValueError: If no image has a usable map.
     """
+    kinds: list[bool] = []
     reason = ''
     for position in range(len(dataset)):
+        info = dataset.get_data_info(position)
         try:
-            info = dataset.get_data_info(position)
-            return _read(maps, info, len(dataset.metainfo['classes']), maps_of)[1].tolist() == [-1]
+            labels = _read(maps, info, len(dataset.metainfo['classes']), maps_of)[1]
         except MapProblem as error:
             reason = reason or str(error)
-    unused = f'. Maps of no image: {", ".join(maps.unused[:3])}' if maps.unused else ''
-    raise ValueError(
-        f'{maps.source}: expected maps of the images, got none that can be used: {reason}{unused}'
-    )
+            continue
+        kinds.append(labels.tolist() == [-1])
+        if len(kinds) == _LOOKED_AT:
+            break
+    if not kinds:
+        unused = f'. Maps of no image: {", ".join(maps.unused[:NAMED])}' if maps.unused else ''
+        raise ValueError(
+            f'{maps.source}: expected maps of the images, got none that can be used: {reason}{unused}'
+        )
+    return 2 * sum(kinds) > len(kinds)
 
 
 def _check_boxes(
