@@ -55,7 +55,7 @@ def test_config(path):
 
 
 def is_large_network_again(path, cfg):
-    """Tell whether a config has the large network of one on CUB, which is run, with other data and numbers."""
+    """Tell whether a config has the large network of one on CUB, which is run, with other data."""
     if cfg.model.backbone.type not in ('VGG16', 'InceptionV3', 'mmpretrain.ResNet'):
         return False
     on_cub = path.with_name(re.sub(r'_(ilsvrc|openimages)\.py$', '_cub.py', path.name))
