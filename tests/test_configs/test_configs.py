@@ -78,10 +78,13 @@ def test_name_says_method_backbone_and_data_set(path):
 def test_config_without_training(path):
     assert re.fullmatch(r'cam_[a-z0-9-]+_[a-z0-9-]+_[a-z0-9-]+', path.stem)
     cfg = Config.fromfile(path)
-    assert cfg.model.classifier.pretrained and not cfg.get('train_cfg') and not cfg.train_dataloader
-    cfg.model.classifier.pretrained = False
+    assert not cfg.get('train_cfg') and not cfg.train_dataloader
+    weights = 'pretrained' if 'pretrained' in cfg.model.classifier else 'checkpoint_path'
+    assert cfg.model.classifier[weights]
+    cfg.model.classifier[weights] = None
     model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
-    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    mean = cfg.model.classifier.get('mean', [123.675, 116.28, 103.53])
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(mean)
     METRICS.build(cfg.test_evaluator)
     images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     with torch.no_grad():
