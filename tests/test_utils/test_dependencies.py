@@ -97,7 +97,7 @@ def test_names_a_missing_package(install, dependency):
         (ORIGINAL, 'mmengine', '0.7.0', '>=0.10.7,<0.11'),
         (ORIGINAL, 'mmcv-lite', '2.0.0', '>=2.1.0,<2.4'),
         (ORIGINAL, 'mmpretrain', '1.0.0', '>=1.2.0,<1.3'),
-        (MAINTAINED, 'timm', '0.4.12', '>=1.0'),
+        (MAINTAINED, 'timm', '0.4.12', '>=1.0.20'),
         (MAINTAINED, 'numpy', '1.23.5', '>=1.24,<3'),
         (MAINTAINED, 'opencv-python', 'unreadable', '>=4.6'),
     ],
