@@ -16,8 +16,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from benchmarks.argument_types import at_least
-from benchmarks.comparison import quiet_logger, timed
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.runner_options import RunnerArgumentParser
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.models.localizers import ClassifierLocalizer
@@ -25,6 +24,8 @@ from wsol_mm.registry import MODELS
 
 import torch
 from mmpretrain.structures import DataSample
+
+from .comparison import quiet_logger, timed
 
 #: The largest accepted ratio of two steps.
 TARGETS = {
@@ -101,10 +102,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--model', default='resnet50', help='model of timm')
-    parser.add_argument('--batch-size', type=at_least(1), default=8, help='images per step')
+    parser.add_argument('--batch-size', type=integer_within(1), default=8, help='images per step')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--threads', type=at_least(1), default=1, help='threads of PyTorch on the CPU')
-    parser.add_argument('--repeats', type=at_least(1), default=7, help='rounds; medians are reported')
+    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
+    parser.add_argument('--repeats', type=integer_within(1), default=7, help='rounds; medians are reported')
     parser.add_argument(
         '--clock',
         choices=['wall', 'process'],

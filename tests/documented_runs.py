@@ -47,7 +47,7 @@ def reduce_config(cfg: Config) -> Config:
     if 'train_dataloader' not in cfg:
         return cfg
     cfg.model.pretrained = None
-    if isinstance(cfg.model.backbone.arch, str):
+    if isinstance(cfg.model.backbone.get('arch'), str):
         cfg.model.backbone.arch = dict(
             embed_dims=WIDTH,
             num_layers=12,

@@ -172,7 +172,7 @@ METHODS: dict[str, Method] = {
             localizer=dict(stages=('pool4', 'pool5')),
         ),
         Method('bas', 'BASHead', head_options=dict(hidden_channels=32)),
-        Method('trilite', 'TriLiteHead', 'TimmBackbone'),
+        Method('trilite', 'TriLiteHead', 'TimmBackbone', head_options=dict(tokens='normed')),
         Method('tokencut', 'GraphCutHead', 'TimmBackbone', head_options=dict(threshold=0.5)),
         Method('class-attention', 'ClassAttentionHead', 'TimmBackbone'),
     )

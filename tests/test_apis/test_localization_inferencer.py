@@ -138,7 +138,8 @@ def test_pictures(inferencer, photos, tmp_path):
         path.relative_to(tmp_path / 'drawn').as_posix() for path in tmp_path.rglob('drawn/**/*.png')
     )
     assert drawn == ['a/1.png', 'a/2.png', 'b/1.png']
-    assert cv2.imread(str(tmp_path / 'drawn' / drawn[0])).shape == (90, 120, 3)
+    # captions stand below the picture
+    assert cv2.imread(str(tmp_path / 'drawn' / drawn[0])).shape == (129, 167, 3)
     inferencer([picture(), picture(), photos / 'a' / '1.png'], out_dir=tmp_path / 'mixed', progress=False)
     names = sorted(path.name for path in (tmp_path / 'mixed').iterdir())
     assert names == ['0_array.png', '1_array.png', '2_1.png']
@@ -151,7 +152,7 @@ def test_pictures_in_a_window(inferencer, monkeypatch):
         lambda self, image, win_name, wait_time: shown.append((image.shape, win_name, wait_time)),
     )
     inferencer(picture(), show=True, wait_time=0.5, progress=False)
-    assert shown == [((90, 120, 3), 'array', 0.5)]
+    assert shown == [((129, 167, 3), 'array', 0.5)]
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -202,7 +203,7 @@ def test_threshold_is_the_protocols_or_given(small_model, monkeypatch):
     assert lines == ['Boxes: whole images, protocol ts_cam, threshold 0.5']
     given = LocalizationInferencer(*small_model, device='cpu', protocol='maxboxacc', threshold=0.25)
     assert given.protocol.thresholds == (0.25,) and given.protocol.interpolation == 'bicubic'
-    with pytest.raises(ValueError, match="'maxboxacc' searches its threshold"):
+    with pytest.raises(ValueError, match="threshold: expected a number .* for protocol 'maxboxacc'"):
         LocalizationInferencer(*small_model, protocol='maxboxacc')
 
 

@@ -50,7 +50,16 @@ def test_config(path):
     for hook in cfg.default_hooks.values():
         if hook['type'] == 'LocalizationVisualizationHook':
             HOOKS.build(hook)
-    run_steps(model, optimizer, cfg.test_dataloader.dataset.pipeline)
+    if not is_large_network_again(path, cfg):
+        run_steps(model, optimizer, cfg.test_dataloader.dataset.pipeline)
+
+
+def is_large_network_again(path, cfg):
+    """Tell whether a config has the large network of one on CUB, which is run, with other data."""
+    if cfg.model.backbone.type not in ('VGG16', 'InceptionV3', 'mmpretrain.ResNet'):
+        return False
+    on_cub = path.with_name(re.sub(r'_(ilsvrc|openimages)\.py$', '_cub.py', path.name))
+    return on_cub != path and on_cub.is_file()
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
@@ -69,10 +78,13 @@ def test_name_says_method_backbone_and_data_set(path):
 def test_config_without_training(path):
     assert re.fullmatch(r'cam_[a-z0-9-]+_[a-z0-9-]+_[a-z0-9-]+', path.stem)
     cfg = Config.fromfile(path)
-    assert cfg.model.classifier.pretrained and not cfg.get('train_cfg') and not cfg.train_dataloader
-    cfg.model.classifier.pretrained = False
+    assert not cfg.get('train_cfg') and not cfg.train_dataloader
+    weights = 'pretrained' if 'pretrained' in cfg.model.classifier else 'checkpoint_path'
+    assert cfg.model.classifier[weights]
+    cfg.model.classifier[weights] = None
     model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
-    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
+    mean = cfg.model.classifier.get('mean', [123.675, 116.28, 103.53])
+    assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(mean)
     METRICS.build(cfg.test_evaluator)
     images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     with torch.no_grad():
@@ -99,7 +111,9 @@ def run_steps(model, optimizer, test_pipeline):
         batch['inputs'] = images[:, None].expand(-1, 10, -1, -1, -1)
     with torch.no_grad():
         samples = model.eval().test_step(batch)
-    assert samples[0].loc_maps.isfinite().all() and samples[0].loc_maps.std() > 0
+    assert samples[0].loc_maps.isfinite().all()
+    # Of a backbone with random weights all patches are alike, and one object.
+    assert samples[0].loc_maps.std() > 0 or getattr(model.head, 'as_mask', False)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

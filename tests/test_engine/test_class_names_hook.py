@@ -67,9 +67,9 @@ def test_model_without_adapter():
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [
-        (None, 'no classes; set model.head.sba.class_names'),
-        (('0', '1', '2'), 'no name is known for 3 of 3 classes'),
-        (('cat', 'dog'), 'class_names: 2 names .* for 3 classes'),
+        (None, 'class_names: expected names, as the training data have no classes'),
+        (('0', '1', '2'), 'the training data have no names for 3 of their 3 classes'),
+        (('cat', 'dog'), 'class_names: expected a name for each of the 3 classes, got 2'),
     ],
 )
 def test_names_that_do_not_serve(classes, message):

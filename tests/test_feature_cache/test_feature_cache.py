@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 from wsol_mm.datasets import CachedFeatures
 from wsol_mm.engine.hooks import FeatureCacheHook
-from wsol_mm.feature_cache import CacheMismatchError, FeatureCache
 from wsol_mm.feature_cache import extraction as extraction_module
+from wsol_mm.feature_cache.cache import CacheMismatchError, FeatureCache
 from wsol_mm.feature_cache.extraction import as_records, extract_features
 from wsol_mm.feature_cache.settings import splits_to_cache, use_cached_features, view_pipelines
 from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS

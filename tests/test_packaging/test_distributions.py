@@ -19,6 +19,7 @@ import yaml
 DISTRIBUTIONS = {
     'cv2': 'opencv-python',
     'PIL': 'pillow',
+    'pytorch_grad_cam': 'grad-cam',
     'yaml': 'pyyaml',
     'mmengine': 'onedl-mmengine',
     'mmcv': 'onedl-mmcv',

@@ -24,7 +24,11 @@ def test_committed_case(case):
     assert passed, line
 
 
-SYSTEMS = sorted(folder.name for folder in COMMITTED.iterdir())
+#: Whole networks at 224x224, in two precisions.
+_MINUTES = {'cnn_baselines': pytest.mark.slow}
+SYSTEMS = [
+    pytest.param(folder.name, marks=_MINUTES.get(folder.name, ())) for folder in sorted(COMMITTED.iterdir())
+]
 
 
 @pytest.mark.parametrize('system', SYSTEMS)

@@ -150,7 +150,7 @@ def test_changed_config_is_noticed(quickstart):
     with (quickstart.folder / 'configs' / '_base_' / 'models' / 'vit-micro.py').open('a') as file:
         file.write('\n# changed\n')
     result = quickstart.run()
-    assert result.returncode == 1 and 'expected the settings' in result.stderr
+    assert result.returncode == 1 and 'expected a run with' in result.stderr
 
 
 def test_foreign_folder_is_left_alone(quickstart):

@@ -59,7 +59,7 @@ def test_outputs_of_a_test(tested_by_one):
     assert predictions[0]['loc_maps'].shape[1:] == (4, 4)
     pictures = sorted((tested_by_one / 'pictures').glob('*.png'))
     assert len(pictures) == 9
-    assert cv2.imread(str(pictures[0])).shape == (40, 48, 3)
+    assert cv2.imread(str(pictures[0])).shape == (108, 176, 3)  # captions stand below
 
 
 def test_two_processes_test_to_the_same_numbers(micro_project, trained_by_two, tested_by_one):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from wsol_mm.feature_cache import CacheMismatchError, FeatureCache
+from wsol_mm.feature_cache.cache import CacheMismatchError, FeatureCache
 from wsol_mm.feature_cache.cache_key import describe_views, hash_files
 from wsol_mm.registry import DATASETS, TRANSFORMS
 

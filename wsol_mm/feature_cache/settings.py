@@ -5,8 +5,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .cache import FeatureCache
-
 SPLITS = ('train', 'val', 'test')
 #: Views of an image: as in a test, the same mirrored, and as in training, with a random crop and flip that is
 #: fixed for every image and view.
@@ -51,6 +49,8 @@ def use_cached_features(cfg: Config, folder: str | Path) -> None:
     Raises:
         FileNotFoundError: If the folder has features of no split.
     """
+    from .cache import FeatureCache  # imports PyTorch, which a tool's --help does not need
+
     folder = Path(folder)
     found = [split for split in splits_to_cache(cfg) if (folder / split / 'key.json').is_file()]
     if not found:

@@ -30,7 +30,10 @@ class Features(NamedTuple):
             spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the class token's row passed once
             more through the attention of its layer (LCTR); ``'images'`` (B, 3, H, W), the network's input,
             which the localizer adds; ``'kernel_weights'`` (B, E), how much each of E kernels counts for an
-            image, which LCTR's head computes once for logits and maps.
+            image, which LCTR's head computes once for logits and maps; ``'pre_norm_map'`` (B, D, h, w) and
+            ``'pre_norm_cls_token'`` (B, D), before the final normalisation; ``'queries'``, ``'keys'`` and
+            ``'values'`` (B, h * w, D), the patches' projections in the last layer; ``'pooled'`` (B, D), the
+            output of an attention pool.
         patch_start: Index of the first patch among the N tokens: behind the class token and registers.
     """
 

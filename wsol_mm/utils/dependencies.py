@@ -28,7 +28,7 @@ DEPENDENCIES = (
     Dependency('mmengine', {'onedl-mmengine': '>=0.10.8,<0.11', 'mmengine': '>=0.10.7,<0.11'}),
     Dependency('mmcv', {'onedl-mmcv': '>=2.3.0,<2.4', 'mmcv': '>=2.1.0,<2.4', 'mmcv-lite': '>=2.1.0,<2.4'}),
     Dependency('mmpretrain', {'onedl-mmpretrain': '>=1.3.0,<1.4', 'mmpretrain': '>=1.2.0,<1.3'}),
-    Dependency('timm', {'timm': '>=1.0'}),
+    Dependency('timm', {'timm': '>=1.0.20'}),
     Dependency('open_clip', {'open_clip_torch': '>=2.29'}),
     Dependency('numpy', {'numpy': '>=1.24,<3'}),
     Dependency(

@@ -52,7 +52,9 @@ def check_tokencut(case: Case) -> list[Comparison]:
     degree = arrays['out/affinity_degree'].astype(np.float64)
     above = values > values.mean(dim=1, keepdim=True)
     return [
-        close('affinity_degree', cut.degree / degree, np.ones_like(degree), 1e-5 if weighted else 1e-9),
+        close(
+            'affinity_degree', cut.degree.numpy() / degree, np.ones_like(degree), 1e-5 if weighted else 1e-9
+        ),
         same_direction('eigenvector', found.values.numpy(), arrays['out/eigenvector'], tolerance),
         close('eigenvalues', cut.eigenvalues, arrays['out/eigenvalues'], 1e-4 if weighted else 1e-9),
         equal('bipartition', above.unflatten(1, grid), arrays['out/bipartition']),

@@ -452,6 +452,23 @@ def test_names_of_dinov2s_own_file_and_another_grid(tmp_path):
     assert_same(larger, model, (70, 70))
 
 
+def test_names_of_dinov3s_own_file(tmp_path):
+    def own_layout(state):
+        named = {}
+        for name, value in state.items():
+            if name.endswith('q_bias'):  # one bias of all three, of which that of the keys is masked
+                bias = torch.cat((value, torch.zeros(48), state[name.replace('q_bias', 'v_bias')]))
+                named[name.replace('q_bias', 'qkv.bias')] = bias
+            elif not name.endswith('v_bias'):
+                name = name.replace('gamma_1', 'ls1.gamma').replace('gamma_2', 'ls2.gamma')
+                named[name.replace('reg_token', 'storage_tokens')] = value
+        return {**named, 'mask_token': torch.zeros(1, 48), 'rope_embed.periods': torch.ones(4)}
+
+    name, path = 'vit_small_patch16_dinov3_qkvb', tmp_path / 'dinov3.pth'
+    model = saved_model(name, path, own_layout, num_classes=0, **EVA)
+    assert_same(TimmBackbone(name, checkpoint_path=path, **EVA), model, (48, 80))
+
+
 def test_files_that_do_not_fit(tmp_path):
     path = tmp_path / 'vit.pth'
     saved_model('vit_tiny_patch16_224', path, **TINY)

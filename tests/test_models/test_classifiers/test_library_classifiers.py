@@ -128,7 +128,7 @@ def test_mmpretrain_config_and_checkpoint(tmp_path):
         mean=(120, 110, 100), std=(60, 61, 62), input_size=(96, 96), to_rgb=True
     )
     torch.save({'state_dict': {'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}}, tmp_path / 'weights.pth')
-    with pytest.raises(ValueError, match='does not fit the model'):
+    with pytest.raises(ValueError, match='expected the weights of the model of the config'):
         build('MMPretrainClassifier', **settings)
 
 

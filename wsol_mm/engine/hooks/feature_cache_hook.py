@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from wsol_mm.feature_cache import cache_key
+from wsol_mm.feature_cache.cache_key import cache_key
 from wsol_mm.registry import HOOKS
 
 from mmengine.hooks import Hook

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/dino-s.py', './_base_/cub.py']
+
+model = dict(head=dict(type='GraphCutHead', num_classes=200, threshold=0.2, as_mask=True))

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/dino-s.py', './_base_/ilsvrc.py']
+
+model = dict(head=dict(type='GraphCutHead', num_classes=1000, threshold=0.2, as_mask=True))
