@@ -227,7 +227,7 @@ def test_maps_of_the_predicted_class_serve_the_protocols_that_read_it(dataset, s
     assert both.metrics['lctr/Top-1_Loc'] == 75
     assert both.metrics['maxboxacc/MaxBoxAcc'] == 75
     assert both.problems == [
-        f'{name}: expected maps of the classes [{label}], which maxboxacc asks for, got maps of [0]'
+        f'{name}: expected maps of the classes [{label}] for maxboxacc, got maps of [0]'
         for name, label in zip(NAMES[9:], LABELS[9:], strict=True)
     ]
     alone = evaluate_maps([LocalizationMetric(['lctr'])], dataset(), maps, best)

@@ -202,6 +202,16 @@ def test_unreadable_image_counts_as_wrong(four_samples):
     assert ranked['scm/GT-Known_top-1'] == ranked['scm/GT-Known_top-5'] == 50
 
 
+def test_an_image_without_a_map_for_a_protocol_is_a_wrong_localization_there_alone(four_samples):
+    first = {**four_samples[0], 'no_map_for': {'ts_cam'}}
+    values = evaluate([first, *four_samples[1:]], ['ts_cam', 'maxboxacc', 'lctr'])
+    assert values['Top-1_Cls'] == 25
+    assert values['ts_cam/GT-known_Loc'] == 25
+    assert values['ts_cam/Top-1_Loc'] == 0
+    assert values['ts_cam/error/other'] == 25 and values['ts_cam/error/classification'] == 75
+    assert values['maxboxacc/MaxBoxAcc'] == values['lctr/GT-known_Loc_predicted'] == 50
+
+
 def test_report_and_thresholds_of_another_split(tmp_path):
     report = tmp_path / 'reports' / 'val.json'
     protocols = ['ts_cam', 'maxboxacc', 'maxboxacc_v2', 'scm', dict(name='sat', thresholds=(0.3, 0.4, 0.5))]

@@ -140,8 +140,8 @@ def _sample(
         if without_map and problem is None:
             classes = sorted(set.union(*missing.values()))
             problem = (
-                f'{img_id}: expected maps of the classes {classes}, which {", ".join(sorted(without_map))} '
-                f'asks for, got maps of {labels.tolist()}'
+                f'{img_id}: expected maps of the classes {classes} for {", ".join(sorted(without_map))}, got '
+                f'maps of {labels.tolist()}'
             )
         if not agnostic and label not in labels:
             # What PxAP takes for a map without contrast.
