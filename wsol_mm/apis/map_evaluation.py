@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from wsol_mm.datasets.image_pipeline import image_fields, run_transforms
+from wsol_mm.datasets.image_pipeline import image_fields, pipeline_item, run_transforms
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
 from wsol_mm.evaluation.image_names import NAMED
 from wsol_mm.evaluation.metrics import LocalizationMetric
@@ -159,8 +159,8 @@ def _packed(dataset: LocalizationDataset, info: dict[str, Any]) -> dict[str, Any
             'and read_headers=True, or with a list of sizes, know it'
         )
     shape = info.get('height', _STAND_IN_SIDE), info.get('width', _STAND_IN_SIDE), 3
-    item = {('ori_gt_bboxes' if key == 'gt_bboxes' else key): value for key, value in info.items()}
-    packed = run_transforms(dataset.pipeline.transforms, {**item, **image_fields(np.zeros(shape, np.uint8))})
+    black = image_fields(np.zeros(shape, np.uint8))
+    packed = run_transforms(dataset.pipeline.transforms, {**pipeline_item(info), **black})
     return packed['data_samples'].to_dict()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from .image_pipeline import pipeline_item
 from .transforms import LoadLocalizationMask, PackLocalizationInputs
 
 
@@ -79,9 +80,7 @@ class CachedFeatures(Dataset):
     def __getitem__(self, index: int) -> dict:
         view = self.views[np.random.randint(len(self.views))]
         record, meta = self.cache.read(view, index)
-        info = self.dataset.get_data_info(index)
-        if 'gt_bboxes' in info:
-            info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+        info = pipeline_item(self.dataset.get_data_info(index))
         info |= {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
         # Packing wants an image: it tells the size of the network's input alone.
         info['img'] = np.empty((*info['img_shape'], 3), np.uint8)

@@ -27,6 +27,11 @@ def image_fields(image: np.ndarray) -> dict:
     return {'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
 
 
+def pipeline_item(info: dict) -> dict:
+    """Return an item with its boxes under a name that mmcv's geometric transforms leave alone."""
+    return {('ori_gt_bboxes' if name == 'gt_bboxes' else name): value for name, value in info.items()}
+
+
 def run_transforms(transforms: Transforms, item: dict) -> Any:
     """Send an item through transforms, and tell images that cannot be used from errors of the transforms.
 

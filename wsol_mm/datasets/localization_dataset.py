@@ -15,7 +15,7 @@ from mmpretrain.datasets import BaseDataset
 
 from .checks import entries as checks
 from .dataset_problems import DatasetError, DatasetProblems, UnreadableImage
-from .image_pipeline import has_loader, image_fields, run_transforms
+from .image_pipeline import has_loader, image_fields, pipeline_item, run_transforms
 from .readers.list_files import read_lines
 
 #: Data sets with more images have the headers read only of those with boxes.
@@ -283,9 +283,7 @@ class LocalizationDataset(BaseDataset):
                 of the next ``max_refetch`` images do not either.
         """
         for offset in range(min(self.max_refetch, len(self) - 1) + 1):
-            info = self.get_data_info((idx + offset) % len(self))
-            if 'gt_bboxes' in info:
-                info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+            info = pipeline_item(self.get_data_info((idx + offset) % len(self)))
             try:
                 return run_transforms(self.pipeline.transforms, info)
             except UnreadableImage as error:

@@ -76,18 +76,30 @@ def cache_key(
         view_names: Kind of every view.
         dtype: In which features are stored.
     """
-    preprocessor = model.data_preprocessor
     return CacheKey(
-        backbone=describe_backbone(model.backbone),
-        weights=hash_weights(model.backbone),
+        **model_fields(model),
         needs=tuple(sorted(needs)),
-        mean=_numbers(getattr(preprocessor, 'mean', None)),
-        std=_numbers(getattr(preprocessor, 'std', None)),
         view_names=tuple(view_names),
         views=describe_views(views),
         files=hash_files(dataset),
         num_images=len(dataset),
         dtype=dtype,
+    )
+
+
+def cached_needs(head: nn.Module) -> set[str]:
+    """Return what is cached for a head beside the feature map; images are not, they pass no backbone."""
+    return set(head.loss_needs | head.predict_needs) - {'images'}
+
+
+def model_fields(model: nn.Module) -> dict[str, Any]:
+    """Return the fields of a key that a localizer decides: backbone, weights, mean and std."""
+    preprocessor = model.data_preprocessor
+    return dict(
+        backbone=describe_backbone(model.backbone),
+        weights=hash_weights(model.backbone),
+        mean=_numbers(getattr(preprocessor, 'mean', None)),
+        std=_numbers(getattr(preprocessor, 'std', None)),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.datasets.image_pipeline import run_transforms
+from wsol_mm.datasets.image_pipeline import pipeline_item, run_transforms
 from wsol_mm.structures import Features
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from .cache import FeatureCache
-from .cache_key import CacheKey, cache_key
+from .cache_key import CacheKey, cache_key, cached_needs
 
 #: Meta fields of a sample that its data set knows by itself.
 _OF_THE_DATASET = ('sample_idx', 'img_path', 'img_id')
@@ -42,9 +42,7 @@ class ViewItems(Dataset):
 
     def __getitem__(self, item: tuple[int, int]) -> dict:
         view, index = item
-        info = self.dataset.get_data_info(index)
-        if 'gt_bboxes' in info:
-            info['ori_gt_bboxes'] = info.pop('gt_bboxes')
+        info = pipeline_item(self.dataset.get_data_info(index))
         with _seeded(f'{view} {info["img_id"]}'):
             return run_transforms(self.views[view], info)
 
@@ -133,7 +131,7 @@ def extract_features(
         ValueError: If a value is too large for ``dtype``.
     """
     head, items = model.head, ViewItems(dataset, views)
-    needs = (head.loss_needs | head.predict_needs) - {'images'}
+    needs = cached_needs(head)
     key = cache_key(model, dataset, needs, views, view_names, dtype)
     model.eval()
 

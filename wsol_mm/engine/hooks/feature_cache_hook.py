@@ -1,43 +1,55 @@
 """Compare cached features with the backbone of the model before anything runs."""
 
 from dataclasses import replace
-from typing import Any
 
-from wsol_mm.feature_cache.cache_key import cache_key
+from wsol_mm.feature_cache.cache_key import cached_needs, model_fields
 from wsol_mm.registry import HOOKS
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 
 @HOOKS.register_module()
 class FeatureCacheHook(Hook):
-    """Stop where cached features are those of another backbone, other weights or other colours."""
+    """Stop where cached features are those of another backbone, other weights or other colours.
+
+    Images and views are compared by :class:`CachedFeatures` itself. A training compares once, before it
+    starts: no gradient reaches a backbone that no image passes.
+    """
+
+    _is_training = False
 
     def before_train(self, runner: Runner) -> None:
         """Compare the training data, and the validation data if there are any."""
-        self._compare(runner, runner.train_dataloader.dataset)
-        if runner.val_loop is not None:
-            self.before_val(runner)
+        loaders = [runner.train_dataloader, *([runner.val_dataloader] if runner.val_loop is not None else [])]
+        self._compare(runner, *loaders)
+        self._is_training = True
+
+    def after_train(self, runner: Runner) -> None:
+        """Let a validation by itself be compared again."""
+        self._is_training = False
 
     def before_val(self, runner: Runner) -> None:
-        """Compare the validation data."""
-        self._compare(runner, runner.val_dataloader.dataset)
+        """Compare the validation data, unless they belong to a training."""
+        if not self._is_training:
+            self._compare(runner, runner.val_dataloader)
 
     def before_test(self, runner: Runner) -> None:
         """Compare the test data."""
-        self._compare(runner, runner.test_dataloader.dataset)
+        self._compare(runner, runner.test_dataloader)
 
     @staticmethod
-    def _compare(runner: Runner, dataset: Any) -> None:
-        cache = getattr(dataset, 'cache', None)
-        if cache is None:
+    def _compare(runner: Runner, *loaders: DataLoader) -> None:
+        caches = [
+            cache for loader in loaders if (cache := getattr(loader.dataset, 'cache', None)) is not None
+        ]
+        if not caches:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        needs = (model.head.loss_needs | model.head.predict_needs) - {'images'}
-        wanted = cache_key(model, dataset.dataset, needs, (), (), cache.key.dtype)
-        # A cache may hold more than this head needs. Views are compared by the data set.
-        known = cache.key.needs if set(wanted.needs) <= set(cache.key.needs) else wanted.needs
-        own = dict(views=cache.key.views, view_names=cache.key.view_names, needs=known)
-        cache.check(replace(wanted, **own))
+        needs, fields = cached_needs(model.head), model_fields(model)
+        for cache in caches:
+            # A cache may hold more than this head needs.
+            known = cache.key.needs if needs <= set(cache.key.needs) else tuple(sorted(needs))
+            cache.check(replace(cache.key, **fields, needs=known))

@@ -3,10 +3,10 @@
 from typing import Any
 
 from wsol_mm.models.layers import lost, maskcut, normalized_cut, tokencut
+from wsol_mm.models.layers.graph_cut import ObjectMasks
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 
-import torch
 from torch import Tensor
 
 from .probe_head import ProbeHead
@@ -74,27 +74,27 @@ class GraphCutHead(ProbeHead):
             return feats.feature_map.flatten(2).transpose(1, 2)
         return feats.require(self.features)
 
+    def _object(self, feats: Features) -> ObjectMasks:
+        """Return the one object of TokenCut or LOST.
+
+        What the graph does not determine is no object: its map is constant, which the evaluation counts and
+        reports.
+        """
+        features = self.graph_features(feats)
+        if self.mode == 'lost':
+            return lost(features, feats.grid)
+        cut = normalized_cut(features, self.threshold)
+        found, nothing = tokencut(cut, feats.grid), cut.degenerate[:, None, None]
+        return found._replace(masks=found.masks & ~nothing, values=found.values.masked_fill(nothing, 0))
+
     def object_masks(self, feats: Features) -> Tensor:
         """Return masks of all objects, (B, K, h, w), bool; K is 1 but for MaskCut."""
-        features = self.graph_features(feats)
         if self.mode == 'maskcut':
-            return maskcut(features, feats.grid, self.threshold, self.num_objects)[0]
-        if self.mode == 'lost':
-            return lost(features, feats.grid).masks[:, None]
-        cut = normalized_cut(features, self.threshold)
-        # What the graph does not determine is no object: the map is constant, and counts as such.
-        return tokencut(cut, feats.grid).masks[:, None] & ~cut.degenerate[:, None, None, None]
+            return maskcut(self.graph_features(feats), feats.grid, self.threshold, self.num_objects)[0]
+        return self._object(feats).masks[:, None]
 
     def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
-        """Return the map, (B, 1, h, w), of MaskCut its first object; ``labels`` are not used.
-
-        A map of a degenerate cut is constant: the evaluation counts and reports it.
-        """
+        """Return the map, (B, 1, h, w), of MaskCut its first object; ``labels`` are not used."""
         if self.as_mask or self.mode == 'maskcut':
             return self.object_masks(feats)[:, :1].float()
-        features = self.graph_features(feats)
-        if self.mode == 'lost':
-            return lost(features, feats.grid).values[:, None]
-        cut = normalized_cut(features, self.threshold)
-        values = tokencut(cut, feats.grid).values
-        return torch.where(cut.degenerate[:, None, None], 0.0, values)[:, None].float()
+        return self._object(feats).values[:, None].float()

@@ -21,12 +21,15 @@ def named_submodule(model: nn.Module, name: str, setting: str) -> nn.Module:
     Raises:
         ValueError: If there is none.
     """
-    modules = dict(model.named_modules())
-    if name not in modules or not name:
-        near = get_close_matches(str(name), modules, n=3) or [key for key, _ in model.named_children()]
-        kind = type(model).__name__
-        raise ValueError(f'{setting}: expected the name of a module of {kind}, such as {near}, got {name!r}')
-    return modules[name]
+    try:
+        if name:
+            return model.get_submodule(name)
+    except AttributeError:
+        pass
+    names = [known for known, _ in model.named_modules()]
+    near = get_close_matches(str(name), names, n=3) or [key for key, _ in model.named_children()]
+    kind = type(model).__name__
+    raise ValueError(f'{setting}: expected the name of a module of {kind}, such as {near}, got {name!r}')
 
 
 @contextmanager

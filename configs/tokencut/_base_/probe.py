@@ -1,9 +1,6 @@
-# TokenCut on CUB: nothing but the linear classifier of the class token is trained.
-_base_ = [
-    '../../_base_/datasets/cub.py',
-    '../../_base_/schedules/adamw-cosine_12e.py',
-    '../../_base_/default_runtime.py',
-]
+# Everything of TokenCut but the model and the data: nothing but the linear classifier of the class token is
+# trained.
+_base_ = ['../../_base_/schedules/adamw-cosine_12e.py', '../../_base_/default_runtime.py']
 
 val_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
 test_evaluator = val_evaluator
