@@ -216,6 +216,34 @@ def test_the_hook_compares_backbone_and_weights(cfg, model, tmp_path):
         FeatureCacheHook().before_test(runner)
 
 
+def test_settings_that_weights_do_not_show_are_compared(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache', names=('plain',))
+    state = model.state_dict()
+    for change, found in (
+        (dict(num_heads=3), 'backbone: expected TimmBackbone'),
+        (dict(position_interpolation='dinov2'), 'backbone: expected .*"position_interpolation": "dinov2"'),
+    ):
+        other = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **change}})
+        other.load_state_dict(state)
+        with pytest.raises(CacheMismatchError, match=found):
+            extract(cfg, other, tmp_path / 'cache', names=('plain',))
+    same = MODELS.build(cfg.model)
+    same.load_state_dict(state)
+    extract(cfg, same, tmp_path / 'cache', names=('plain',))
+
+
+def test_one_cache_serves_several_heads(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',), also=['keys', 'class_attention'])
+    assert cache.key.needs == ('class_attention', 'keys', 'pre_norm_cls_token', 'pre_norm_map')
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    assert set(dataset[0]['inputs']) == set(cache.key.needs)
+    loader = SimpleNamespace(dataset=dataset)
+    FeatureCacheHook().before_test(SimpleNamespace(model=model, test_dataloader=loader))
+    assert set(dataset[0]['inputs']) == {'pre_norm_cls_token', 'pre_norm_map'}
+    with pytest.raises(ValueError, match='spatial_mask'):
+        extract(cfg, model, tmp_path / 'other', also=['spatial_mask'])
+
+
 def test_too_large_values_and_too_small_disks_are_errors(cfg, model, tmp_path, monkeypatch):
     record = np.dtype([('keys', np.float16, (2,))])
     with pytest.raises(
@@ -239,6 +267,11 @@ def test_a_key_survives_its_file(cfg, model, tmp_path):
     ]
     with pytest.raises(FileNotFoundError, match='expected cached features, got no key.json'):
         FeatureCache.open(tmp_path)
+    (tmp_path / 'cache' / 'key.json').write_text('{"backbone": "ViT"}')
+    with pytest.raises(
+        CacheMismatchError, match=r"key.json: expected an object of \['backbone', .* got \['backbone'\]"
+    ):
+        FeatureCache.open(tmp_path / 'cache')
 
 
 def test_views_are_named(cfg):
