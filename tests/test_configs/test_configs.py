@@ -6,6 +6,7 @@ from pathlib import Path
 import wsol_mm  # noqa: F401
 from tests.clip_samples import RANDOM_CLIP
 from wsol_mm.registry import DATASETS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+from wsol_mm.utils.model_image_size import use_model_image_size
 
 import numpy as np
 import pytest
@@ -86,6 +87,8 @@ def test_config_without_training(path):
     mean = cfg.model.classifier.get('mean', [123.675, 116.28, 103.53])
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(mean)
     METRICS.build(cfg.test_evaluator)
+    use_model_image_size(cfg)
+    assert cfg.test_dataloader.dataset.pipeline[1].scale == (224, 224)
     images = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
     with torch.no_grad():
         (sample,) = model.test_step(dict(inputs=images, data_samples=[DataSample().set_gt_label(999)]))
