@@ -188,7 +188,7 @@ def test_changed_images_are_refused(cfg, model, tmp_path):
 def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert splits_to_cache(cfg) == ['train', 'test']
     extract(cfg, model, tmp_path / 'cache' / 'test', names=('plain',), split='test')
-    before = cfg.train_dataloader.dataset.to_dict()
+    before, cfg_of_images = cfg.train_dataloader.dataset.to_dict(), cfg.copy()
     use_cached_features(cfg, tmp_path / 'cache')
     assert cfg.train_dataloader.dataset.to_dict() == before
     assert cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
@@ -196,6 +196,10 @@ def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert len(dataset) == IMAGES
     assert dataset.metainfo['classes'] == ('class0', 'class1')
     assert cfg.custom_hooks == [dict(type='FeatureCacheHook')]
+    extract(cfg_of_images, model, tmp_path / 'cache' / 'train')
+    use_cached_features(cfg_of_images, tmp_path / 'cache', num_views=2)
+    assert DATASETS.build(cfg_of_images.train_dataloader.dataset).views == [0, 1]
+    assert DATASETS.build(cfg_of_images.test_dataloader.dataset).views == [0]
     with pytest.raises(FileNotFoundError, match=r"expected cached features of \['train', 'test'\], got none"):
         use_cached_features(cfg, tmp_path / 'images')
 
