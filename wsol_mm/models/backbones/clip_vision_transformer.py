@@ -73,7 +73,7 @@ class CLIPVisionTransformer(BaseModule):
             raise ValueError(f'sources: expected some of {SOURCES}, each once, got {tuple(sources)}')
         self.depth, self.ss_attn_iter, self.ss_attn_temp = depth, ss_attn_iter, ss_attn_temp
         self.sources = tuple(sources)
-        # They get no gradient where nothing is trained, but distributed runs want parameters that may have one.
+        # None is trained, but distributed runs want parameters that might be.
         self.visual: Any = clip.load().requires_grad_()
         self.num_features: int = self.visual.output_dim
         self.patch_size: tuple[int, int] = tuple(self.visual.patch_size)

@@ -43,8 +43,8 @@ def load_class_names(source: str | Path | Sequence[str], key: str = CLASS_NAMES_
         path = Path(source).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
-                f"{key}: expected 'cub', 'ilsvrc', 'ilsvrc-clip', a list of names, a text file with a name per "
-                f'line, or None for the classes of the data, got {str(source)!r}'
+                f"{key}: expected 'cub', 'ilsvrc', 'ilsvrc-clip', a list of names, a text file with a name "
+                f'per line, or None for the classes of the data, got {str(source)!r}'
             )
         names = _read_lines(path)
     else:

@@ -76,8 +76,8 @@ class GEMHead(LocalizationHead):
         """
         if not self._has_texts:
             raise ValueError(
-                'model.class_names: expected the names of what is to be found, got none. Give a list, or a text '
-                'file with a name per line'
+                'model.class_names: expected the names of what is to be found, got none. Give a list or a '
+                'text file with a name per line'
             )
         token = F.normalize(at_least_float32(feats.require('cls_token')), dim=-1)
         return self.logit_scale * token @ self.class_texts.to(token.dtype).T

@@ -29,8 +29,8 @@ class CLIPLocalizer(ImageLocalizer):
         class_names: See :func:`load_class_names`. None for names that come later, by
             :meth:`set_class_names`: those of an inferencer or, with ``ClassNamesHook``, of the data.
         prompt: Text of a class, with {} for its name.
-        map_prompt: Text for the maps, where it is another; {} need not occur. Patches tell 'bird' from the rest
-            of an image better than one kind of bird from another.
+        map_prompt: Text for the maps, where it is another; {} need not occur. Patches tell 'bird' from the
+            rest of an image better than one kind of bird from another.
         data_preprocessor: As of :class:`ImageLocalizer`.
         pretrained: None: the weights are CLIP's own.
         init_cfg: Initialisation config.
