@@ -79,7 +79,7 @@ def load_localizer(
 
     Args:
         cfg: Runner config.
-        checkpoint: File or address; None where the config names a trained classifier.
+        checkpoint: File or address; None for a model that needs no training.
         classes: Names of the classes. By default those that training has written into the checkpoint, or
             ``class 0``, ``class 1``, ... if there are none. A :class:`CLIPLocalizer` is told to find them; by
             default those of the config.
@@ -135,7 +135,7 @@ def _told_classes(model: BaseModel, classes: Sequence[str] | None) -> Sequence[s
 
 
 def check_trained(model: BaseModel) -> None:
-    """Check that a model needs no checkpoint, because its config names a trained classifier.
+    """Check that a model needs no checkpoint, because it has its weights without training.
 
     Args:
         model: The model, also one that is wrapped for distributed runs.

@@ -31,7 +31,11 @@ class ClassNamesHook(Hook):
             ValueError: If the data have no class names, none that can serve in a prompt, or not as many as
                 the model has classes.
         """
-        self._set_names(runner, SemanticBoostAdapter, runner.train_dataloader.dataset)
+        names = self._set_names(runner, SemanticBoostAdapter, runner.train_dataloader.dataset)
+        if names:
+            print_log(
+                f'Prompts of CLIP are about {len(names)} classes: {", ".join(names[:5])}, ...', 'current'
+            )
 
     def before_val(self, runner: Runner) -> None:
         """Set the names of what is found; errors are those of :meth:`before_train`."""
@@ -44,14 +48,15 @@ class ClassNamesHook(Hook):
     @staticmethod
     def _set_names(
         runner: Runner, kind: type[SemanticBoostAdapter] | type[CLIPLocalizer], dataset: Any
-    ) -> None:
+    ) -> list[str]:
+        """Set the names of a kind of modules that have none, and return them; none if there is no such module."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         unnamed = [
             module for module in model.modules() if isinstance(module, kind) and module.class_names is None
         ]
         if not unnamed:
-            return
+            return []
         names = class_names_from(find_classes(dataset) or (), kind.names_key)
         for module in unnamed:
             module.set_class_names(names)
-        print_log(f'Prompts of CLIP are about {len(names)} classes: {", ".join(names[:5])}, ...', 'current')
+        return names

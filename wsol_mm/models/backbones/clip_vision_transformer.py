@@ -135,7 +135,7 @@ class CLIPVisionTransformer(BaseModule):
             old_size=list(visual.grid_size),
             num_prefix_tokens=1,
         )
-        first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat((first, patches.flatten(2).transpose(1, 2)), dim=1)
         return visual.ln_pre(tokens + positions.to(tokens.dtype))
 
