@@ -37,7 +37,7 @@ class LocalizationInferencer(BaseInferencer):
             those of a model that needs no training.
         device: None for the first GPU, or the CPU where there is none.
         classes: Names of the classes, or a text file with one name a line. None for those that training wrote
-            into the checkpoint. A :class:`CLIPLocalizer` finds whatever they name; None for those of its config.
+            into the checkpoint. A :class:`CLIPLocalizer` finds what they name; None for those of its config.
         protocol: How maps become boxes: a preset, or a dict of :func:`wsol_mm.evaluation.get_protocol`
             arguments. None for the one that the config draws with.
         threshold: Threshold in [0, 1) instead of the protocol's; needed for a protocol that searches it.

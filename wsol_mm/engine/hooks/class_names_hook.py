@@ -49,7 +49,7 @@ class ClassNamesHook(Hook):
     def _set_names(
         runner: Runner, kind: type[SemanticBoostAdapter] | type[CLIPLocalizer], dataset: Any
     ) -> list[str]:
-        """Set the names of a kind of modules that have none, and return them; none if there is no such module."""
+        """Set the names of the modules of a kind that have none; return them if there is such a module."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         unnamed = [
             module for module in model.modules() if isinstance(module, kind) and module.class_names is None
