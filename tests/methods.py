@@ -91,14 +91,14 @@ class ZeroShotMethod(Method):
         """Return the config of a localizer; ``options`` are its further arguments."""
         vision = dict(layers=size.layers, width=size.width, head_width=size.width // size.heads)
         vision |= dict(patch_size=size.patch, image_size=size.img_size, mlp_ratio=2.0)
-        return dict(
+        own = dict(
             type='CLIPLocalizer',
             clip=dict(model={**RANDOM_CLIP['model'], 'vision_cfg': vision}, pretrained=None),
             backbone=dict(type=self.backbone, **self.backbone_options),
             head=dict(type=self.head, **self.head_options),
             class_names=[f'thing {index}' for index in range(size.num_classes)],
-            **options,
         )
+        return own | options
 
 
 def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
