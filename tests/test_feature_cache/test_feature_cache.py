@@ -188,7 +188,7 @@ def test_changed_images_are_refused(cfg, model, tmp_path):
 def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert splits_to_cache(cfg) == ['train', 'test']
     extract(cfg, model, tmp_path / 'cache' / 'test', names=('plain',), split='test')
-    before, cfg_of_images = cfg.train_dataloader.dataset.to_dict(), cfg.copy()
+    before, cfg_of_images = cfg.train_dataloader.dataset.to_dict(), Config(cfg.to_dict())
     use_cached_features(cfg, tmp_path / 'cache')
     assert cfg.train_dataloader.dataset.to_dict() == before
     assert cfg.val_dataloader.dataset == cfg.test_dataloader.dataset

@@ -1,5 +1,6 @@
 """From a folder of labelled images to boxes: a head is trained on what a frozen backbone makes of them."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,7 +185,7 @@ def _extract(cfg: Config, task: LabellingTask) -> None:
 def _train(cfg: Config, task: LabellingTask) -> Path:
     checkpoint = task.out / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
-        training = cfg.copy()
+        training = deepcopy(cfg)
         use_cached_features(training, task.out / 'features')
         training.resume = (task.out / 'last_checkpoint').is_file()
         Runner.from_cfg(training).train()
