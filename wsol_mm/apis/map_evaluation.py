@@ -17,7 +17,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
 
 from .class_scores import MOST_RANKS, BestClasses
-from .saved_maps import MapProblem, SavedMaps
+from wsol_mm.datasets.readers.saved_maps import MapProblem, SavedMaps
 
 #: What an image's only map is of, whatever label it carries: all classes, or the image's true class.
 MapsOf = Literal['all', 'label']

@@ -89,7 +89,7 @@ def cache_key(
 
 def cached_needs(head: nn.Module) -> set[str]:
     """Return what is cached for a head beside the feature map; images are not, they pass no backbone."""
-    return set(head.loss_needs | head.predict_needs) - {'images'}
+    return set(head.loss_needs | head.predict_needs) - {'images', 'pixels'}
 
 
 def model_fields(model: nn.Module) -> dict[str, Any]:
