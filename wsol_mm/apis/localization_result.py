@@ -76,9 +76,7 @@ def localization_result(
     places = [0 if mapped == [-1] else mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
     boxes = {place: predict_boxes(grids[place], geometry, protocol)[0] for place in set(places)}
-    found = {
-        place: _has_contrast(grids[place]) and not is_empty(grids[place], protocol) for place in boxes
-    }
+    found = {place: _has_contrast(grids[place]) and not is_empty(grids[place], protocol) for place in boxes}
     kept = None
     if maps == 'grid':
         kept = grids[places]

@@ -5,4 +5,10 @@ from .loading import LoadImageWithPillow, LoadLocalizationMask
 from .packing import PackLocalizationInputs
 from .pseudo_maps import LoadPseudoMap
 
-__all__ = ['LoadImageWithPillow', 'LoadLocalizationMask', 'LoadPseudoMap', 'PackLocalizationInputs', 'TenCrop']
+__all__ = [
+    'LoadImageWithPillow',
+    'LoadLocalizationMask',
+    'LoadPseudoMap',
+    'PackLocalizationInputs',
+    'TenCrop',
+]

@@ -6,4 +6,10 @@ from .collapse_guard_hook import CollapseGuardHook
 from .feature_cache_hook import FeatureCacheHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
-__all__ = ['ClassCountHook', 'ClassNamesHook', 'CollapseGuardHook', 'FeatureCacheHook', 'LocalizationVisualizationHook']
+__all__ = [
+    'ClassCountHook',
+    'ClassNamesHook',
+    'CollapseGuardHook',
+    'FeatureCacheHook',
+    'LocalizationVisualizationHook',
+]

@@ -36,9 +36,7 @@ class BilateralGrid:
         sigma_chroma: Its side along U and V.
     """
 
-    def __init__(
-        self, image: NDArray, sigma_spatial: float, sigma_luma: float, sigma_chroma: float
-    ) -> None:
+    def __init__(self, image: NDArray, sigma_spatial: float, sigma_luma: float, sigma_chroma: float) -> None:
         height, width = image.shape[:2]
         yuv = image.astype(np.float64) @ _YUV.T + _YUV_OFFSET
         rows, columns = np.mgrid[:height, :width]
