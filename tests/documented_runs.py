@@ -26,7 +26,7 @@ from wsol_mm.registry import MODELS
 import numpy as np
 import timm
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import Tensor, nn
@@ -46,23 +46,33 @@ def reduce_config(cfg: Config) -> Config:
     """Make an experiment of a config that takes seconds: a narrow model, and one epoch of two images."""
     if 'train_dataloader' not in cfg:
         return cfg
-    cfg.model.pretrained = None
-    if isinstance(cfg.model.backbone.get('arch'), str):
-        cfg.model.backbone.arch = dict(
+    backbone = _backbone(cfg)
+    if isinstance(backbone.get('arch'), str):
+        backbone.arch = dict(
             embed_dims=WIDTH,
             num_layers=12,
-            num_heads={'tiny': 3, 'small': 6, 'base': 12}[cfg.model.backbone.arch.split('-')[1]],
+            num_heads={'tiny': 3, 'small': 6, 'base': 12}[backbone.arch.split('-')[1]],
             feedforward_channels=2 * WIDTH,
         )
-        cfg.model.head.in_channels = WIDTH
-    if cfg.model.head.get('sba'):
+        if 'head' in cfg.model:
+            cfg.model.head.in_channels = WIDTH
+    if cfg.model.get('head', {}).get('sba'):
         cfg.model.head.sba.clip = RANDOM_CLIP
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False, drop_last=False)
-        loader.dataset.indices = 2
+        if loader is not None:
+            loader.update(batch_size=2, num_workers=0, persistent_workers=False, drop_last=False)
+            loader.dataset.indices = 2
+    if cfg.train_dataloader is None:
+        return cfg
+    cfg.model.pretrained = None
     cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
     cfg.train_cfg.update(max_epochs=1, val_begin=1, val_interval=1)
     return cfg
+
+
+def _backbone(cfg: Config) -> ConfigDict:
+    """Return the config of a model's network, or of the trained classifier's."""
+    return cfg.model.get('classifier', cfg.model).backbone
 
 
 def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> None:
@@ -182,6 +192,8 @@ class Workplace:
         if name == 'checkpoint.pth':  # of whichever model
             checkpoint = self._train(Path(config).stem, classes) / _last_checkpoint(config)
             shutil.copy(checkpoint, target)
+        elif name == 'weights.pth' and config:  # of whichever network
+            _write_weights(target, config)
         elif target.exists():
             return
         elif work_dir and (work_dir[1] in CONFIGS or work_dir[2]):
@@ -247,7 +259,12 @@ def _last_checkpoint(config: str) -> str:
 
 def _write_weights(path: Path, config: str) -> None:
     """Write weights of a classifier of ImageNet, as timm saves them, for the reduced model of a config."""
-    arch = reduce_config(Config.fromfile(REPO_DIR / config)).model.backbone.arch
+    backbone = _backbone(reduce_config(Config.fromfile(REPO_DIR / config)))
+    torch.manual_seed(0)  # cached features belong to these weights
+    if backbone.type == 'TimmBackbone':
+        torch.save(timm.create_model(backbone.model_name).state_dict(), path)
+        return
+    arch = backbone.arch
     model = timm.models.vision_transformer.VisionTransformer(
         embed_dim=arch['embed_dims'], depth=arch['num_layers'], num_heads=arch['num_heads'], mlp_ratio=2
     )
@@ -263,6 +280,7 @@ def _write_data(root: Path) -> None:
     _write_cub(root / 'CUB_200_2011_40', 40, rng)
     _write_cub_v2(root / 'CUBV2', rng)
     _write_ilsvrc(root / 'ILSVRC2012', rng)
+    _write_openimages(root / 'OpenImages', rng)
     for classes in (2, 5, 10):
         _write_folder(root / f'my_images_{classes}', classes, rng)
     write_embedded_shapes(root / 'embedded_shapes', SHAPES, workers=1)
@@ -320,6 +338,27 @@ def _write_ilsvrc(root: Path, rng: np.random.Generator) -> None:
             os.link(root / 'image.jpg', root / split / wnid / f'{split}_{wnid}.JPEG')
     lines = [f'{wnid}/val_{wnid}.JPEG {label} 10 8 33 27' for label, wnid in enumerate(wnids)]
     _write_lists(root / 'ILSVRC2012_list', {'val_folder_new.txt': lines})
+
+
+def _write_openimages(root: Path, rng: np.random.Generator) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:28, 10:34] = 255
+    root.mkdir()
+    Image.fromarray(mask).save(root / 'mask.png')
+    Image.fromarray(0 * mask).save(root / 'ignore.png')
+    for split in ('train', 'val', 'test'):
+        names = [f'{split}/{label}.jpg' for label in range(100)]
+        for name in names:
+            _write_image(root / name, rng)
+        lists = {
+            'image_ids.txt': names,
+            'class_labels.txt': [f'{name},{label}' for label, name in enumerate(names)],
+            'image_sizes.txt': [],
+        }
+        if split != 'train':
+            lists['localization.txt'] = [f'{name},mask.png,ignore.png' for name in names]
+        (root / 'metadata').mkdir(exist_ok=True)
+        _write_lists(root / 'metadata' / split, lists)
 
 
 def _write_folder(root: Path, classes: int, rng: np.random.Generator) -> None:

@@ -188,7 +188,7 @@ def test_changed_images_are_refused(cfg, model, tmp_path):
 def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert splits_to_cache(cfg) == ['train', 'test']
     extract(cfg, model, tmp_path / 'cache' / 'test', names=('plain',), split='test')
-    before = cfg.train_dataloader.dataset.to_dict()
+    before, cfg_of_images = cfg.train_dataloader.dataset.to_dict(), cfg.copy()
     use_cached_features(cfg, tmp_path / 'cache')
     assert cfg.train_dataloader.dataset.to_dict() == before
     assert cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
@@ -196,6 +196,10 @@ def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert len(dataset) == IMAGES
     assert dataset.metainfo['classes'] == ('class0', 'class1')
     assert cfg.custom_hooks == [dict(type='FeatureCacheHook')]
+    extract(cfg_of_images, model, tmp_path / 'cache' / 'train')
+    use_cached_features(cfg_of_images, tmp_path / 'cache', num_views=2)
+    assert DATASETS.build(cfg_of_images.train_dataloader.dataset).views == [0, 1]
+    assert DATASETS.build(cfg_of_images.test_dataloader.dataset).views == [0]
     with pytest.raises(FileNotFoundError, match=r"expected cached features of \['train', 'test'\], got none"):
         use_cached_features(cfg, tmp_path / 'images')
 
@@ -214,6 +218,34 @@ def test_the_hook_compares_backbone_and_weights(cfg, model, tmp_path):
         CacheMismatchError, match=r"needs: expected \('cls_token',\), got \('pre_norm_cls_token'"
     ):
         FeatureCacheHook().before_test(runner)
+
+
+def test_settings_that_weights_do_not_show_are_compared(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache', names=('plain',))
+    state = model.state_dict()
+    for change, found in (
+        (dict(num_heads=3), 'backbone: expected TimmBackbone'),
+        (dict(position_interpolation='dinov2'), 'backbone: expected .*"position_interpolation": "dinov2"'),
+    ):
+        other = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **change}})
+        other.load_state_dict(state)
+        with pytest.raises(CacheMismatchError, match=found):
+            extract(cfg, other, tmp_path / 'cache', names=('plain',))
+    same = MODELS.build(cfg.model)
+    same.load_state_dict(state)
+    extract(cfg, same, tmp_path / 'cache', names=('plain',))
+
+
+def test_one_cache_serves_several_heads(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',), also=['keys', 'class_attention'])
+    assert cache.key.needs == ('class_attention', 'keys', 'pre_norm_cls_token', 'pre_norm_map')
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    assert set(dataset[0]['inputs']) == set(cache.key.needs)
+    loader = SimpleNamespace(dataset=dataset)
+    FeatureCacheHook().before_test(SimpleNamespace(model=model, test_dataloader=loader))
+    assert set(dataset[0]['inputs']) == {'pre_norm_cls_token', 'pre_norm_map'}
+    with pytest.raises(ValueError, match='spatial_mask'):
+        extract(cfg, model, tmp_path / 'other', also=['spatial_mask'])
 
 
 def test_too_large_values_and_too_small_disks_are_errors(cfg, model, tmp_path, monkeypatch):
@@ -239,6 +271,11 @@ def test_a_key_survives_its_file(cfg, model, tmp_path):
     ]
     with pytest.raises(FileNotFoundError, match='expected cached features, got no key.json'):
         FeatureCache.open(tmp_path)
+    (tmp_path / 'cache' / 'key.json').write_text('{"backbone": "ViT"}')
+    with pytest.raises(
+        CacheMismatchError, match=r"key.json: expected an object of \['backbone', .* got \['backbone'\]"
+    ):
+        FeatureCache.open(tmp_path / 'cache')
 
 
 def test_views_are_named(cfg):

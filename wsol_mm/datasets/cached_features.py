@@ -29,6 +29,10 @@ class CachedFeatures(Dataset):
         views: Views of which each item draws one; all in training, the first in a test if None.
         view_pipelines: Pipelines that the views must have been made with; not compared if None.
 
+    Attributes:
+        names: What the items hold; all that the cache holds until :class:`FeatureCacheHook` sets what the
+            head of the run needs.
+
     Raises:
         CacheMismatchError: If the cache is of other images or views.
         FileNotFoundError: If there is no cache, or it is not whole.
@@ -63,6 +67,7 @@ class CachedFeatures(Dataset):
         self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
+        self.names: Sequence[str] = self.cache.record.names or ()
         self._loaders = [
             step
             for step in self.dataset.pipeline.transforms
@@ -89,7 +94,5 @@ class CachedFeatures(Dataset):
         for step in self._loaders:
             info = step(info)
         item = self._pack(info)
-        item['inputs'] = {
-            name: torch.from_numpy(record[name].astype(np.float32)) for name in record.dtype.names or ()
-        }
+        item['inputs'] = {name: torch.from_numpy(record[name].astype(np.float32)) for name in self.names}
         return item

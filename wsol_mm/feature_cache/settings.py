@@ -39,12 +39,13 @@ def splits_to_cache(cfg: Config) -> list[str]:
     return [split for split in SPLITS if cfg.get(f'{split}_dataloader') and not (split == 'val' and same)]
 
 
-def use_cached_features(cfg: Config, folder: str | Path) -> None:
+def use_cached_features(cfg: Config, folder: str | Path, num_views: int | None = None) -> None:
     """Let a run read cached features where the folder has them, in place of images.
 
     Args:
         cfg: Runner config; changed in place.
         folder: As ``tools/misc/extract_features.py`` made it.
+        num_views: How many views of the training images are used, the first ones; all if None.
 
     Raises:
         FileNotFoundError: If the folder has features of no split.
@@ -68,6 +69,8 @@ def use_cached_features(cfg: Config, folder: str | Path) -> None:
             dataset=dataset,
             view_pipelines=view_pipelines(cfg, names),
         )
+    if num_views is not None and 'train' in datasets:
+        datasets['train']['views'] = list(range(num_views))
     if 'test' in datasets and 'val' not in splits_to_cache(cfg) and cfg.get('val_dataloader'):
         datasets['val'] = datasets['test']
     for split, dataset in datasets.items():
