@@ -1,5 +1,5 @@
-# FOUND's augmentation: the whole image, squashed to 224x224, with a random loss of detail: the shorter side is
-# first made 22 to 672 pixels long, and every second image is blurred.
+# FOUND's augmentation: the whole image, squashed to 224x224, with a random loss of detail: the shorter side
+# is first made 22 to 672 pixels long, and every second image is blurred.
 detail_224 = [
     dict(type='LoadImageWithPillow'),
     dict(type='ResizeEdge', scale=224, edge='short', interpolation='bilinear', backend='pillow'),

@@ -8,6 +8,7 @@ from wsol_mm.datasets.readers.saved_maps import MAP_SUFFIXES, MapProblem, read_m
 from wsol_mm.registry import TRANSFORMS
 
 import cv2
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
@@ -71,13 +72,12 @@ class LoadPseudoMap(BaseTransform):
         if (round(full_width * scale_w), round(full_height * scale_h)) != (width, height):
             raise ValueError(
                 f'LoadPseudoMap: {results["img_id"]}: expected a pipeline that resizes once, flips, and does '
-                f'not crop, got {width}x{height} pixels of {full_width}x{full_height}, scaled by {scale_w:g}, '
-                f'{scale_h:g} (width x height)'
+                f'not crop, got {width}x{height} pixels of {full_width}x{full_height}, scaled by '
+                f'{scale_w:g}, {scale_h:g} (width x height)'
             )
         chosen = cv2.resize(self._read(results['img_id'], int(results['gt_label'])), self.size)
         if results.get('flip'):
-            axes = {'horizontal': 1, 'vertical': 0, 'diagonal': (0, 1)}
-            chosen = np.flip(chosen, axes[results['flip_direction']])
+            chosen = mmcv.imflip(chosen, results['flip_direction'])
         results['pseudo_map'] = np.ascontiguousarray(chosen, np.float32)
         return results
 

@@ -13,7 +13,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner, set_random_seed
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 from mmpretrain.structures import DataSample
 
 #: Under which the number of restarts is kept, in checkpoints too.
@@ -30,9 +30,9 @@ class CollapseGuardHook(Hook):
     not get more of them. In a test, empty predictions are counted and named in the log.
 
     Args:
-        interval: Look every so many iterations, the first time that many after the first phase.
-        max_restarts: Number of restarts, 0 for a warning alone. They need a training by iterations
-            (``IterBasedTrainLoop``).
+        interval: Look every so many iterations, the first time that many after the first phase; in a training
+            by epochs at the end of every epoch from there on.
+        max_restarts: Number of restarts, 0 for a warning alone.
 
     Raises:
         ValueError: If ``interval`` is not positive or ``max_restarts`` is negative.
@@ -55,39 +55,50 @@ class CollapseGuardHook(Hook):
 
         Raises:
             TypeError: If the head is no :class:`FOUNDHead`.
-            ValueError: If restarts are wanted in a training by epochs.
         """
         self._head(runner)
-        if self.max_restarts and not isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise ValueError(
-                'max_restarts: expected 0 in a training by epochs, which cannot be restarted, got '
-                f'{self.max_restarts}. train_cfg=dict(by_epoch=False, max_iters=...) trains by iterations'
-            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Look at the areas; restart the training or warn."""
+        """Look at the areas, in a training by iterations."""
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        watched = runner.iter + 1 - self._head(runner).mask_loss.first_phase
+        if watched >= self.interval and watched % self.interval == 0 and self._look(runner, runner.iter + 1):
+            # The loop adds one after all hooks; a checkpoint that is due is one of iteration 0.
+            runner.train_loop._iter = -1
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Look at the areas, in a training by epochs."""
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        watched = runner.iter - self._head(runner).mask_loss.first_phase
+        if watched >= self.interval and self._look(runner, runner.iter):
+            # As above, of epoch 0.
+            runner.train_loop._epoch, runner.train_loop._iter = -1, 0
+
+    def _look(self, runner: Runner, iteration: int) -> bool:
+        """Warn of a collapse, or make everything new for another start; return whether it is to begin."""
         head = self._head(runner)
-        watched = runner.iter + 1 - head.mask_loss.first_phase
-        if watched < self.interval or watched % self.interval:
-            return
         pseudo, predicted = self._areas(head)
-        if predicted >= COLLAPSED_SHARE * pseudo:
-            return
         restarts = self._restarts(runner)
+        if predicted >= COLLAPSED_SHARE * pseudo:
+            return False
         if restarts < self.max_restarts:
             print_log(
-                f'Iteration {runner.iter + 1}: the decoder has collapsed: predicted area {predicted:.3f}, '
-                f'pseudo masks {pseudo:.3f}. The training begins anew with the next seed, restart '
-                f'{restarts + 1} of at most {self.max_restarts}',
+                f'Iteration {iteration}: the decoder has collapsed: predicted area {predicted:.3f}, pseudo '
+                f'masks {pseudo:.3f}. The training begins anew with the next seed, restart {restarts + 1} of '
+                f'at most {self.max_restarts}',
                 'current',
                 level=logging.WARNING,
             )
             self._restart(runner, head, restarts + 1)
-        elif not self._has_warned:
+            return True
+        if not self._has_warned:
             self._has_warned = True
-            self._warn(f'Iteration {runner.iter + 1}', pseudo, predicted, restarts)
+            self._warn(f'Iteration {iteration}', pseudo, predicted, restarts)
+        return False
 
     def after_train(self, runner: Runner) -> None:
         """Say how it ended."""
@@ -161,16 +172,14 @@ class CollapseGuardHook(Hook):
         for group in optimizer.param_groups:
             group['lr'] = group.get('initial_lr', group['lr'])
         runner.param_schedulers = runner.build_param_scheduler(copy.deepcopy(runner.cfg.param_scheduler))
-        # The loop adds one after all hooks; a checkpoint that is due is one of iteration 0.
-        runner.train_loop._iter = -1
 
     @staticmethod
     def _warn(when: str, pseudo: float, predicted: float, restarts: int) -> None:
         print_log(
             f'{when}: expected a predicted area of at least {COLLAPSED_SHARE:g} of that of the pseudo masks '
             f'({pseudo:.3f}), got {predicted:.3f}, after {restarts} restarts: the decoder has collapsed, and '
-            'its maps are not to be used. Larger pseudo masks help (target_area=0.3), mask_loss.first_targets='
-            "'pseudo' without refinement, or max_restarts of CollapseGuardHook",
+            'its maps are not to be used. Larger pseudo masks help (target_area=0.3), '
+            "mask_loss.first_targets='pseudo' without refinement, or max_restarts of CollapseGuardHook",
             'current',
             level=logging.ERROR,
         )

@@ -1,5 +1,6 @@
 """Fit a coarse mask to the edges of an image (Barron and Poole, ECCV 2016), as TokenCut and FOUND do."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import cv2
@@ -59,7 +60,7 @@ class BilateralGrid:
 
     def splat(self, values: NDArray) -> NDArray[np.float64]:
         """Sum a quantity of the pixels, (H * W,), over every cell."""
-        return np.bincount(self.cell_of_pixel, values, self.num_cells)
+        return np.bincount(self.cell_of_pixel, values, self.num_cells).astype(np.float64, copy=False)
 
     def slice(self, values: NDArray) -> NDArray[np.float64]:
         """Read a quantity of the cells back for the pixels, (H * W,)."""
@@ -142,7 +143,14 @@ def bilateral_solver(
     return SolvedMask(grid.slice(solved).reshape(target.shape), grid.num_cells)
 
 
-def _conjugate_gradients(system, wanted, start, preconditioner, iterations, tolerance):
+def _conjugate_gradients(
+    system: Callable[[NDArray], NDArray],
+    wanted: NDArray,
+    start: NDArray,
+    preconditioner: NDArray,
+    iterations: int,
+    tolerance: float,
+) -> NDArray[np.float64]:
     """Solve ``system(x) = wanted`` by conjugate gradients with a diagonal preconditioner."""
     solution = start
     residual = wanted - system(solution)

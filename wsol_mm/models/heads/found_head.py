@@ -1,4 +1,4 @@
-"""Head of FOUND: one 1x1 convolution on frozen keys that learns what objects are (Simeoni et al., CVPR 2023)."""
+"""Head of FOUND: a 1x1 convolution on frozen keys that learns what is object (Simeoni et al., CVPR 2023)."""
 
 import logging
 from collections.abc import Mapping, Sequence

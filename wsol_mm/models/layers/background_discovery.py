@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from wsol_mm.models.utils.precision import at_least_float32
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 @MODELS.register_module()
 class BilateralRefinement(nn.Module):
-    """Fit masks to the edges of images, and bring them back to the grid (FOUND, section 5 of its specification).
+    """Fit masks to the edges of images, and bring them back to the grid (docs/specifications/found.md, 5).
 
     A cell of which the refined mask touches any part that bilinear interpolation looks at becomes object. A
     mask that the solver changes too much stays as it is. The solver runs on the CPU.
