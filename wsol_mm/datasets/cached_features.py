@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .image_pipeline import pipeline_item
-from .transforms import LoadLocalizationMask, PackLocalizationInputs
+from .transforms import LoadLocalizationMask, LoadPseudoMap, PackLocalizationInputs
 
 
 @DATASETS.register_module()
@@ -68,8 +68,10 @@ class CachedFeatures(Dataset):
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
         self.names: Sequence[str] = self.cache.record.names or ()
-        self._mask_loaders = [
-            step for step in self.dataset.pipeline.transforms if isinstance(step, LoadLocalizationMask)
+        self._loaders = [
+            step
+            for step in self.dataset.pipeline.transforms
+            if isinstance(step, LoadLocalizationMask | LoadPseudoMap)
         ]
         self._pack = PackLocalizationInputs()
 
@@ -89,7 +91,7 @@ class CachedFeatures(Dataset):
         info |= {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
         # Packing wants an image: it tells the size of the network's input alone.
         info['img'] = np.empty((*info['img_shape'], 3), np.uint8)
-        for step in self._mask_loaders:
+        for step in self._loaders:
             info = step(info)
         item = self._pack(info)
         item['inputs'] = {name: torch.from_numpy(record[name].astype(np.float32)) for name in self.names}

@@ -29,11 +29,11 @@ class Features(NamedTuple):
             ``'spatial_mask'`` (B, M, N), foreground probability of every token in the M layers that
             spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the class token's row passed once
             more through the attention of its layer (LCTR); ``'images'`` (B, 3, H, W), the network's input,
-            which the localizer adds; ``'kernel_weights'`` (B, E), how much each of E kernels counts for an
-            image, which LCTR's head computes once for logits and maps; ``'pre_norm_map'`` (B, D, h, w) and
-            ``'pre_norm_cls_token'`` (B, D), before the final normalisation; ``'queries'``, ``'keys'`` and
-            ``'values'`` (B, h * w, D), the patches' projections in the last layer; ``'pooled'`` (B, D), the
-            output of an attention pool.
+            which the localizer adds, and ``'pixels'``, the same before its normalisation, RGB, 0..255;
+            ``'kernel_weights'`` (B, E), how much each of E kernels counts for an image, which LCTR's head
+            computes once for logits and maps; ``'pre_norm_map'`` (B, D, h, w) and ``'pre_norm_cls_token'``
+            (B, D), before the final normalisation; ``'queries'``, ``'keys'`` and ``'values'`` (B, h * w, D),
+            the patches' projections in the last layer; ``'pooled'`` (B, D), the output of an attention pool.
         patch_start: Index of the first patch among the N tokens: behind the class token and registers.
     """
 

@@ -3,6 +3,7 @@
 from .best_parts_hook import BestPartsHook
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
+from .collapse_guard_hook import CollapseGuardHook
 from .feature_cache_hook import FeatureCacheHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
@@ -10,6 +11,7 @@ __all__ = [
     'BestPartsHook',
     'ClassCountHook',
     'ClassNamesHook',
+    'CollapseGuardHook',
     'FeatureCacheHook',
     'LocalizationVisualizationHook',
 ]
