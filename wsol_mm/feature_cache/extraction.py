@@ -71,7 +71,7 @@ def cached_fields(feats: Features, needs: Collection[str]) -> dict[str, Tensor]:
     fields = {}
     for name in sorted(needs):
         value = feats.require(name)
-        fields[name] = feats.on_grid(value).flatten(-2) if name == 'class_attention' else value
+        fields[name] = feats.on_grid(value) if name == 'class_attention' else value
     return fields
 
 
