@@ -1,7 +1,12 @@
 """Test a checkpoint with the data and the metrics of a config."""
 
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
@@ -17,9 +22,12 @@ from wsol_mm.cli.runner_options import (
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.feature_cache.settings import use_cached_features
+from wsol_mm.utils.whole_files import write_json
 
-import mmengine
 from mmengine.config import Config
+
+if TYPE_CHECKING:
+    from wsol_mm.evaluation.metrics import DumpPredictions
 
 
 def output_path(text: str) -> Path:
@@ -128,6 +136,28 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
+def write_outputs(paths: Sequence[Path], metrics: dict[str, float], dumps: Sequence[DumpPredictions]) -> None:
+    """Write the metrics, which are small and printed already, and then the predictions; all that can be.
+
+    Args:
+        paths: Files of the command line.
+        metrics: The metrics.
+        dumps: What writes the predictions.
+
+    Raises:
+        OSError: If some cannot be written: the first of them.
+    """
+    writers = [partial(write_json, path, metrics) for path in paths if path.suffix == '.json']
+    errors: list[OSError] = []
+    for write in [*writers, *(dump.write for dump in dumps)]:
+        try:
+            write()
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
 @one_line_errors(ImportError)
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
@@ -151,15 +181,11 @@ def main() -> None:
             read_fitting_checkpoint(args.checkpoint, runner.model)
     if args.checkpoint is not None:
         runner.load_checkpoint(args.checkpoint, strict=True)
-    for path in args.out:
-        if path.suffix == '.pkl':
-            runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=str(path)))
+    dumps = [DumpPredictions(out_file_path=str(path)) for path in args.out if path.suffix == '.pkl']
+    runner.test_evaluator.metrics.extend(dumps)
     metrics = runner.test()
     if is_main_process():
-        for path in args.out:
-            if path.suffix == '.json':
-                path.parent.mkdir(parents=True, exist_ok=True)
-                mmengine.dump(metrics, path, indent=2)
+        write_outputs(args.out, metrics, dumps)
     del runner
     finish_launch()
 

@@ -22,8 +22,8 @@ from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
+from wsol_mm.utils.whole_files import write_json
 
-import mmengine
 from mmengine.config import Config
 
 if TYPE_CHECKING:
@@ -400,8 +400,7 @@ def main() -> None:
             f'{name:<{width}}  {value:10.4f}' if isinstance(value, float) else f'{name:<{width}}  {value:>5}'
         )
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        mmengine.dump(metrics, args.out, file_format='json', indent=2)
+        write_json(args.out, metrics)
     if problems:
         raise SystemExit(_PROBLEM_STATUS)
 

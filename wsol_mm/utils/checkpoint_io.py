@@ -10,9 +10,12 @@ import argparse
 import os
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlparse
@@ -23,6 +26,7 @@ from mmengine.dist import get_dist_info
 from mmengine.logging import HistoryBuffer
 
 from .per_node import one_per_node_first
+from .whole_files import write_whole
 
 MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
@@ -30,6 +34,12 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # Before the names of a wrapped model's weights.
 _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
+# What reading a damaged file raises: besides errors that say so, those of a pickle in which any byte may differ.
+_DAMAGE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, SystemError),
+    *(UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError, ImportError, MemoryError),
+    struct.error,
+)
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
@@ -105,6 +115,33 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     return content
 
 
+def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint as ``torch.save`` does, whole or not at all.
+
+    Args:
+        path: The file.
+        content: The checkpoint.
+
+    Raises:
+        OSError: If it cannot be written; the former file is as it was.
+    """
+    with BytesIO() as buffer:
+        torch.save(content, buffer)
+        write_whole(path, buffer.getbuffer())
+
+
+def _check_sums(path: Path) -> None:
+    """Compare what an archive of ``torch.save`` holds with the sums (CRC-32) in it; PyTorch does not.
+
+    Raises:
+        zipfile.BadZipFile: If they differ.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f'the content of {damaged} does not have the sum that was written with it')
+
+
 def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -127,9 +164,11 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
             f'with {start[:8]!r}'
         )
     try:
+        if start.startswith(_ZIP_MAGIC):
+            _check_sums(path)
         with torch.serialization.safe_globals(_allowed_globals()):
             return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

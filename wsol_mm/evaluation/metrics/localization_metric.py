@@ -11,6 +11,7 @@ from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
+from wsol_mm.utils.whole_files import write_json
 
 import mmengine
 import numpy as np
@@ -227,8 +228,9 @@ class LocalizationMetric(BaseMetric):
                 logger.info(f'{protocol.name}, per class (%):\n{_format_table(details["per_class"])}')
         if self.report_file is not None:
             report['images'] = len(boxed)
-            Path(self.report_file).parent.mkdir(parents=True, exist_ok=True)
-            mmengine.dump(report, self.report_file, indent=1)
+            # First, should the disk be full.
+            logger.info(', '.join(f'{name}: {value:.4f}' for name, value in metrics.items()))
+            write_json(self.report_file, report, indent=1)
         return metrics
 
 
