@@ -163,17 +163,17 @@ def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()
     from wsol_mm.apis.model_loading import check_trained
+    from wsol_mm.engine.runner import LocalizationRunner
     from wsol_mm.evaluation.metrics import DumpPredictions
     from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
 
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
     if args.features is not None:
         use_cached_features(cfg, args.features)
-    runner = Runner.from_cfg(cfg)
+    runner = LocalizationRunner.from_cfg(cfg)
     with main_process_errors():
         if args.checkpoint is None:
             check_trained(runner.model)

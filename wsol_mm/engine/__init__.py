@@ -1,5 +1,5 @@
-"""Hooks, optimizer wrappers and parameter schedulers."""
+"""Runner, hooks, optimizer wrappers and parameter schedulers."""
 
-from . import hooks, optimizers, schedulers
+from . import hooks, optimizers, runner, schedulers
 
-__all__ = ['hooks', 'optimizers', 'schedulers']
+__all__ = ['hooks', 'optimizers', 'runner', 'schedulers']

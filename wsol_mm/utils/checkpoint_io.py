@@ -90,12 +90,13 @@ def _allowed_globals() -> list:
     ]
 
 
-def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu', lazily: bool = False) -> dict:
     """Read a local checkpoint, ``.safetensors`` or what ``torch.save`` wrote.
 
     Args:
         path: The file; ``~`` is expanded. A name that ends in ``.safetensors`` is read as such.
         map_location: As for ``torch.load``; a callable or a dict does not apply to ``.safetensors``.
+        lazily: Weights are read when they are used, on the CPU, and not compared with the sums in the file.
 
     Returns:
         What was saved: a checkpoint (``state_dict``, ``meta``, ...) or a state dict alone.
@@ -108,8 +109,10 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: expected a checkpoint, got nothing there')
-    checkpoint = _read_safetensors if path.suffix == '.safetensors' else _read_pickled
-    content = checkpoint(path, map_location)
+    if path.suffix == '.safetensors':
+        content: object = _read_safetensors(path, map_location)
+    else:
+        content = _read_pickled(path, map_location, lazily)
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: expected a dict of weights, got a {type(content).__name__}')
     return content
@@ -155,7 +158,7 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
         ) from error
 
 
-def _read_pickled(path: Path, map_location: MapLocation) -> object:
+def _read_pickled(path: Path, map_location: MapLocation, lazily: bool) -> object:
     with path.open('rb') as file:
         start = file.read(32)
     if not start.startswith(_ZIP_MAGIC) and _PICKLE_MAGIC not in start:
@@ -163,11 +166,13 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
             f'{path}: expected a checkpoint, .safetensors or what torch.save writes, got a file that begins '
             f'with {start[:8]!r}'
         )
+    zipped = start.startswith(_ZIP_MAGIC)
+    options = dict(mmap=True, map_location='cpu') if lazily and zipped else dict(map_location=map_location)
     try:
-        if start.startswith(_ZIP_MAGIC):
+        if zipped and not lazily:
             _check_sums(path)
         with torch.serialization.safe_globals(_allowed_globals()):
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(path, weights_only=True, **options)
     except _DAMAGE as error:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:

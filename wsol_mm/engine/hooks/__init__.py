@@ -1,8 +1,15 @@
 """Hooks registered with MMEngine."""
 
+from .checkpoint_hook import CheckpointHook
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
 from .feature_cache_hook import FeatureCacheHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
-__all__ = ['ClassCountHook', 'ClassNamesHook', 'FeatureCacheHook', 'LocalizationVisualizationHook']
+__all__ = [
+    'CheckpointHook',
+    'ClassCountHook',
+    'ClassNamesHook',
+    'FeatureCacheHook',
+    'LocalizationVisualizationHook',
+]
