@@ -1,5 +1,5 @@
-"""Runner, hooks, optimizer wrappers and parameter schedulers."""
+"""Runner, loops, hooks, optimizer wrappers and parameter schedulers."""
 
-from . import hooks, optimizers, runner, schedulers
+from . import hooks, loops, optimizers, runner, schedulers
 
-__all__ = ['hooks', 'optimizers', 'runner', 'schedulers']
+__all__ = ['hooks', 'loops', 'optimizers', 'runner', 'schedulers']

@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_mm.utils.checkpoint_io import CheckpointError, read_checkpoint
+from wsol_mm.utils.whole_files import write_whole
 
 # What a training needs, and as what; a file of weights alone is no such checkpoint.
 _CONTENT = {'state_dict': dict, 'meta': dict, 'message_hub': dict, 'optimizer': dict}
 _MESSAGES = {'log_scalars': dict, 'runtime_info': dict, 'resumed_keys': dict}
 _COUNTS = ('epoch', 'iter')
+#: Checkpoint of a training that was stopped by a signal.
+INTERRUPTED = 'interrupted.pth'
+# Beside the checkpoints: how many steps were done before the last validation that came to its end.
+_VALIDATED = 'last_validation'
 
 
 class FoundCheckpoint(NamedTuple):
@@ -91,3 +96,26 @@ def _check_types(values: Mapping[str, Any], wanted: Mapping[str, type], path: st
                 f'{path}: expected a checkpoint of a training with the {kind.__name__} {where}{name}, got '
                 f'{found}'
             )
+
+
+def note_validation(folder: Path, iterations: int) -> None:
+    """Note in a work directory that a validation has come to its end.
+
+    Args:
+        folder: The work directory.
+        iterations: Steps of training before it.
+    """
+    write_whole(folder / _VALIDATED, f'{iterations}\n')
+
+
+def last_validation(folder: Path) -> int:
+    """Return how many steps were done before the last validation that came to its end; -1 if none is noted."""
+    try:
+        return int((folder / _VALIDATED).read_text())
+    except (FileNotFoundError, ValueError):
+        return -1
+
+
+def forget_validations(folder: Path) -> None:
+    """Remove the note of a former training in the same work directory."""
+    (folder / _VALIDATED).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.engine.training_checkpoints import INTERRUPTED, note_validation
 from wsol_mm.registry import HOOKS
 from wsol_mm.utils.whole_files import remove_partial_files, write_whole
 
@@ -50,6 +51,9 @@ class CheckpointHook(hooks.CheckpointHook):
         super().before_train(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             remove_partial_files(Path(self.out_dir))
+        # What MMEngine forgets: a validation that is made up for saves this checkpoint anew.
+        if runner.iter and 'last_ckpt' in runner.message_hub.runtime_info:
+            self.last_ckpt = self._moved_here(runner.message_hub.get_info('last_ckpt'))
         if self.save_best is not None and len(self.key_indicators) == 1:
             self.best_ckpt_path = self._moved_here(self.best_ckpt_path)
         elif self.save_best is not None:
@@ -57,7 +61,7 @@ class CheckpointHook(hooks.CheckpointHook):
             self.best_ckpt_path_dict = {key: self._moved_here(path) for key, path in paths.items()}
 
     def _moved_here(self, path: str | None) -> str | None:
-        """Return the place of a best checkpoint in the folder of today, if it is there."""
+        """Return the place of a checkpoint in the folder of today, if it is there."""
         here = None if path is None else self.file_backend.join_path(self.out_dir, Path(path).name)
         return here if here is not None and self.file_backend.isfile(here) else path
 
@@ -86,9 +90,9 @@ class CheckpointHook(hooks.CheckpointHook):
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         self.save(runner, self.filename_tmpl.format(step), meta, self.by_epoch)
-        if outdated is not None and is_main_process():
-            path = self.file_backend.join_path(self.out_dir, outdated)
-            if path != self.last_ckpt and self.file_backend.isfile(path):
+        for name in (outdated, INTERRUPTED):
+            path = None if name is None else self.file_backend.join_path(self.out_dir, name)
+            if path not in (None, self.last_ckpt) and is_main_process() and self.file_backend.isfile(path):
                 self.file_backend.remove(path)
 
     def save(self, runner: Runner, filename: str, meta: dict, by_epoch: bool) -> None:
@@ -115,6 +119,12 @@ class CheckpointHook(hooks.CheckpointHook):
         )
         if is_main_process():
             write_whole(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Save the best checkpoint, and note that this validation need not be made up for."""
+        super().after_val_epoch(runner, metrics)
+        if is_main_process():
+            note_validation(Path(runner.work_dir), runner.iter)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         with self._removing_later():

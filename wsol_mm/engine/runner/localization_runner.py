@@ -1,15 +1,27 @@
 """MMEngine's runner, with checkpoints that are written whole and resumed as far as they read."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.engine.training_checkpoints import check_resumable, newest_checkpoint
+from wsol_mm.engine.hooks.checkpoint_hook import CheckpointHook
+from wsol_mm.engine.training_checkpoints import (
+    INTERRUPTED,
+    check_resumable,
+    forget_validations,
+    last_validation,
+    newest_checkpoint,
+)
 from wsol_mm.registry import RUNNERS
 from wsol_mm.utils.checkpoint_io import read_checkpoint
+from wsol_mm.utils.random_state import seed_generators
+from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
-from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.runner import EpochBasedTrainLoop, Runner
+import torch
+from mmengine.dist import all_reduce, barrier, broadcast_object_list, is_main_process
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from torch import nn
 
 
 @RUNNERS.register_module()
@@ -17,8 +29,102 @@ class LocalizationRunner(Runner):
     """Runner of trainings and tests.
 
     A checkpoint takes the place of the former one when all of it is on the disk. ``resume`` without a file
-    takes the newest checkpoint in the work directory that reads.
+    takes the newest checkpoint in the work directory that reads, validates first if a validation was cut off,
+    and goes on within an epoch. All that is random in a step of training depends on the seed, the step and the
+    rank alone, so that a training that was resumed ends as one that never stopped.
+
+    SIGTERM and SIGINT stop a training after its step: ``interrupted.pth`` is saved, and the process exits with
+    128 plus the number of the signal, 143 or 130. A validation is cut off, and made up for after a resume.
     """
+
+    _stop = StopRequest()
+
+    def train(self) -> nn.Module:
+        """Train; see the class on signals.
+
+        Returns:
+            The model.
+        """
+        with stop_signals() as self._stop:
+            return super().train()
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, over samples whose random part depends on their place.
+
+        Args:
+            loop: Loop or its config; ``by_epoch=True`` means :class:`EpochLoop`.
+
+        Returns:
+            The loop.
+        """
+        loader = self._train_dataloader
+        if isinstance(loader, dict) and isinstance(loader.get('sampler'), dict):
+            self._train_dataloader = {
+                **loader,
+                'dataset': dict(type='SeededSamples', dataset=loader['dataset'], seed=self.seed),
+                'sampler': dict(type='PlacedSampler', sampler=loader['sampler']),
+            }
+        if isinstance(loop, dict) and loop.get('by_epoch'):
+            loop = {'type': 'EpochLoop', **{key: loop[key] for key in loop if key != 'by_epoch'}}
+        return super().build_train_loop(loop)
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call a method of all hooks, and do what belongs to the same moment of a training.
+
+        Args:
+            fn_name: Name of the method.
+            **kwargs: Its arguments.
+        """
+        if fn_name == 'before_train_iter':
+            seed_generators(self.seed, 'step', self.iter, self.rank)
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_train':
+            self._make_up_for_validation()
+        elif fn_name == 'after_train_iter' and (number := self._stop_of_any()):
+            self._stop_training(number)
+        elif fn_name == 'after_val_iter' and (number := self._stop_of_any()):
+            self.logger.warning('Validation is cut off; --resume makes up for it')
+            raise SystemExit(128 + number)
+
+    def _stop_of_any(self) -> int:
+        """Return the signal that a process of this run was sent; 0 if none was. All processes come here."""
+        if self.world_size == 1:
+            return self._stop.number
+        number = torch.tensor([self._stop.number])
+        all_reduce(number, op='max')
+        return int(number)
+
+    def _stop_training(self, number: int) -> None:
+        meta = dict(epoch=self.epoch, iter=self.iter + 1)
+        for hook in self.hooks:
+            if isinstance(hook, CheckpointHook):
+                hook.save(self, INTERRUPTED, meta, by_epoch=False)
+                self.logger.warning(
+                    f'Stopped by {signal.Signals(number).name} after step {self.iter + 1}; --resume goes on '
+                    f'from {hook.last_ckpt}'
+                )
+        barrier()  # a process that exits earlier has the launcher kill the one that saves
+        raise SystemExit(128 + number)
+
+    def _make_up_for_validation(self) -> None:
+        """Validate, if the checkpoint that was resumed is one to be validated that was not."""
+        loop, done = self.train_loop, last_validation(Path(self.work_dir))
+        if not self.iter:
+            if is_main_process():
+                forget_validations(Path(self.work_dir))
+            return
+        if self.val_loop is None or done >= self.iter:
+            return
+        if isinstance(loop, EpochBasedTrainLoop):
+            if self.iter != self.epoch * len(loop.dataloader):  # within an epoch
+                return
+            count, end = self.epoch, self.max_epochs
+        else:
+            count, end = self.iter, self.max_iters
+        loop._decide_current_val_interval()
+        if count >= self.val_begin and (count % self.val_interval == 0 or count == end):
+            self.logger.info('The validation that was cut off is made up for')
+            self.val_loop.run()
 
     def load_or_resume(self) -> None:
         """Load or resume a checkpoint; without a file, find it.
