@@ -8,9 +8,16 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+# What a runner imports when it is built: once, instead of in every child process.
+import wsol_mm.datasets
+import wsol_mm.engine
+import wsol_mm.evaluation.metrics
+import wsol_mm.visualization  # noqa: F401
 from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
+import matplotlib.backends.backend_agg
+import matplotlib.figure  # noqa: F401
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
@@ -64,7 +71,9 @@ class ToyData(torch.utils.data.Dataset):
         return dict(inputs=sample + torch.rand(8) if self.augmented else sample, data_samples=index)
 
 
-def make_training(folder: Path, epochs: int = EPOCHS, workers: int = 0, **options: object) -> LocalizationRunner:
+def make_training(
+    folder: Path, epochs: int = EPOCHS, workers: int = 0, **options: object
+) -> LocalizationRunner:
     """Build a training of four epochs of three steps, validated after each."""
 
     def loader(augmented, shuffle):
@@ -149,9 +158,7 @@ def count_changes(folder: Path, function: Callable[[], object]) -> int:
     return int(counter.read_text())
 
 
-def break_off(
-    folder: Path, function: Callable[[], object], number: int, error: OSError | None = None
-) -> int:
+def break_off(folder: Path, function: Callable[[], object], number: int, error: OSError | None = None) -> int:
     """Run a function in a child process; kill it at a change to a folder, or let this change fail."""
 
     def act(found: int) -> None:

@@ -75,7 +75,7 @@ ERRORS = [None, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError(errno.
 
 def test_broken_off_at_some_changes(undisturbed, tmp_path):
     expected, changes = undisturbed
-    for place, number in enumerate(range(3, changes, changes // 8)):
+    for place, number in enumerate(range(3, changes, changes // 6)):
         check_break(tmp_path / 'run', expected, number, ERRORS[place % 3])
 
 

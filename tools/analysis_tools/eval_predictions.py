@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
+from wsol_mm.utils.safe_pickle import read_pickle
 from wsol_mm.utils.whole_files import write_json
 
 from mmengine.config import Config
@@ -39,15 +39,6 @@ _MAP_OPTIONS = ('maps_of', 'maps_show', 'scores')
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
-# What unpickling a file raises that is damaged, or holds something of another program.
-_PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    IndexError,
-    UnicodeDecodeError,
-)
 
 
 def predictions_file(text: str) -> Path:
@@ -103,7 +94,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='?',
         type=predictions_file,
         metavar='PREDICTIONS.pkl',
-        help='what tools/test.py --out wrote. A pickle file can run code: open only those you trust',
+        help='what tools/test.py --out wrote',
     )
     parser.add_argument(
         '--ann',
@@ -212,9 +203,8 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         ValueError: If it is something else, or lacks what the metrics need.
     """
     try:
-        with path.open('rb') as file:
-            samples = pickle.load(file)
-    except _PICKLE_ERRORS as error:
+        samples = read_pickle(path)
+    except ValueError as error:
         raise ValueError(f'{path}: expected a file of {_PREDICTIONS}, got another file ({error})') from error
     if not isinstance(samples, list) or not samples or not all(isinstance(item, dict) for item in samples):
         raise ValueError(f'{path}: expected a list of {_PREDICTIONS}, got another {type(samples).__name__}')

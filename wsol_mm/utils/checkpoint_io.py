@@ -38,7 +38,7 @@ _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
 _DAMAGE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, SystemError),
     *(UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError, ImportError, MemoryError),
-    struct.error,
+    *(AssertionError, struct.error),
 )
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
