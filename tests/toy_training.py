@@ -44,7 +44,7 @@ class Toy(BaseModel):
 
 
 class ToyMetric(BaseMetric):
-    """How close the model comes, best in the second of four validations: the best checkpoint changes, and then stays."""
+    """How close the model comes: the second of four validations is the best."""
 
     default_prefix = 'toy'
 
@@ -72,7 +72,7 @@ class ToyData(torch.utils.data.Dataset):
 
 
 def make_training(
-    folder: Path, epochs: int = EPOCHS, workers: int = 0, **options: object
+    folder: Path, hooks: dict | None = None, workers: int = 0, **options: object
 ) -> LocalizationRunner:
     """Build a training of four epochs of three steps, validated after each."""
 
@@ -91,13 +91,14 @@ def make_training(
         val_cfg=dict(),
         val_evaluator=[ToyMetric()],
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.05)),
-        param_scheduler=[dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)],
-        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        param_scheduler=[dict(type='CosineAnnealingLR', T_max=EPOCHS, by_epoch=True)],
+        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
         default_hooks=dict(
             checkpoint=dict(
                 type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='toy/score', rule='greater'
             ),
             logger=dict(type='LoggerHook', interval=1),
+            **(hooks or {}),
         ),
         default_scope='wsol_mm',
         log_level='ERROR',
@@ -109,7 +110,7 @@ def make_training(
 
 
 def in_child(function: Callable[[], object], quiet: bool = True) -> int:
-    """Run a function in a child process; return its exit status, negative for a signal; 1 for an exception."""
+    """Run a function in a child process; return its exit status: negative for a signal, 1 for an error."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -130,7 +131,7 @@ def in_child(function: Callable[[], object], quiet: bool = True) -> int:
 
 
 def on_change(folder: Path, act: Callable[[int], None]) -> None:
-    """Call a function before every change to a folder in this process, from now on, with its number from 0."""
+    """Call a function before every change to a folder in this process, with its number from 0."""
     count = 0
     inside = str(folder)
 

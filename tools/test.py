@@ -1,8 +1,12 @@
-"""Test a checkpoint with the data and the metrics of a config."""
+"""Test a checkpoint with the data and the metrics of a config.
+
+The exit status is 0, or 3 if the metrics are invalid, because the model gave numbers that are none.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +32,9 @@ from mmengine.config import Config
 
 if TYPE_CHECKING:
     from wsol_mm.evaluation.metrics import DumpPredictions
+
+#: Exit status if the metrics are invalid.
+INVALID_STATUS = 3
 
 
 def output_path(text: str) -> Path:
@@ -186,8 +193,11 @@ def main() -> None:
     metrics = runner.test()
     if is_main_process():
         write_outputs(args.out, metrics, dumps)
+    invalid = any(math.isnan(value) for value in metrics.values())
     del runner
     finish_launch()
+    if invalid:
+        raise SystemExit(INVALID_STATUS)
 
 
 if __name__ == '__main__':

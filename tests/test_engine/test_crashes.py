@@ -7,10 +7,6 @@ import shutil
 import signal
 import time
 
-from wsol_mm.utils.checkpoint_io import read_checkpoint
-
-import pytest
-import torch
 from tests.toy_training import (
     EPOCHS,
     break_in_the_middle,
@@ -20,6 +16,10 @@ from tests.toy_training import (
     in_child,
     make_training,
 )
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+
+import pytest
+import torch
 
 
 @pytest.fixture(scope='module')

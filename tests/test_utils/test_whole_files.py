@@ -19,11 +19,16 @@ import pytest
 def test_the_former_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / 'new folder' / 'a.txt'
     write_whole(path, 'first')
-    with pytest.raises(KeyError), whole_file(path) as part:
-        part.write_text('half')
-        assert path.read_text() == 'first'
-        assert part.parent == path.parent and part.name.startswith('.')
-        raise KeyError
+
+    def fail():
+        with whole_file(path) as part:
+            part.write_text('half')
+            assert path.read_text() == 'first'
+            assert part.parent == path.parent and part.name.startswith('.')
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert path.read_text() == 'first'
     write_whole(path, b'second')
     assert path.read_bytes() == b'second'
@@ -51,10 +56,14 @@ def test_file_and_folder_are_flushed_and_then_renamed(tmp_path, monkeypatch):
 
 def test_an_error_names_the_file(tmp_path):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with pytest.raises(OSError, match='No space left on device: .*model.onnx') as caught:
+
+    def fail():
         with whole_file(tmp_path / 'model.onnx') as part:
             part.write_text('half')
             raise full
+
+    with pytest.raises(OSError, match='No space left on device: .*model.onnx') as caught:
+        fail()
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(tmp_path / 'model.onnx')
     assert not list(tmp_path.iterdir())
     # One about another file names that.

@@ -5,13 +5,15 @@ protocols: the numbers are those that the test itself would report. Or maps that
 NumPy file per image of the test data of a config, under any protocols. Or exported boxes, COCO annotations,
 against the ground truth of these test data.
 
-The exit status is 0, or 3 if all is done but the maps or scores of some images cannot be used.
+The exit status is 0, or 3 if all is done but the maps or scores of some images cannot be used, or the metrics
+are invalid.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -391,7 +393,7 @@ def main() -> None:
         )
     if args.out is not None:
         write_json(args.out, metrics)
-    if problems:
+    if problems or any(math.isnan(value) for value in metrics.values()):
         raise SystemExit(_PROBLEM_STATUS)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,7 @@ from mmpretrain.utils import track
 from .image_batches import ImageBatch, ImageBatches, load_batches
 from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
 from .localization_inferencer import LocalizationInferencer
-from .localization_result import LocalizationResult, Maps
+from .localization_result import NOT_FINITE, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
 
 
@@ -289,6 +288,8 @@ def _finish_batch(
 
 
 def _kept(result: LocalizationResult, score_thr: float) -> dict:
+    if not result.finite:
+        return {'error': NOT_FINITE}
     chosen = [
         (label, score, box.tolist())
         for label, score, box, found in zip(

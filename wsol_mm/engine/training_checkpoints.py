@@ -109,7 +109,7 @@ def note_validation(folder: Path, iterations: int) -> None:
 
 
 def last_validation(folder: Path) -> int:
-    """Return how many steps were done before the last validation that came to its end; -1 if none is noted."""
+    """Return the number of steps before the last validation that came to its end; -1 if none is noted."""
     try:
         return int((folder / _VALIDATED).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,7 +1,7 @@
 """Filling a cache: images of all views through the backbone, shard by shard, on any number of processes."""
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 

@@ -34,7 +34,7 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # Before the names of a wrapped model's weights.
 _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
-# What reading a damaged file raises: besides errors that say so, those of a pickle in which any byte may differ.
+# What reading a damaged file raises: errors that say so, and those of a pickle in which any byte may differ.
 _DAMAGE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, SystemError),
     *(UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError, ImportError, MemoryError),

@@ -10,7 +10,6 @@ def register_file_handlers() -> None:
     reports and predictions.
     """
     import yaml
-
     from mmengine.fileio import PickleHandler, YamlHandler, register_handler
 
     class SafeYamlHandler(YamlHandler):

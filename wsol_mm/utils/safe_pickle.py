@@ -67,8 +67,8 @@ class _Unpickler(pickle.Unpickler):
         found = _allowed().get((module, name))
         if found is None:
             raise pickle.UnpicklingError(
-                f'a reference to {module}.{name}, which is not on the allow-list of wsol_mm.utils.safe_pickle: '
-                'reading it could run code from the file'
+                f'a reference to {module}.{name}, which is not on the allow-list of '
+                'wsol_mm.utils.safe_pickle: reading it could run code from the file'
             )
         return found
 

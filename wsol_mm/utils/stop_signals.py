@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ class StopRequest:
         if not self.number:
             self.number, self._since = number, now
             # Nothing that locks: the signal may have come within a print.
-            os.write(sys.__stderr__.fileno(), b'Stopping after this step; again to stop at once\n')
+            os.write(2, b'Stopping after this step; again to stop at once\n')
         elif now - self._since > _PATIENCE_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

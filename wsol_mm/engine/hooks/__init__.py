@@ -4,6 +4,7 @@ from .checkpoint_hook import CheckpointHook
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
 from .feature_cache_hook import FeatureCacheHook
+from .finite_loss_hook import FiniteLossHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     'ClassCountHook',
     'ClassNamesHook',
     'FeatureCacheHook',
+    'FiniteLossHook',
     'LocalizationVisualizationHook',
 ]

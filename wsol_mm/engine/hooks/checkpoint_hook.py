@@ -7,10 +7,12 @@ from typing import Any
 
 from wsol_mm.engine.training_checkpoints import INTERRUPTED, note_validation
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.checkpoint_differences import non_finite
 from wsol_mm.utils.whole_files import remove_partial_files, write_whole
 
 from mmengine import hooks
 from mmengine.dist import is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 
@@ -41,10 +43,16 @@ class CheckpointHook(hooks.CheckpointHook):
 
     - A checkpoint that is one too many is removed after its successor stands, and the best one, too.
     - ``last_checkpoint`` is never half written.
+    - Weights that are not finite are not saved, neither as the last nor as the best ones.
     - The best checkpoint is found again after the folder was moved.
 
     Whole files are the matter of :class:`LocalizationRunner`.
     """
+
+    # Of the base class.
+    file_backend: Any
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the folder, and remove what a killed run has left half written."""
@@ -64,6 +72,20 @@ class CheckpointHook(hooks.CheckpointHook):
         """Return the place of a checkpoint in the folder of today, if it is there."""
         here = None if path is None else self.file_backend.join_path(self.out_dir, Path(path).name)
         return here if here is not None and self.file_backend.isfile(here) else path
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Refuse to save weights that are NaN, or parameters that are infinite.
+
+        Raises:
+            ValueError: If there are some; it names the first.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        bad = non_finite(checkpoint['state_dict'], {name for name, _ in model.named_parameters()})
+        if bad:
+            raise ValueError(
+                f'weights after step {runner.iter}: expected finite numbers, got NaN or infinity in '
+                f'{len(bad)} of them ({bad[0]}): no checkpoint is saved, and the former ones are as they were'
+            )
 
     @contextmanager
     def _removing_later(self) -> Iterator[None]:

@@ -13,13 +13,13 @@ from wsol_mm.engine.training_checkpoints import (
     newest_checkpoint,
 )
 from wsol_mm.registry import RUNNERS
+from wsol_mm.utils.all_processes import largest_of_all
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 from wsol_mm.utils.random_state import seed_generators
 from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
-import torch
-from mmengine.dist import all_reduce, barrier, broadcast_object_list, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -30,12 +30,18 @@ class LocalizationRunner(Runner):
 
     A checkpoint takes the place of the former one when all of it is on the disk. ``resume`` without a file
     takes the newest checkpoint in the work directory that reads, validates first if a validation was cut off,
-    and goes on within an epoch. All that is random in a step of training depends on the seed, the step and the
-    rank alone, so that a training that was resumed ends as one that never stopped.
+    and goes on within an epoch. All that is random in a step of training depends on the seed, the step and
+    the rank alone, so that a training that was resumed ends as one that never stopped.
 
-    SIGTERM and SIGINT stop a training after its step: ``interrupted.pth`` is saved, and the process exits with
-    128 plus the number of the signal, 143 or 130. A validation is cut off, and made up for after a resume.
+    SIGTERM and SIGINT stop a training after its step: ``interrupted.pth`` is saved, and the process exits
+    with 128 plus the number of the signal, 143 or 130. A validation is cut off, and made up for after a
+    resume.
     """
+
+    # Of the base class.
+    _resume: bool
+    _load_from: str | None
+    _train_dataloader: Any
 
     _stop = StopRequest()
 
@@ -88,11 +94,7 @@ class LocalizationRunner(Runner):
 
     def _stop_of_any(self) -> int:
         """Return the signal that a process of this run was sent; 0 if none was. All processes come here."""
-        if self.world_size == 1:
-            return self._stop.number
-        number = torch.tensor([self._stop.number])
-        all_reduce(number, op='max')
-        return int(number)
+        return largest_of_all(self._stop.number)
 
     def _stop_training(self, number: int) -> None:
         meta = dict(epoch=self.epoch, iter=self.iter + 1)
@@ -146,8 +148,8 @@ class LocalizationRunner(Runner):
             self.logger.warning(f'Skipped: {reason}')
         if path is None and skipped:
             raise ValueError(
-                f'{self.work_dir}: expected a checkpoint that can be resumed, got {len(skipped)} that cannot: '
-                f'{skipped[0]}'
+                f'{self.work_dir}: expected a checkpoint that can be resumed, got {len(skipped)} that '
+                f'cannot: {skipped[0]}'
             )
         if path is None:
             self.logger.warning(f'{self.work_dir}: expected a checkpoint to resume, got none: begun anew')
@@ -172,7 +174,7 @@ class LocalizationRunner(Runner):
         super().resume(filename, *args, **kwargs)
 
     def _compare_length(self, filename: str, meta: Any) -> None:
-        """Refuse what is beyond the end of this training; say so where the length has changed, or all is done."""
+        """Refuse what is beyond the end of this training; say where its length has changed, or it is done."""
         by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
         name, length = ('epoch', self.max_epochs) if by_epoch else ('iter', self.max_iters)
         done, planned = meta[name], meta.get(f'max_{name}s', length)
