@@ -34,7 +34,7 @@ class LoadPseudoMap(BaseTransform):
         size: Of the map that is handed on, one side of a square or (width, height): the grid of the features.
         maps_of: ``'label'``: the map of the image's class, or the one of all classes; ``'all'``: the only
             map of a file, whatever class it is said to be of, for methods with one map for all.
-        num_classes: Number of classes: a file without labels has one map, or one for each.
+        num_classes: Number of classes, where files without labels have a map for each; they have one if None.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -42,7 +42,11 @@ class LoadPseudoMap(BaseTransform):
     """
 
     def __init__(
-        self, source: str, size: int | Sequence[int], maps_of: MapsOf = 'label', num_classes: int = 1
+        self,
+        source: str,
+        size: int | Sequence[int],
+        maps_of: MapsOf = 'label',
+        num_classes: int | None = None,
     ) -> None:
         sides = (size, size) if isinstance(size, int) else tuple(size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
