@@ -77,7 +77,7 @@ def test_wrong_arguments(source, arguments, message):
 
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match='source: expected a folder of maps, got nothing at'):
-        LoadPseudoMap(str(tmp_path / 'nothing'), 4)
+        load(str(tmp_path / 'nothing'))
 
 
 def test_images_and_cached_features_get_the_same_maps(tmp_path, write_image):

@@ -110,7 +110,7 @@ def labelling_config(task: LabellingTask) -> Config:
 
     Raises:
         DatasetError: If the folder holds no class with usable images.
-        ValueError: If the config has another kind of model.
+        ValueError: If the config has another kind of model, or ``epochs`` is given for a training by iterations.
     """
     cfg, _ = find_config(task.config)
     backbone = cfg.get('model', {}).get('backbone', {})
@@ -135,9 +135,14 @@ def labelling_config(task: LabellingTask) -> Config:
     cfg.model.pretrained = task.weights or f'{TIMM_SCHEME}{backbone.model_name}'
     cfg.model.head.num_classes = _num_classes(cfg, broken)
     cfg.randomness = dict(seed=task.seed)
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
     if task.epochs is not None:
+        if not by_epoch:
+            raise ValueError(f'epochs: expected None for a training by iterations, got {task.epochs}')
         cfg.train_cfg.max_epochs = task.epochs
-    cfg.default_hooks.checkpoint.update(interval=10, max_keep_ckpts=1, save_best=None)
+    cfg.default_hooks.checkpoint.update(
+        max_keep_ckpts=1, save_best=None, **(dict(interval=10) if by_epoch else {})
+    )
     cfg.work_dir = str(task.out)
     use_model_image_size(cfg)
     return cfg
@@ -182,7 +187,9 @@ def _extract(cfg: Config, task: LabellingTask) -> None:
 
 
 def _train(cfg: Config, task: LabellingTask) -> Path:
-    checkpoint = task.out / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    length = cfg.train_cfg
+    by_epoch = length.get('by_epoch', True)
+    checkpoint = task.out / (f'epoch_{length.max_epochs}.pth' if by_epoch else f'iter_{length.max_iters}.pth')
     if not checkpoint.is_file():
         training = cfg.copy()
         use_cached_features(training, task.out / 'features')
