@@ -1,8 +1,8 @@
 """A folder in which documented commands run as they are printed, on stand-ins for data and models.
 
 A reader's data are photographs and the models are trained for hours. Here every data set has an image or two
-per class, and configs are reduced when they are read: models 24 channels wide, one epoch or iteration of two images.
-Tools, arguments, layouts of files and names are those of the documents.
+per class, and configs are reduced when they are read: models 24 channels wide, one epoch or one
+iteration of two images. Tools, arguments, layouts of files and names are those of the documents.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _CLASSES = re.compile(r'model\.head\.num_classes=(\d+)')
 
 
 def reduce_config(cfg: Config) -> Config:
-    """Make an experiment of a config that takes seconds: a narrow model, and one epoch or iteration of two images."""
+    """Make an experiment of a config that takes seconds: a narrow model, one epoch or iteration of two images."""
     if 'train_dataloader' not in cfg:
         return cfg
     backbone = _backbone(cfg)

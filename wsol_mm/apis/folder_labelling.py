@@ -110,7 +110,7 @@ def labelling_config(task: LabellingTask) -> Config:
 
     Raises:
         DatasetError: If the folder holds no class with usable images.
-        ValueError: If the config has another kind of model, or ``epochs`` is given for a training by iterations.
+        ValueError: If the config has another kind of model, or trains by iterations and ``epochs`` is given.
     """
     cfg, _ = find_config(task.config)
     backbone = cfg.get('model', {}).get('backbone', {})
