@@ -6,7 +6,8 @@ _base_ = [
     '../../_base_/default_runtime.py',
 ]
 
-test_pipeline = [dict(type='LoadImageWithPillow', apply_exif=True), *_base_.squash_model[1:]]
+load_image = dict(type='LoadImageWithPillow', apply_exif=True)
+test_pipeline = [load_image, *_base_.squash_model[1:]]
 train_pipeline = [
     *test_pipeline[:-1],
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),

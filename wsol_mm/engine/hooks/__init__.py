@@ -1,5 +1,6 @@
 """Hooks registered with MMEngine."""
 
+from .best_parts_hook import BestPartsHook
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
 from .collapse_guard_hook import CollapseGuardHook
@@ -7,6 +8,7 @@ from .feature_cache_hook import FeatureCacheHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
 __all__ = [
+    'BestPartsHook',
     'ClassCountHook',
     'ClassNamesHook',
     'CollapseGuardHook',
