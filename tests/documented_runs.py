@@ -43,7 +43,7 @@ _CLASSES = re.compile(r'model\.head\.num_classes=(\d+)')
 
 
 def reduce_config(cfg: Config) -> Config:
-    """Make an experiment of a config that takes seconds: a narrow model, one epoch or iteration of two images."""
+    """Make an experiment of seconds of a config: a narrow model, one epoch or iteration on two images."""
     if 'train_dataloader' not in cfg:
         return cfg
     backbone = _backbone(cfg)
