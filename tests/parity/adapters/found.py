@@ -62,6 +62,12 @@ def check_background(case: Case) -> list[Comparison]:
     )
 
 
+def sigmas(case: Case) -> dict[str, float]:
+    """Return the cell of the bilateral grid, as far as a case names it."""
+    names = ('sigma_spatial', 'sigma_luma', 'sigma_chroma')
+    return {name: value for name in names if (value := case.number(name)) is not None}
+
+
 @checks('found', lambda case: 'in/target' in case.arrays)
 def check_solver(case: Case) -> list[Comparison]:
     """Solved mask, its two binary forms, and the number of cells."""
@@ -73,7 +79,7 @@ def check_solver(case: Case) -> list[Comparison]:
         'bistochastic_iterations': 'bistochastize_iterations',
     }
     options = {
-        **{name: case.meta[name] for name in ('sigma_spatial', 'sigma_luma', 'sigma_chroma')},
+        **sigmas(case),
         **{name: case.meta[theirs] for name, theirs in settings.items() if theirs in case.meta},
     }
     arrays = case.arrays
@@ -114,14 +120,13 @@ def build_head(case: Case) -> nn.Module:
         pseudo_weight=factor(case, 'loss_background', 1.0),
         self_weight=factor(case, 'loss_self', 4.0),
     )
-    sigmas = {name: case.meta[name] for name in ('sigma_spatial', 'sigma_luma', 'sigma_chroma')}
     model = nn.Module()
     model.head = FOUNDHead(
         2,
         case.arrays['in/keys_map'].shape[1],
         pseudo_masks=dict(type='AttentionMasks'),
         mask_loss=loss,
-        refinement=dict(type='BilateralRefinement', min_iou=float(case.meta['use_iou']), **sigmas),
+        refinement=dict(type='BilateralRefinement', min_iou=float(case.get('use_iou', 0.5)), **sigmas(case)),
     )
     own = {name: value for name, value in model.state_dict().items() if 'decoder' not in name}
     weights = run.convert_state_dict('found', case.state(), case.name)

@@ -103,12 +103,14 @@ class SavedMaps:
             )
 
 
-def read_map_file(path: Path, num_classes: int) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+def read_map_file(
+    path: Path, num_classes: int | None
+) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
     """Read the maps of one file, as :meth:`SavedMaps.read` does.
 
     Args:
         path: The file, ``.npy`` or ``.npz``.
-        num_classes: Number of classes C.
+        num_classes: Number of classes C; without labels there is one map if it is None.
 
     Raises:
         MapProblem: If there is no map in it; it names the file.
@@ -130,7 +132,7 @@ def _content(path: Path) -> tuple[NDArray, NDArray | None]:
 
 
 def _checked_content(
-    load: Callable[[], tuple[NDArray, NDArray | None]], place: str, num_classes: int
+    load: Callable[[], tuple[NDArray, NDArray | None]], place: str, num_classes: int | None
 ) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
     try:
         maps, labels = load()
@@ -156,14 +158,13 @@ def _checked_maps(maps: NDArray, place: str) -> NDArray[np.floating]:
 
 
 def _checked_labels(
-    labels: NDArray | None, count: int, num_classes: int, place: str
+    labels: NDArray | None, count: int, num_classes: int | None, place: str
 ) -> NDArray[np.int64] | None:
     if labels is None:
         if count not in (1, num_classes):
-            raise MapProblem(
-                f'{place}: expected 1 map, {num_classes} of all classes, or labels beside, got {count} maps'
-            )
-        return None if count == 1 else np.arange(num_classes)
+            of_all = '' if num_classes is None else f', {num_classes} of all classes'
+            raise MapProblem(f'{place}: expected 1 map{of_all}, or labels beside, got {count} maps')
+        return None if count == 1 else np.arange(count)
     if labels.shape != (count,) or labels.dtype.kind not in 'iu':
         raise MapProblem(
             f'{place}: expected {count} integers as labels, one for each map, got {labels.dtype} of the '
@@ -171,10 +172,11 @@ def _checked_labels(
         )
     if labels.tolist() == [-1]:
         return None
-    wrong = labels[(labels < 0) | (labels >= num_classes)].tolist()
+    largest = labels.max() if num_classes is None else num_classes - 1
+    wrong = labels[(labels < 0) | (labels > largest)].tolist()
     if wrong or len(set(labels.tolist())) < count:
         raise MapProblem(
-            f'{place}: expected different labels from 0 to {num_classes - 1}, got {labels.tolist()[:NAMED]}'
+            f'{place}: expected different labels from 0 to {largest}, got {labels.tolist()[:NAMED]}'
             f'{", ..." if count > NAMED else ""}'
         )
     return labels.astype(np.int64)

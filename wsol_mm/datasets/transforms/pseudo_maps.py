@@ -34,23 +34,24 @@ class LoadPseudoMap(BaseTransform):
         size: Of the map that is handed on, one side of a square or (width, height): the grid of the features.
         maps_of: ``'label'``: the map of the image's class, or the one of all classes; ``'all'``: the only
             map of a file, whatever class it is said to be of, for methods with one map for all.
-        num_classes: Number of classes: a file without labels has one map, or one for each.
+        num_classes: Number of classes, where files without labels have a map for each; they have one if None.
 
     Raises:
-        FileNotFoundError: If there is no such folder.
         ValueError: If ``size`` or ``maps_of`` is not as said.
     """
 
     def __init__(
-        self, source: str, size: int | Sequence[int], maps_of: MapsOf = 'label', num_classes: int = 1
+        self,
+        source: str,
+        size: int | Sequence[int],
+        maps_of: MapsOf = 'label',
+        num_classes: int | None = None,
     ) -> None:
         sides = (size, size) if isinstance(size, int) else tuple(size)
         if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
             raise ValueError(f'size: expected an integer from 1 or a (width, height) of such, got {size!r}')
         if maps_of not in get_args(MapsOf):
             raise ValueError(f'maps_of: expected one of {get_args(MapsOf)}, got {maps_of!r}')
-        if not Path(source).is_dir():
-            raise FileNotFoundError(f'source: expected a folder of maps, got nothing at {source}')
         self.source, self.size, self.maps_of, self.num_classes = source, sides, maps_of, num_classes
 
     def transform(self, results: dict) -> dict:
@@ -63,6 +64,7 @@ class LoadPseudoMap(BaseTransform):
             The item with ``pseudo_map``.
 
         Raises:
+            FileNotFoundError: If there is no such folder.
             MapProblem: If the image has no map, several files, or none of its class.
             ValueError: If the image has been cropped.
         """
@@ -85,6 +87,8 @@ class LoadPseudoMap(BaseTransform):
         stem = img_id.rpartition('.')[0] or img_id
         names = [f'{name}{suffix}' for name in dict.fromkeys((img_id, stem)) for suffix in MAP_SUFFIXES]
         found = [path for name in names if (path := Path(self.source, name)).is_file()]
+        if not found and not Path(self.source).is_dir():
+            raise FileNotFoundError(f'source: expected a folder of maps, got nothing at {self.source}')
         if len(found) != 1:
             raise MapProblem(f'{img_id}: expected one map in {self.source}, got {found or "none"}')
         maps, labels = read_map_file(found[0], self.num_classes)

@@ -153,7 +153,7 @@ class FOUNDHead(ProbeHead):
             if self.mask_loss.is_first(steps):
                 pseudo = self._refined(pseudo, feats)
             refined = self._refined(own, feats) if self.mask_loss.needs_refined(steps) else None
-            self.areas.lerp_(areas, _MOMENTUM if steps else 1.0)
+            self.areas.lerp_(areas.to(self.areas), _MOMENTUM if steps else 1.0)
             self.iteration += 1
         self._steps = steps + 1
         losses = self.mask_loss(logits, steps, pseudo, own, refined)
