@@ -1,8 +1,8 @@
 """A folder in which documented commands run as they are printed, on stand-ins for data and models.
 
 A reader's data are photographs and the models are trained for hours. Here every data set has an image or two
-per class, and configs are reduced when they are read: models 24 channels wide, one epoch of two images.
-Tools, arguments, layouts of files and names are those of the documents.
+per class, and configs are reduced when they are read: models 24 channels wide, one epoch or one
+iteration of two images. Tools, arguments, layouts of files and names are those of the documents.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ _CLASSES = re.compile(r'model\.head\.num_classes=(\d+)')
 
 
 def reduce_config(cfg: Config) -> Config:
-    """Make an experiment of a config that takes seconds: a narrow model, and one epoch of two images."""
+    """Make an experiment of seconds of a config: a narrow model, one epoch or iteration on two images."""
     if 'train_dataloader' not in cfg:
         return cfg
     backbone = _backbone(cfg)
@@ -68,8 +68,11 @@ def reduce_config(cfg: Config) -> Config:
     if cfg.train_dataloader is None:
         return cfg
     cfg.model.pretrained = None
-    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
-    cfg.train_cfg.update(max_epochs=1, val_begin=1, val_interval=1)
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
+    sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
+    cfg.train_dataloader.sampler = dict(type=sampler, shuffle=True)
+    length = dict(max_epochs=1) if by_epoch else dict(max_iters=1)
+    cfg.train_cfg.update(**length, val_begin=1, val_interval=1)
     return cfg
 
 
@@ -220,10 +223,11 @@ class Workplace:
         return self.trained[stem, classes]
 
     def _name_as_published(self, folder: Path, words: list[str]) -> None:
-        """Call the only epoch's checkpoint as the last one of the whole training."""
+        """Call the checkpoint of the only epoch or iteration as the last one of the whole training."""
         config = words[0]
         work_dir = folder / 'work_dirs' / Path(config).stem
-        (work_dir / 'epoch_1.pth').rename(work_dir / _last_checkpoint(config))
+        last = _last_checkpoint(config)
+        (work_dir / f'{last.partition("_")[0]}_1.pth').rename(work_dir / last)
 
     def _write_official(self, folder: Path, method: str, source: str) -> None:
         """Write a checkpoint of the authors' layout for the reduced DeiT-S on CUB."""
@@ -258,7 +262,10 @@ def official_state(method: str, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _last_checkpoint(config: str) -> str:
-    return f'epoch_{Config.fromfile(REPO_DIR / config).train_cfg.max_epochs}.pth'
+    length = Config.fromfile(REPO_DIR / config).train_cfg
+    return (
+        f'epoch_{length.max_epochs}.pth' if length.get('by_epoch', True) else f'iter_{length.max_iters}.pth'
+    )
 
 
 def _write_weights(path: Path, config: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.cli.argument_types import integer_within, map_threshold, output_folder
+from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, checkpoint_path, one_line_errors
 from wsol_mm.feature_cache.settings import VIEWS
 
@@ -44,8 +45,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--config',
-        default='trilite_dinov2-s_folder',
-        help='config of a head on a frozen backbone (default: trilite_dinov2-s_folder)',
+        default='found_dinov2-s_folder',
+        help='config of a head on a frozen backbone (default: found_dinov2-s_folder)',
     )
     parser.add_argument(
         '--img-size',
@@ -56,8 +57,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--views', nargs='+', choices=VIEWS, default=['plain', 'flip'], help='views to train on (plain flip)'
     )
-    parser.add_argument('--epochs', type=integer_within(1), metavar='N', help="default: the config's, 40")
-    parser.add_argument('--threshold', type=map_threshold, help="of the maps (default: the config's, 0.5)")
+    parser.add_argument('--threshold', type=map_threshold, help="of the maps (default: the config's)")
     parser.add_argument('--format', choices=FORMATS, default='coco', help='of the boxes (default: coco)')
     parser.add_argument('--seed', type=integer_within(0), default=0, help='of the training (default: 0)')
     parser.add_argument(
@@ -66,6 +66,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--num-workers', type=integer_within(0), default=2, help='processes that load images (default: 2)'
     )
+    add_cfg_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -75,7 +76,10 @@ def main() -> None:
     args = parse_arguments()
     from wsol_mm.apis.folder_labelling import LabellingTask, label_folder
 
-    task = LabellingTask(**{**vars(args), 'views': tuple(args.views)})
+    options = vars(args)
+    task = LabellingTask(
+        views=tuple(options.pop('views')), options=options.pop('cfg_options') or {}, **options
+    )
     summary = label_folder(task)
     broken = (args.out / 'broken.txt').read_text().splitlines()
     done = 'Made before' if summary is None else f'{summary.num_boxes} boxes'

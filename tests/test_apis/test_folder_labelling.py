@@ -36,7 +36,7 @@ def task(tmp_path_factory):
         config=CONFIG,
         weights=str(folder / 'weights.pth'),
         img_size=32,
-        epochs=2,
+        options={'train_cfg.max_epochs': 2},
         batch_size=4,
         num_workers=0,
     )

@@ -78,7 +78,7 @@ def main() -> None:
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     for split in args.splits or splits_to_cache(cfg):
         names = args.views if split == 'train' else ['plain']
-        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names)]
+        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names, split)]
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         extract_features(
             model,

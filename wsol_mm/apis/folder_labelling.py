@@ -1,22 +1,25 @@
 """From a folder of labelled images to boxes: a head is trained on what a frozen backbone makes of them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS
+from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.feature_cache.cache import write_whole
 from wsol_mm.feature_cache.extraction import extract_features
 from wsol_mm.feature_cache.settings import use_cached_features, view_pipelines
 from wsol_mm.models.weights.sources import TIMM_SCHEME
 from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
-from wsol_mm.utils.model_image_size import use_model_image_size
+from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.process_lock import process_lock
+from wsol_mm.utils.whole_files import write_whole
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from .contact_sheet import make_sheet, predict_samples
 from .folder_prediction import FolderSummary, FolderTask, predict_folder
@@ -39,7 +42,7 @@ class LabellingTask:
         weights: File of its weights, in place of those that are downloaded.
         img_size: Side of the images; that of the backbone's own images if None.
         views: Views of which training draws, of :data:`wsol_mm.feature_cache.settings.VIEWS`.
-        epochs: Length of the training; the config's if None.
+        options: Dotted keys of the config to values, as ``--cfg-options`` takes them.
         format: Name of a format of ``wsol_mm.annotation_formats.FORMATS``.
         threshold: Of the maps, for the boxes; the config's if None.
         seed: Of the training.
@@ -49,12 +52,12 @@ class LabellingTask:
 
     folder: Path
     out: Path
-    config: str = 'trilite_dinov2-s_folder'
+    config: str = 'found_dinov2-s_folder'
     backbone: str | None = None
     weights: str | None = None
     img_size: int | None = None
     views: tuple[str, ...] = ('plain', 'flip')
-    epochs: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     format: str = 'coco'
     threshold: float | None = None
     seed: int = 0
@@ -135,11 +138,9 @@ def labelling_config(task: LabellingTask) -> Config:
     cfg.model.pretrained = task.weights or f'{TIMM_SCHEME}{backbone.model_name}'
     cfg.model.head.num_classes = _num_classes(cfg, broken)
     cfg.randomness = dict(seed=task.seed)
-    if task.epochs is not None:
-        cfg.train_cfg.max_epochs = task.epochs
-    cfg.default_hooks.checkpoint.update(interval=10, max_keep_ckpts=1, save_best=None)
+    cfg.default_hooks.checkpoint.update(max_keep_ckpts=1, save_best=None)
     cfg.work_dir = str(task.out)
-    use_model_image_size(cfg)
+    merge_options(cfg, task.options)
     return cfg
 
 
@@ -182,12 +183,14 @@ def _extract(cfg: Config, task: LabellingTask) -> None:
 
 
 def _train(cfg: Config, task: LabellingTask) -> Path:
-    checkpoint = task.out / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
+    last = f'epoch_{cfg.train_cfg.max_epochs}' if by_epoch else f'iter_{cfg.train_cfg.max_iters}'
+    checkpoint = task.out / f'{last}.pth'
     if not checkpoint.is_file():
-        training = cfg.copy()
+        training = deepcopy(cfg)
         use_cached_features(training, task.out / 'features')
-        training.resume = (task.out / 'last_checkpoint').is_file()
-        Runner.from_cfg(training).train()
+        training.resume = any(task.out.glob('*.pth'))
+        LocalizationRunner.from_cfg(training).train()
     return checkpoint
 
 

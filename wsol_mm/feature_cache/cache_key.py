@@ -99,7 +99,7 @@ def cache_key(
 
 def cached_needs(head: nn.Module) -> set[str]:
     """Return what is cached for a head, the feature map by name; images are not, they pass no backbone."""
-    needs = set(head.loss_needs | head.predict_needs) - {'images'}
+    needs = set(head.loss_needs | head.predict_needs) - {'images', 'pixels'}
     return needs | {'feature_map'} if head.needs_feature_map else needs
 
 

@@ -6,6 +6,7 @@ from .cam_head import CAMHead
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
 from .class_attention_head import ClassAttentionHead
+from .found_head import FOUNDHead
 from .gem_head import GEMHead
 from .graph_cut_head import GraphCutHead
 from .lctr_head import LCTRHead
@@ -25,6 +26,7 @@ __all__ = [
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',
+    'FOUNDHead',
     'GEMHead',
     'GraphCutHead',
     'LCTRHead',

@@ -135,7 +135,15 @@ class ImageLocalizer(ImageClassifier):
                 f'the shape {tuple(inputs.shape)}'
             )
         needs = self.head.logits_needs if needs is None else needs
-        return features_of(self.backbone, inputs, needs, self.stages)
+        feats = features_of(self.backbone, inputs, needs, self.stages)
+        return feats.with_extras(pixels=self._pixels(inputs)) if 'pixels' in needs else feats
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return what normalised images were before: RGB, 0..255."""
+        preprocessor = self.data_preprocessor
+        if getattr(preprocessor, 'mean', None) is not None:
+            images = images * preprocessor.std + preprocessor.mean
+        return images if getattr(preprocessor, 'to_rgb', False) else images.flip(1)
 
     def loss(
         self, inputs: Tensor | Mapping[str, Tensor], data_samples: list[DataSample]
