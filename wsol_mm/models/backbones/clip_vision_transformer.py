@@ -16,8 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 # What makes the blocks of open_clip's transformer others than the plain ones.
-_OTHER_BLOCKS = ('block_type', 'qk_norm', 'scaled_cosine_attn', 'scale_heads', 'scale_attn_inner')
-_OTHER_BLOCKS += ('scale_attn', 'scale_fc')
+_OTHER_BLOCKS = (
+    'block_type',
+    'qk_norm',
+    'scaled_cosine_attn',
+    'scale_heads',
+    'scale_attn_inner',
+    'scale_attn',
+    'scale_fc',
+)
 
 
 @MODELS.register_module()
