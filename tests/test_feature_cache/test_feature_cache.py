@@ -112,6 +112,21 @@ def test_cached_features_are_those_of_the_backbone(cfg, model, tmp_path):
         assert own.scale_factor == other.scale_factor
 
 
+def test_class_attention_is_read_without_a_map(cfg, tmp_path):
+    cfg.model.head = dict(type='ClassAttentionHead', num_classes=2)
+    model = MODELS.build(cfg.model).eval()
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',), dtype='float32')
+    assert cache.record['class_attention'].shape == (1, 2, 4, 4)
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    images = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': TEST})
+    with torch.no_grad():
+        (found,) = model.test_step(default_collate([dataset[3]]))
+        (wanted,) = model.test_step(default_collate([images[3]]))
+    assert found.loc_maps.shape == (1, 4, 4) and found.loc_maps.std() > 0
+    torch.testing.assert_close(found.loc_maps, wanted.loc_maps)
+    torch.testing.assert_close(found.pred_score, wanted.pred_score)
+
+
 def test_views_differ_as_they_should(cfg, model, tmp_path):
     cache = extract(cfg, model, tmp_path / 'cache', dtype='float32')
     plain, flip, crop, other = (cache.read(view, 1)[0]['pre_norm_map'] for view in range(4))

@@ -23,6 +23,7 @@ from wsol_mm.cli.runner_options import (
     weights_path,
 )
 from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.utils.whole_files import whole_file
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,8 +71,8 @@ def main() -> None:
     samples, classes = predict_samples(cfg, args.checkpoint, args.num)
     title = args.title or f'{Path(args.config).stem}, {Path(args.checkpoint or NO_CHECKPOINT).name}'
     sheet = make_sheet(samples, classes, protocol, title, args.tile)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(args.out)
+    with whole_file(args.out) as part:
+        sheet.save(part, format='PNG' if args.out.suffix.lower() == '.png' else 'JPEG')
     print(args.out.resolve())
 
 

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS
+from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.feature_cache.cache import write_whole
 from wsol_mm.feature_cache.extraction import extract_features
 from wsol_mm.feature_cache.settings import use_cached_features, view_pipelines
 from wsol_mm.models.weights.sources import TIMM_SCHEME
 from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.process_lock import process_lock
+from wsol_mm.utils.whole_files import write_whole
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 
 from .contact_sheet import make_sheet, predict_samples
 from .folder_prediction import FolderSummary, FolderTask, predict_folder
@@ -189,8 +189,8 @@ def _train(cfg: Config, task: LabellingTask) -> Path:
     if not checkpoint.is_file():
         training = deepcopy(cfg)
         use_cached_features(training, task.out / 'features')
-        training.resume = (task.out / 'last_checkpoint').is_file()
-        Runner.from_cfg(training).train()
+        training.resume = any(task.out.glob('*.pth'))
+        LocalizationRunner.from_cfg(training).train()
     return checkpoint
 
 

@@ -1,6 +1,6 @@
 """Cached features of a frozen backbone in place of images."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +28,6 @@ class CachedFeatures(Dataset):
         dataset: Config of the data set.
         views: Views of which each item draws one; all in training, the first in a test if None.
         view_pipelines: Pipelines that the views must have been made with; not compared if None.
-
-    Attributes:
-        names: What the items hold; all that the cache holds until :class:`FeatureCacheHook` sets what the
-            head of the run needs.
 
     Raises:
         CacheMismatchError: If the cache is of other images or views.
@@ -67,13 +63,17 @@ class CachedFeatures(Dataset):
         self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
-        self.names: Sequence[str] = self.cache.record.names or ()
+        self._names: Sequence[str] = self.cache.record.names or ()
         self._loaders = [
             step
             for step in self.dataset.pipeline.transforms
             if isinstance(step, LoadLocalizationMask | LoadPseudoMap)
         ]
         self._pack = PackLocalizationInputs()
+
+    def read_only(self, names: Collection[str]) -> None:
+        """Let the items hold only some of what the cache holds: what the head of a run needs."""
+        self._names = sorted(names)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -94,5 +94,5 @@ class CachedFeatures(Dataset):
         for step in self._loaders:
             info = step(info)
         item = self._pack(info)
-        item['inputs'] = {name: torch.from_numpy(record[name].astype(np.float32)) for name in self.names}
+        item['inputs'] = {name: torch.from_numpy(record[name].astype(np.float32)) for name in self._names}
         return item

@@ -1,15 +1,13 @@
 """Filling a cache: images of all views through the backbone, shard by shard, on any number of processes."""
 
-import hashlib
-import random
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from wsol_mm.datasets.image_pipeline import pipeline_item, run_transforms
 from wsol_mm.structures import Features
+from wsol_mm.utils.random_state import seeded
 
 import numpy as np
 import torch
@@ -43,22 +41,8 @@ class ViewItems(Dataset):
     def __getitem__(self, item: tuple[int, int]) -> dict:
         view, index = item
         info = pipeline_item(self.dataset.get_data_info(index))
-        with _seeded(f'{view} {info["img_id"]}'):
+        with seeded(view, info['img_id']):
             return run_transforms(self.views[view], info)
-
-
-@contextmanager
-def _seeded(text: str) -> Iterator[None]:
-    """Draw the same random numbers for the same text, and leave the generators as they were."""
-    states = random.getstate(), np.random.get_state()
-    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], 'little')
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
 
 
 def cached_fields(feats: Features, needs: Collection[str]) -> dict[str, Tensor]:
@@ -71,7 +55,7 @@ def cached_fields(feats: Features, needs: Collection[str]) -> dict[str, Tensor]:
     fields = {}
     for name in sorted(needs):
         value = feats.require(name)
-        fields[name] = feats.on_grid(value).flatten(-2) if name == 'class_attention' else value
+        fields[name] = feats.on_grid(value) if name == 'class_attention' else value
     return fields
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -24,9 +25,8 @@ def view_pipelines(cfg: Config, names: Sequence[str], split: str = 'train') -> l
     """
     test = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
     if split == 'train':
-        size = next(
-            (step['crop_size'] for step in cfg.train_dataloader.dataset.pipeline if 'crop_size' in step), None
-        )
+        training = cfg.train_dataloader.dataset.pipeline
+        size: Any = next((step['crop_size'] for step in training if 'crop_size' in step), None)
         for step in test if size is not None else ():
             if 'scale' in step:
                 step['scale'] = (size, size) if isinstance(size, int) else tuple(size)[::-1]

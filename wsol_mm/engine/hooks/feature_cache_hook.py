@@ -52,4 +52,4 @@ class FeatureCacheHook(Hook):
             # A cache may hold more than this head needs.
             known = key.needs if needs <= set(key.needs) else tuple(sorted(needs))
             dataset.cache.check(replace(key, **fields, needs=known))
-            dataset.names = sorted(needs)
+            dataset.read_only(needs)

@@ -1,16 +1,17 @@
 """Localization accuracy under any number of protocols in one pass over the data."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
+from wsol_mm.utils.whole_files import write_json
 
 import mmengine
 import numpy as np
@@ -27,6 +28,7 @@ from .protocol_record import (
     rank_of_label,
 )
 from .protocol_summary import ProtocolCounts, summarize
+from .validity import all_finite, invalid_metrics, to_numpy
 
 
 # A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
@@ -36,12 +38,14 @@ class ImageRecord:
 
     ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
     ``failed`` marks an image that could not be read (meta field ``load_error``): it counts as wrong.
+    ``finite`` is False where the model gave scores or maps that are NaN or infinite: no metric is valid.
     """
 
     label: int
     rank: int
     protocols: tuple[ProtocolRecord, ...] | None
     failed: bool = False
+    finite: bool = True
 
 
 @METRICS.register_module()
@@ -62,7 +66,8 @@ class LocalizationMetric(BaseMetric):
       ``threshold@...`` each;
     - ``scm`` (ranked maps): the metric list of SCM's test script under its own names;
 
-    and, once, ``Top-1_Cls`` and ``Top-5_Cls``; a protocol that averages over classes has its own.
+    and, once, ``Top-1_Cls`` and ``Top-5_Cls``; a protocol that averages over classes has its own. All are
+    NaN where the model gave scores or maps that are NaN or infinite for an image that could be read.
 
     Args:
         protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;
@@ -142,6 +147,7 @@ class LocalizationMetric(BaseMetric):
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             ranked = to_numpy(sample['pred_topk'])
             failed = sample.get('load_error') is not None
+            finite = failed or all_finite(sample)
             rank = -1 if failed else rank_of_label(label, ranked)
             without_map = sample.get('no_map_for', ())
             records = None
@@ -150,11 +156,11 @@ class LocalizationMetric(BaseMetric):
                 maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
                 records = tuple(
                     failed_record(protocol, maps, rank)
-                    if failed or protocol.name in without_map
+                    if failed or not finite or protocol.name in without_map
                     else self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
                     for protocol in self.protocols
                 )
-            self.results.append(ImageRecord(label, rank, records, failed))
+            self.results.append(ImageRecord(label, rank, records, failed, finite))
 
     def _record(
         self,
@@ -196,6 +202,7 @@ class LocalizationMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         ranks = np.array([record.rank for record in results])
         metrics = {f'Top-{k}_Cls': 100.0 * float(np.mean((ranks >= 0) & (ranks < k))) for k in TOP_K}
+        infinite = sum(not record.finite for record in results)
         failed = sum(record.failed for record in results)
         if failed:
             logger.warning(f'{failed} of {len(results)} images could not be read: they count as wrong.')
@@ -206,7 +213,7 @@ class LocalizationMetric(BaseMetric):
                 'they count for classification only.'
             )
         if not boxed:
-            return metrics
+            return invalid_metrics(metrics, infinite, len(results))
         report: dict[str, Any] = {}
         classes = (self.dataset_meta or {}).get('classes') if self.per_class else None
         labels = np.array([record.label for record in boxed])
@@ -228,13 +235,17 @@ class LocalizationMetric(BaseMetric):
             counts = ProtocolCounts.from_records(protocol, records, labels, ranks, self.per_class)
             values, details = summarize(protocol, counts, classes, self.chosen.get(protocol.name))
             metrics.update({f'{protocol.name}/{name}': value for name, value in values.items()})
-            report[protocol.name] = {'metrics': values, **details}
+            report[protocol.name] = (
+                {'metrics': dict.fromkeys(values, math.nan)} if infinite else {'metrics': values, **details}
+            )
             if 'per_class' in details:
                 logger.info(f'{protocol.name}, per class (%):\n{_format_table(details["per_class"])}')
+        metrics = invalid_metrics(metrics, infinite, len(results))
         if self.report_file is not None:
             report['images'] = len(boxed)
-            Path(self.report_file).parent.mkdir(parents=True, exist_ok=True)
-            mmengine.dump(report, self.report_file, indent=1)
+            # First, should the disk be full.
+            logger.info(', '.join(f'{name}: {value:.4f}' for name, value in metrics.items()))
+            write_json(self.report_file, report, indent=1)
         return metrics
 
 
@@ -281,8 +292,3 @@ def _format_table(per_class: dict[str, dict[str, float]]) -> str:
     for name, values in per_class.items():
         lines.append(f'{name:<{width}}' + ''.join(f'{values[column]:>18.2f}' for column in columns))
     return '\n'.join(lines)
-
-
-def to_numpy(value: Any) -> NDArray:
-    """Return a tensor of any device, or anything array-like, as a NumPy array."""
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)
