@@ -9,6 +9,7 @@ Terms. *Levels* come from :func:`~wsol_mm.evaluation.functional.thresholding.lev
 level j is ``levels > j``. A box is x0, y0, x1, y1 with exclusive upper ends, as OpenCV's x, y, x + w, y + h.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -35,79 +36,111 @@ class Regions(NamedTuple):
     last_level: np.ndarray
 
 
-def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
-    """Box of the largest 8-connected region above each level.
+class RegionFinder:
+    """Regions of one level image, whose sorted pixels and components are made once, at the first question.
 
     Args:
         levels: (H, W) uint16, at most ``num_levels``.
         num_levels: Number of levels, L.
-        criterion: What is large. ``'polygon'``: the area of the polygon through the pixel centres of the
-            outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in raster
-            order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the number of
-            pixels; among equal ones that whose first pixel comes first in raster order (SAT, BAS).
-
-    Returns:
-        (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
-        level.
-
-    Raises:
-        TypeError: The levels are not an array of uint16.
-        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``;
-            unknown criterion.
-    """
-    if criterion not in CRITERIA:
-        raise ValueError(f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}')
-    num_levels = int(num_levels)
-    _check_levels(levels, num_levels)
-    if num_levels == 1:
-        return _largest_polygon(levels) if criterion == 'polygon' else _largest_component(levels)
-    image, stride = _bordered(levels)
-    # Compiled code, imported only where it is wanted.
-    from .largest_region_kernels import pixel_boxes, polygon_boxes
-    from .region_kernels import component_nodes, sort_pixels
-
-    pixels, starts, num_peaks = sort_pixels(image, stride, num_levels)
-    nodes, _ = component_nodes(pixels, starts, num_peaks, image.size, stride)
-    if criterion == 'polygon':
-        return polygon_boxes(nodes, image, stride, num_levels)
-    return pixel_boxes(nodes, num_levels)
-
-
-def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regions:
-    """Boxes of all regions above each level, as ``cv2.findContours`` lists them.
-
-    Args:
-        levels: (H, W) uint16, at most ``num_levels``.
-        num_levels: Number of levels, L.
-        holes: With the borders of holes (modes RETR_TREE, RETR_LIST, RETR_CCOMP); they run on the pixels
-            around the hole, so that their box is the hole's grown by one on all sides. Without: outer
-            borders alone.
-
-    Returns:
-        The boxes and their ranges of levels: the multiset of the boxes at level j is that of all rows with
-        ``first_level <= j <= last_level``. No row for a level without foreground.
 
     Raises:
         TypeError: The levels are not an array of uint16.
         ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``.
     """
-    num_levels = int(num_levels)
-    _check_levels(levels, num_levels)
-    if num_levels == 1:
-        boxes = _contour_boxes(levels) if holes else _component_stats(levels)[1][1:, :4]
-        return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
-    image, stride = _bordered(levels)
-    # Compiled code, imported only where it is wanted.
-    from .region_hole_kernels import hole_nodes
-    from .region_kernels import FIRST_LEVEL, LAST_LEVEL, component_nodes, sort_pixels
 
-    pixels, starts, num_peaks = sort_pixels(image, stride, num_levels)
-    nodes, num_holes = component_nodes(pixels, starts, num_peaks, image.size, stride)
-    nodes = nodes[:, : LAST_LEVEL + 1]
-    if holes and num_holes.any():
-        nodes = np.concatenate([nodes, hole_nodes(image, stride, pixels, starts, num_holes)])
-    # Copies: views would keep the kernels' work space alive.
-    return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
+    def __init__(self, levels: np.ndarray, num_levels: int) -> None:
+        self.levels = levels
+        self.num_levels = int(num_levels)
+        _check_levels(levels, self.num_levels)
+
+    def largest(self, criterion: str = 'polygon') -> np.ndarray:
+        """Box of the largest 8-connected region above each level.
+
+        Args:
+            criterion: What is large. ``'polygon'``: the area of the polygon through the pixel centres of the
+                outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in
+                raster order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the
+                number of pixels; among equal ones that whose first pixel comes first in raster order (SAT,
+                BAS).
+
+        Returns:
+            (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
+            level.
+
+        Raises:
+            ValueError: Unknown criterion.
+        """
+        if criterion not in CRITERIA:
+            raise ValueError(
+                f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}'
+            )
+        if self.num_levels == 1:
+            return (_largest_polygon if criterion == 'polygon' else _largest_component)(self.levels)
+        # Compiled code, imported only where it is wanted.
+        from .largest_region_kernels import pixel_boxes, polygon_boxes
+
+        nodes, _ = self._components
+        if criterion == 'polygon':
+            return polygon_boxes(nodes, *self._bordered, self.num_levels)
+        return pixel_boxes(nodes, self.num_levels)
+
+    def all(self, holes: bool = True) -> Regions:
+        """Boxes of all regions above each level, as ``cv2.findContours`` lists them.
+
+        Args:
+            holes: With the borders of holes (modes RETR_TREE, RETR_LIST, RETR_CCOMP); they run on the pixels
+                around the hole, so that their box is the hole's grown by one on all sides. Without: outer
+                borders alone.
+
+        Returns:
+            The boxes and their ranges of levels: the multiset of the boxes at level j is that of all rows
+            with ``first_level <= j <= last_level``. No row for a level without foreground.
+        """
+        if self.num_levels == 1:
+            boxes = _contour_boxes(self.levels) if holes else _component_stats(self.levels)[1][1:, :4]
+            return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
+        # Compiled code, imported only where it is wanted.
+        from .region_hole_kernels import hole_nodes
+        from .region_kernels import FIRST_LEVEL, LAST_LEVEL
+
+        nodes, num_holes = self._components
+        nodes = nodes[:, : LAST_LEVEL + 1]
+        if holes and num_holes.any():
+            pixels, starts, _ = self._sorted_pixels
+            nodes = np.concatenate([nodes, hole_nodes(*self._bordered, pixels, starts, num_holes)])
+        # Copies: views would keep the kernels' work space alive.
+        return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
+
+    @cached_property
+    def _bordered(self) -> tuple[np.ndarray, int]:
+        """Flat copy of the levels with a border of one pixel of level 0, and its row length."""
+        height, width = self.levels.shape
+        image = np.zeros((height + 2, width + 2), np.uint16)
+        image[1:-1, 1:-1] = self.levels
+        return image.reshape(-1), width + 2
+
+    @cached_property
+    def _sorted_pixels(self) -> tuple[np.ndarray, np.ndarray, int]:
+        from .region_kernels import sort_pixels
+
+        return sort_pixels(*self._bordered, self.num_levels)
+
+    @cached_property
+    def _components(self) -> tuple[np.ndarray, np.ndarray]:
+        from .region_kernels import component_nodes
+
+        image, stride = self._bordered
+        return component_nodes(*self._sorted_pixels, image.size, stride)
+
+
+def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
+    """:meth:`RegionFinder.largest` of a level image: (L, 4) boxes of the largest region above each level."""
+    return RegionFinder(levels, num_levels).largest(criterion)
+
+
+def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regions:
+    """:meth:`RegionFinder.all` of a level image: boxes of all regions above each level."""
+    return RegionFinder(levels, num_levels).all(holes)
 
 
 def max_per_level(
@@ -216,11 +249,3 @@ def _check_levels(levels: np.ndarray, num_levels: int) -> None:
         raise ValueError(
             f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'
         )
-
-
-def _bordered(levels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Flat copy of the levels with a border of one pixel of level 0, and its row length."""
-    height, width = levels.shape
-    image = np.zeros((height + 2, width + 2), np.uint16)
-    image[1:-1, 1:-1] = levels
-    return image.reshape(-1), width + 2
