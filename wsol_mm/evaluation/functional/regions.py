@@ -81,7 +81,8 @@ class RegionFinder:
 
         nodes, _ = self._components
         if criterion == 'polygon':
-            return polygon_boxes(nodes, *self._bordered, self.num_levels)
+            image, _, stride = self._masked
+            return polygon_boxes(nodes, image, stride, self.num_levels)
         return pixel_boxes(nodes, self.num_levels)
 
     def all(self, holes: bool = True) -> Regions:
@@ -100,37 +101,32 @@ class RegionFinder:
             boxes = _contour_boxes(self.levels) if holes else _component_stats(self.levels)[1][1:, :4]
             return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
         # Compiled code, imported only where it is wanted.
-        from .region_hole_kernels import hole_nodes
-        from .region_kernels import FIRST_LEVEL, LAST_LEVEL
+        from .region_kernels import FIRST_LEVEL, LAST_LEVEL, region_nodes
 
-        nodes, num_holes = self._components
+        nodes, any_holes = self._components
         nodes = nodes[:, : LAST_LEVEL + 1]
-        if holes and num_holes.any():
-            pixels, starts, _ = self._sorted_pixels
-            nodes = np.concatenate([nodes, hole_nodes(*self._bordered, pixels, starts, num_holes)])
+        if holes and any_holes:
+            borders, _ = region_nodes(*self._masked, self.num_levels, True)
+            nodes = np.concatenate([nodes, borders[:, : LAST_LEVEL + 1]])
         # Copies: views would keep the kernels' work space alive.
         return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
 
     @cached_property
-    def _bordered(self) -> tuple[np.ndarray, int]:
-        """Flat copy of the levels with a border of one pixel of level 0, and its row length."""
+    def _masked(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Flat copy of the levels with a border of one pixel of level 0, neighbour masks, and row length."""
+        from .region_kernels import neighbour_masks
+
         height, width = self.levels.shape
         image = np.zeros((height + 2, width + 2), np.uint16)
         image[1:-1, 1:-1] = self.levels
-        return image.reshape(-1), width + 2
+        flat, stride = image.reshape(-1), width + 2
+        return flat, neighbour_masks(flat, stride), stride
 
     @cached_property
-    def _sorted_pixels(self) -> tuple[np.ndarray, np.ndarray, int]:
-        from .region_kernels import sort_pixels
+    def _components(self) -> tuple[np.ndarray, bool]:
+        from .region_kernels import region_nodes
 
-        return sort_pixels(*self._bordered, self.num_levels)
-
-    @cached_property
-    def _components(self) -> tuple[np.ndarray, np.ndarray]:
-        from .region_kernels import component_nodes
-
-        image, stride = self._bordered
-        return component_nodes(*self._sorted_pixels, image.size, stride)
+        return region_nodes(*self._masked, self.num_levels, False)
 
 
 def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
