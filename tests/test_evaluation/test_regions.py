@@ -249,7 +249,7 @@ def test_numba_is_imported_at_the_first_use():
 
 
 def test_kernels_are_compiled_once():
-    from wsol_mm.evaluation.functional import largest_region_kernels, region_hole_kernels, region_kernels
+    from wsol_mm.evaluation.functional import largest_region_kernels, region_kernels
 
     levels = np.random.default_rng(0).integers(0, 4, (9, 9)).astype(np.uint16)
     for image in (levels, levels.T, np.asfortranarray(levels), np.zeros((1, 1), np.uint16)):
@@ -260,9 +260,9 @@ def test_kernels_are_compiled_once():
             values = np.broadcast_to(np.float32(1), len(regions.boxes))
             max_per_level(values, regions.first_level, regions.last_level, num_levels, empty=0)
     kernels = (
-        region_kernels.sort_pixels,
+        region_kernels.neighbour_masks,
         region_kernels.component_nodes,
-        region_hole_kernels.hole_nodes,
+        region_kernels.hole_nodes,
         largest_region_kernels.polygon_boxes,
         largest_region_kernels.pixel_boxes,
         largest_region_kernels.max_over_ranges,

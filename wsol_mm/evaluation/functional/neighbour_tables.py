@@ -8,7 +8,7 @@ import numpy as np
 
 RING_X = np.array([1, 1, 0, -1, -1, -1, 0, 1], np.int64)
 RING_Y = np.array([0, -1, -1, -1, 0, 1, 1, 1], np.int64)
-NORTH, WEST = 1 << 2, 1 << 4
+NORTH, WEST = 2, 4
 
 
 def _arc_representatives(links: list[tuple[int, int]], members: list[int]) -> list[int]:

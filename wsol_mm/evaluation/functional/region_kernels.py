@@ -50,18 +50,15 @@ from .neighbour_tables import (
 # The first pixel is a flat index into the bordered image. Of holes the first six columns count.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL, FIRST_PIXEL, AREA2, EULER, COUNT = range(10)
 
-# Columns of an entry; minima are kept as maxima of the negative, so that the first five are maxima and the
-# others sums.
-_MINUS_MIN_X, _MAX_X, _MINUS_MIN_Y, _MAX_Y, _MINUS_FIRST, _AREA2, _EULER, _COUNT = range(8)
-_MAXIMA = 5
-_NOTHING = np.array([-(2**31)] * _MAXIMA + [0] * 3, np.int32)
-
-# Columns of a segment: flat indices of its first pixel, its summit and its last pixel.
-_START, _SUMMIT, _END = range(3)
+# Columns of an entry. Its sums are one number beside it: the pixels in the high half, twice the area in the low
+# one; 0 where there are no pixels.
+_MIN_X, _MAX_X, _MIN_Y, _MAX_Y, _FIRST, _EULER = range(6)
+_HALF = 32
+_SUMS = AREA2_CHANGE + (1 << _HALF)
 
 # Pixels that may join branches or change the number of holes: few of a smooth map.
-_CRITICAL = (ARCS != 1) | (EULER_CHANGE != 0)
-_CRITICAL_4 = ARCS_4 > 1
+_CRITICAL = ((ARCS != 1) | (EULER_CHANGE != 0)).astype(np.int64)
+_CRITICAL_4 = (ARCS_4 > 1).astype(np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -81,7 +78,7 @@ def neighbour_masks(image, stride):
     times faster than indexing and shifting).
 
     Args:
-        image: (rows * stride,) uint16, levels with a border of one pixel of level 0.
+        image: (rows * stride,) int32, levels with a border of one pixel of level 0.
         stride: Row length of ``image``.
 
     Returns:
@@ -112,126 +109,127 @@ def neighbour_masks(image, stride):
     # north, or to the west in the first and the last row.
     last = image.size - stride
     for column in range(stride):
-        masks[column] = 255 ^ WEST
+        masks[column] = 255 ^ 1 << WEST
         masks[stride + column] &= 0b11110001
-        masks[last + column] = 255 ^ WEST
+        masks[last + column] = 255 ^ 1 << WEST
     masks[0] = 255
     for row in range(stride, last, stride):
-        masks[row] = 255 ^ NORTH
+        masks[row] = 255 ^ 1 << NORTH
         masks[row + 1] &= 0b11000111
         masks[row + stride - 2] &= 0b01111100
-        masks[row + stride - 1] = 255 ^ NORTH
-    masks[last] = 255 ^ NORTH
+        masks[row + stride - 1] = 255 ^ 1 << NORTH
+    masks[last] = 255 ^ 1 << NORTH
     return masks
 
 
 @numba.njit(cache=True, nogil=True)
-def _cut_rows(image, masks, flip, base, sign, critical):
-    """Cut the rows into segments and list the critical pixels; see :func:`region_nodes` for the arguments.
+def _cut_rows(image, masks, critical):
+    """Cut the rows into segments and list the critical pixels.
+
+    Sums instead of branches: which way a pixel goes is hard to predict.
+
+    Args:
+        image: As for :func:`neighbour_masks`.
+        masks: From :func:`neighbour_masks`.
+        critical: (256,) int64, 1 for the masks of critical pixels.
 
     Returns:
-        segments (S, 3) int32, segment_of (pixels,) uint32, and the flat indices of the critical pixels.
+        starts, summits and ends (S,), flat indices of the first, the highest and the last pixel of every
+        segment; segment_of (pixels,), the segment of every pixel; and the indices of the critical pixels.
     """
-    # Two summits of a row are not next to each other, and rows do not share segments.
-    segments = np.empty((image.size, 3), np.int32)
-    segment_of = np.empty(image.size, np.uint32)
+    starts = np.empty(image.size, np.int32)
+    summits = np.empty(image.size, np.int32)
+    ends = np.empty(image.size, np.int32)
     found = np.empty(image.size, np.int32)
-    number = -1
-    num_found = 0
-    rising = False
+    segment_of = np.empty(image.size, np.int32)
+    num_starts = num_summits = num_ends = num_found = 0
+    was_inside = was_rising = 0
     for p in range(image.size):
-        if base + sign * image[p] == 0:
-            rising = False
-            continue
-        mask = masks[p] ^ flip
-        if mask & WEST:
-            rising = False
-        elif rising:
-            segments[number, _SUMMIT] = p
-        else:
-            number += 1
-            rising = True
-            segments[number, _START] = p
-            segments[number, _SUMMIT] = p
-        segments[number, _END] = p
-        segment_of[p] = number
-        if critical[mask]:
-            found[num_found] = p
-            num_found += 1
-    return segments[: number + 1], segment_of, found[:num_found]
+        mask = masks[p]
+        inside = 1 if image[p] > 0 else 0
+        rising = inside & ~(mask >> WEST)
+        begins = rising & ~was_rising
+        starts[num_starts] = p
+        num_starts += begins
+        summits[num_summits] = p - 1
+        num_summits += was_rising & ~rising
+        ends[num_ends] = p - 1
+        num_ends += was_inside & (begins | ~inside)
+        found[num_found] = p
+        num_found += inside & critical[mask]
+        segment_of[p] = num_starts - 1
+        was_inside, was_rising = inside, rising
+    # The last pixel is of the border, whose row is one segment where it counts.
+    summits[num_summits] = ends[num_ends] = image.size - 1
+    return starts[:num_starts], summits[:num_starts], ends[:num_starts], segment_of, found[:num_found]
 
 
 @numba.njit(cache=True, nogil=True)
-def _open_branches(image, masks, flip, base, sign, segments, segment_of, arcs, offsets):
+def _open_branches(image, masks, summits, segment_of, arcs, offsets):
     """Find the branch of every segment.
 
     Returns:
-        branch_of (S,) uint32, and birth (branches,) int64, the level of the first pixel of every branch.
+        branch_of (S,), and birth (branches,), the level of the first pixel of every branch.
     """
-    link = np.empty(len(segments), np.uint32)
-    birth = np.empty(len(segments), np.int64)
-    branch_of = np.empty(len(segments), np.uint32)
+    link = np.empty(len(summits), np.int64)
+    birth = np.empty(len(summits), np.int64)
+    branch_of = np.empty(len(summits), np.int64)
     opened = 0
-    for s in range(len(segments)):
-        p = segments[s, _SUMMIT]
-        mask = masks[p] ^ flip
+    for s in range(len(summits)):
+        p = summits[s]
+        mask = masks[p]
         if arcs[mask] == 0:
             link[s] = s
             branch_of[s] = opened
-            birth[opened] = base + sign * image[p]
+            birth[opened] = image[p]
             opened += 1
         else:
             link[s] = segment_of[p + offsets[mask, 0]]
-    for s in range(len(segments)):
+    for s in range(len(summits)):
         branch_of[s] = branch_of[_find_root(link, s)]
     return branch_of, birth[:opened]
 
 
 @numba.njit(cache=True, nogil=True)
-def _sorted_by_level(pixels, image, base, sign, highest):
+def _sort_by_level(pixels, image, highest):
     """Sort flat indices by falling level."""
-    position = np.zeros(highest + 2, np.int64)
+    position = np.zeros(highest + 1, np.int64)
     for p in pixels:
-        position[base + sign * image[p]] += 1
+        position[image[p]] += 1
     total = 0
     for v in range(highest, -1, -1):
         position[v], total = total, total + position[v]
     ordered = np.empty_like(pixels)
     for p in pixels:
-        v = base + sign * image[p]
-        ordered[position[v]] = p
-        position[v] += 1
+        ordered[position[image[p]]] = p
+        position[image[p]] += 1
     return ordered
 
 
 @numba.njit(cache=True, nogil=True)
-def _join_branches(
-    image, masks, flip, base, sign, critical, segment_of, branch_of, birth, arcs, offsets, euler
-):
+def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, offsets):
     """Let branches absorb each other in the critical pixels, which are sorted by falling level.
 
     Returns:
         into (branches,), the branch that absorbed each; death (branches,), the level at which it did, 0 for
-        one that is left; absorbed, the absorbed branches in their order; and whether there is a hole at any
-        level.
+        one that is left; the absorbed branches in their order; and whether 8-connected components have a hole
+        at any level.
     """
-    parent = np.arange(len(birth)).astype(np.uint32)
-    into = parent.copy()
+    parent = np.arange(len(birth))
+    into = np.arange(len(birth))
     death = np.zeros(len(birth), np.int64)
-    absorbed = np.empty(len(birth), np.uint32)
-    joined = 0
-    holes = 0
+    absorbed = np.empty(len(birth), np.int64)
+    joined = holes = level = 0
     any_holes = False
-    level = np.int64(0)
     for p in critical:
-        v = base + sign * image[p]
+        v = image[p]
         if v != level:
             any_holes |= holes > 0
             level = v
-        mask = masks[p] ^ flip
+        mask = masks[p]
         if arcs[mask] == 0:
             continue
-        holes -= euler[mask]
+        holes -= EULER_CHANGE[mask]
         root = _find_root(parent, branch_of[segment_of[p + offsets[mask, 0]]])
         for k in range(1, arcs[mask]):
             other = _find_root(parent, branch_of[segment_of[p + offsets[mask, k]]])
@@ -240,8 +238,7 @@ def _join_branches(
             # The one that began higher stays; of equals the first, which is the outside where there is one.
             if birth[other] > birth[root] or (birth[other] == birth[root] and other < root):
                 root, other = other, root
-            parent[other] = root
-            into[other] = root
+            parent[other] = into[other] = root
             death[other] = v
             absorbed[joined] = other
             joined += 1
@@ -257,189 +254,228 @@ def _join_branches(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(entry, other):
-    for c in range(_MAXIMA):
-        entry[c] = max(entry[c], other[c])
-    for c in range(_MAXIMA, 8):
-        entry[c] += other[c]
+def _branch_at(branch, level, into, death):
+    """The branch that a pixel of a level belongs to, as the pixels of ``branch`` do or did."""
+    while level <= death[branch]:
+        branch = into[branch]
+    return branch
+
+
+@numba.njit(cache=True, nogil=True)
+def _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside):
+    """Numbers of the entries that have pixels, ascending."""
+    numbers = np.empty(image.size, np.int64)
+    count = 0
+    for s in range(len(summits)):
+        for p in range(starts[s], ends[s] + 1):
+            branch = _branch_at(branch_of[s], image[p], into, death)
+            if branch != outside:
+                numbers[count] = top[branch] - image[p]
+                count += 1
+    return np.unique(numbers[:count])
 
 
 @numba.njit(cache=True, nogil=True)
 def _sum_up(
-    image, masks, stride, base, sign, segments, branch_of, outside, birth, death, into, first, used, entries
+    image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
 ):
     """Add every pixel to its entry.
 
-    Args:
-        outside: Branch that is left out, -1 for none.
-        first: (branches,) number of the first entry of each branch.
-        used: Numbers of the entries that are kept, ascending; empty: all of them.
-        entries: (E, 8) int32. Without rows: only the numbers of the entries are found.
-
-    Returns:
-        Numbers of the entries of all pixels where ``entries`` has no rows, else nothing.
+    Rows come in their order, and pixels of a row nearly so: the first pixel of an entry that comes is its
+    first. What is said of an entry counts for all below it in the branch: one row of a segment for the summit.
     """
-    numbering = len(entries) == 0
-    numbers = np.empty(image.size if numbering else 0, np.int64)
-    count = 0
-    for s in range(len(segments)):
-        summit = segments[s, _SUMMIT]
+    sparse = len(used) > 0
+    for s in range(len(summits)):
+        summit = summits[s]
         y = summit // stride
         row = y * stride
-        # From the summit to either side the levels fall, and a branch that is left does not come back.
-        for step, end in ((-1, segments[s, _START]), (1, segments[s, _END])):
-            branch = np.int64(branch_of[s])
-            dies = death[branch]
-            top = first[branch] + birth[branch]
-            p = np.int64(summit)
-            while True:
-                v = base + sign * image[p]
+        for side in range(2):
+            # From the summit to either side the levels fall, and a branch that is left does not come back.
+            branch = branch_of[s]
+            dies, highest = death[branch], top[branch]
+            step = 2 * side - 1
+            p = np.int64(summit) + side
+            last = ends[s] if side else starts[s]
+            while (last - p) * step >= 0 and branch != outside:
+                v = image[p]
                 if v <= dies:
-                    while v <= death[branch]:
-                        branch = np.int64(into[branch])
-                    dies = death[branch]
-                    top = first[branch] + birth[branch]
-                if branch == outside:
-                    break
-                e = top - v
-                if numbering:
-                    numbers[count] = e
-                    count += 1
+                    branch = _branch_at(branch, v, into, death)
+                    dies, highest = death[branch], top[branch]
+                    continue
+                e = highest - v
+                if sparse:
+                    e = np.searchsorted(used, e)
+                x = p - row
+                if sums[e] == 0:
+                    entries[e, _MIN_X] = entries[e, _MAX_X] = x
+                    entries[e, _MIN_Y] = entries[e, _MAX_Y] = y
+                    entries[e, _FIRST] = p
+                sums[e] += _SUMS[masks[p]]
+                if side:
+                    entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
                 else:
-                    if len(used):
-                        e = np.searchsorted(used, e)
-                    x = p - row
-                    if step < 0:
-                        entries[e, _MINUS_MIN_X] = max(entries[e, _MINUS_MIN_X], -x)
-                        entries[e, _MINUS_FIRST] = max(entries[e, _MINUS_FIRST], -p)
-                    else:
-                        entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
+                    entries[e, _MIN_X] = min(entries[e, _MIN_X], x)
                     if p == summit:
-                        entries[e, _MINUS_MIN_Y] = max(entries[e, _MINUS_MIN_Y], -y)
-                        entries[e, _MAX_Y] = max(entries[e, _MAX_Y], y)
-                    # The summit counts once.
-                    if step < 0 or p != summit:
-                        entries[e, _AREA2] += AREA2_CHANGE[masks[p]]
-                        entries[e, _COUNT] += 1
-                if p == end:
-                    break
+                        entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
+                        entries[e, _MAX_Y] = y
                 p += step
-    return numbers[:count]
 
 
 @numba.njit(cache=True, nogil=True)
-def region_nodes(image, masks, stride, num_levels, holes):
-    """All 8-connected components of ``image > j`` for every level j, or all holes in them.
+def _add(entries, sums, e, other):
+    """Add an entry with pixels to entry ``e``."""
+    # Indexed and not sliced: a slice counts references, which takes longer than all of this.
+    if sums[e] == 0:
+        for c in range(_EULER):
+            entries[e, c] = entries[other, c]
+    else:
+        entries[e, _MIN_X] = min(entries[e, _MIN_X], entries[other, _MIN_X])
+        entries[e, _MAX_X] = max(entries[e, _MAX_X], entries[other, _MAX_X])
+        entries[e, _MIN_Y] = min(entries[e, _MIN_Y], entries[other, _MIN_Y])
+        entries[e, _MAX_Y] = max(entries[e, _MAX_Y], entries[other, _MAX_Y])
+        entries[e, _FIRST] = min(entries[e, _FIRST], entries[other, _FIRST])
+    entries[e, _EULER] += entries[other, _EULER]
+    sums[e] += sums[other]
 
-    A hole is a 4-connected component of ``image <= j`` that does not touch the edge of the image.
+
+@numba.njit(cache=True, nogil=True)
+def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside):
+    """Nodes of the component tree of ``image >= v`` for every v from 1.
 
     Args:
-        image: (rows * stride,) uint16, levels with a border of one pixel of level 0.
-        masks: From :func:`neighbour_masks`.
-        stride: Row length of ``image``.
-        num_levels: Number of levels.
-        holes: Whether to look for holes.
+        image: (rows * stride,) int32; pixels of 0 belong to nothing.
+        masks: Neighbours that come before.
+        stride: Row length.
+        highest: Highest level.
+        arcs, ring, is_critical: Tables of the connectivity.
+        outside: Branch that is left out, 0 or -1 for none.
 
     Returns:
-        nodes (n, 10) int32, one row per component and range of levels on which it does not change; of a hole
-        the box of its border, which is the hole grown by one pixel on all sides. And whether there is a hole
-        at any level, if components were asked for.
+        nodes (n, 10) int32 with x and y in ``image`` (ends inclusive) and, as range of levels, the lowest and
+        the highest v; and whether 8-connected components have a hole at any level.
     """
-    # The highest level comes first: of holes the lowest of the image.
-    flip = np.uint8(255 if holes else 0)
-    base, sign = (num_levels + 1, -1) if holes else (0, 1)
-    highest = num_levels + 1 if holes else num_levels
-    arcs, ring = (ARCS_4, ARC_RING_4) if holes else (ARCS, ARC_RING)
-    is_critical = _CRITICAL_4 if holes else _CRITICAL
     offsets = np.empty(ring.shape, np.int64)
     for mask in range(256):
         for k in range(4):
             offsets[mask, k] = RING_Y[ring[mask, k]] * stride + RING_X[ring[mask, k]]
-
-    segments, segment_of, critical = _cut_rows(image, masks, flip, base, sign, is_critical)
-    branch_of, birth = _open_branches(
-        image, masks, flip, base, sign, segments, segment_of, arcs, offsets
-    )
-    critical = _sorted_by_level(critical, image, base, sign, highest)
+    starts, summits, ends, segment_of, critical = _cut_rows(image, masks, is_critical)
+    branch_of, birth = _open_branches(image, masks, summits, segment_of, arcs, offsets)
+    critical = _sort_by_level(critical, image, highest)
     into, death, absorbed, any_holes = _join_branches(
-        image, masks, flip, base, sign, critical, segment_of, branch_of, birth, arcs, offsets, EULER_CHANGE
+        image, masks, critical, segment_of, branch_of, birth, arcs, offsets
     )
 
-    # The outside lives at all levels and has no entries.
-    outside = 0 if holes else -1
-    first = np.empty(len(birth) + 1, np.int64)
-    first[0] = 0
+    # Entry of level v of a branch: top - v.
+    top = np.empty(len(birth), np.int64)
+    size = 0
     for branch in range(len(birth)):
-        first[branch + 1] = first[branch] + (0 if branch == outside else birth[branch] - death[branch])
-    size = first[-1]
+        top[branch] = size + birth[branch]
+        if branch != outside:
+            size += birth[branch] - death[branch]
     used = np.empty(0, np.int64)
-    # Many levels with few pixels each: only entries with pixels are kept.
     if size > 4 * image.size:
-        used = np.unique(
-            _sum_up(
-                image, masks, stride, base, sign, segments, branch_of, outside, birth, death, into, first, used,
-                np.empty((0, 8), np.int32),
-            )
+        # Many levels with few pixels each.
+        used = _entries_with_pixels(
+            image, summits, starts, ends, branch_of, into, death, top, outside
         )
         size = len(used)
-    entries = np.empty((size, 8), np.int32)
-    for e in range(size):
-        entries[e] = _NOTHING
+    sparse = len(used) > 0
+    entries = np.zeros((size, 6), np.int32)
+    sums = np.zeros(size, np.int64)
     _sum_up(
-        image, masks, stride, base, sign, segments, branch_of, outside, birth, death, into, first, used, entries
+        image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
     )
-    if not holes:
+    if outside < 0:
         for p in critical:
-            v = base + sign * image[p]
-            branch = branch_of[segment_of[p]]
-            while v <= death[branch]:
-                branch = into[branch]
-            e = first[branch] + birth[branch] - v
-            if len(used):
+            branch = _branch_at(branch_of[segment_of[p]], image[p], into, death)
+            e = top[branch] - image[p]
+            if sparse:
                 e = np.searchsorted(used, e)
             entries[e, _EULER] += EULER_CHANGE[masks[p]]
 
     nodes = np.empty((min(size, image.size), 10), np.int32)
-    num_nodes = 0
-    grow = 1 if holes else 0
-    is_left = death == 0
-    order = np.append(absorbed, np.flatnonzero(is_left).astype(np.uint32))
-    state = np.empty(8, np.int32)
-    for branch in order:
-        if branch == outside:
+    n = 0
+    # What a branch absorbs is complete when it is its turn.
+    for branch in np.append(absorbed, np.flatnonzero(death == 0)):
+        # One that is absorbed at the level at which it began is on none.
+        if branch == outside or birth[branch] == death[branch]:
             continue
-        start, stop = first[branch], first[branch + 1]
-        if len(used):
-            start, stop = np.searchsorted(used, start), np.searchsorted(used, stop)
-        state[:] = _NOTHING
-        level = np.int64(0)
-        for e in range(start, stop + 1):
-            if e < stop:
-                if entries[e, _COUNT] == 0:
-                    continue
-                number = used[e] if len(used) else e
-                below = birth[branch] - (number - first[branch])
-            else:
-                below = death[branch]
-            if level > below:
-                nodes[num_nodes, X0] = -state[_MINUS_MIN_X] - 1 - grow
-                nodes[num_nodes, Y0] = -state[_MINUS_MIN_Y] - 1 - grow
-                nodes[num_nodes, X1] = state[_MAX_X] + grow
-                nodes[num_nodes, Y1] = state[_MAX_Y] + grow
-                nodes[num_nodes, FIRST_LEVEL] = highest - level if holes else below
-                nodes[num_nodes, LAST_LEVEL] = highest - below - 1 if holes else level - 1
-                nodes[num_nodes, FIRST_PIXEL] = -state[_MINUS_FIRST]
-                nodes[num_nodes, AREA2] = state[_AREA2]
-                nodes[num_nodes, EULER] = state[_EULER]
-                nodes[num_nodes, COUNT] = state[_COUNT]
-                num_nodes += 1
-            if e < stop:
-                _add(state, entries[e])
-                level = below
+        e, stop = top[branch] - birth[branch], top[branch] - death[branch]
+        if sparse:
+            e, stop = np.searchsorted(used, e), np.searchsorted(used, stop)
+        while True:
+            following = e + 1
+            while following < stop and sums[following] == 0:
+                following += 1
+            nodes[n, X0], nodes[n, Y0] = entries[e, _MIN_X], entries[e, _MIN_Y]
+            nodes[n, X1], nodes[n, Y1] = entries[e, _MAX_X], entries[e, _MAX_Y]
+            nodes[n, LAST_LEVEL] = top[branch] - (used[e] if sparse else e)
+            nodes[n, FIRST_PIXEL] = entries[e, _FIRST]
+            nodes[n, AREA2] = sums[e] & ((1 << _HALF) - 1)
+            nodes[n, EULER] = entries[e, _EULER]
+            nodes[n, COUNT] = sums[e] >> _HALF
+            n += 1
+            if following == stop:
+                nodes[n - 1, FIRST_LEVEL] = death[branch] + 1
+                break
+            nodes[n - 1, FIRST_LEVEL] = top[branch] - (used[following] if sparse else following) + 1
+            _add(entries, sums, following, e)
+            e = following
         if death[branch] > 0 and into[branch] != outside:
-            heir = into[branch]
-            e = first[heir] + birth[heir] - death[branch]
-            if len(used):
-                e = np.searchsorted(used, e)
-            _add(entries[e], state)
-    return nodes[:num_nodes], any_holes
+            heir = top[into[branch]] - death[branch]
+            if sparse:
+                heir = np.searchsorted(used, heir)
+            _add(entries, sums, heir, e)
+    return nodes[:n], any_holes
+
+
+@numba.njit(cache=True, nogil=True)
+def component_nodes(image, masks, stride, num_levels):
+    """All 8-connected components of ``image > j`` for every level j.
+
+    Args:
+        image: As for :func:`neighbour_masks`.
+        masks: From :func:`neighbour_masks`.
+        stride: Row length of ``image``.
+        num_levels: Number of levels.
+
+    Returns:
+        nodes (n, 10) int32, one row per component and range of levels on which it does not change, and
+        whether there is a hole at any level.
+    """
+    nodes, any_holes = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, _CRITICAL, -1)
+    for n in range(len(nodes)):
+        # Coordinates lose the border; the upper ends become exclusive.
+        nodes[n, X0] -= 1
+        nodes[n, Y0] -= 1
+        nodes[n, FIRST_LEVEL] -= 1
+        nodes[n, LAST_LEVEL] -= 1
+    return nodes, any_holes
+
+
+@numba.njit(cache=True, nogil=True)
+def hole_nodes(image, masks, stride, num_levels):
+    """Borders of all holes of ``image > j`` for every level j.
+
+    A hole is a 4-connected component of ``image <= j`` that does not touch the edge of the image; its border
+    is the hole grown by one pixel on all sides.
+
+    Args:
+        image, masks, stride, num_levels: As for :func:`component_nodes`.
+
+    Returns:
+        nodes (n, 6) int32: box of the hole's border and range of levels.
+    """
+    highest = num_levels + 1
+    nodes, _ = _tree_nodes(
+        np.int32(highest) - image, ~masks, stride, highest, ARCS_4, ARC_RING_4, _CRITICAL_4, 0
+    )
+    borders = np.empty((len(nodes), 6), np.int32)
+    for n in range(len(nodes)):
+        borders[n, X0] = nodes[n, X0] - 2
+        borders[n, Y0] = nodes[n, Y0] - 2
+        borders[n, X1] = nodes[n, X1] + 1
+        borders[n, Y1] = nodes[n, Y1] + 1
+        borders[n, FIRST_LEVEL] = highest - nodes[n, LAST_LEVEL]
+        borders[n, LAST_LEVEL] = highest - nodes[n, FIRST_LEVEL]
+    return borders

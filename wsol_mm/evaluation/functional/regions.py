@@ -101,13 +101,12 @@ class RegionFinder:
             boxes = _contour_boxes(self.levels) if holes else _component_stats(self.levels)[1][1:, :4]
             return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
         # Compiled code, imported only where it is wanted.
-        from .region_kernels import FIRST_LEVEL, LAST_LEVEL, region_nodes
+        from .region_kernels import FIRST_LEVEL, LAST_LEVEL, hole_nodes
 
         nodes, any_holes = self._components
         nodes = nodes[:, : LAST_LEVEL + 1]
         if holes and any_holes:
-            borders, _ = region_nodes(*self._masked, self.num_levels, True)
-            nodes = np.concatenate([nodes, borders[:, : LAST_LEVEL + 1]])
+            nodes = np.concatenate([nodes, hole_nodes(*self._masked, self.num_levels)])
         # Copies: views would keep the kernels' work space alive.
         return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
 
@@ -117,16 +116,16 @@ class RegionFinder:
         from .region_kernels import neighbour_masks
 
         height, width = self.levels.shape
-        image = np.zeros((height + 2, width + 2), np.uint16)
+        image = np.zeros((height + 2, width + 2), np.int32)
         image[1:-1, 1:-1] = self.levels
         flat, stride = image.reshape(-1), width + 2
         return flat, neighbour_masks(flat, stride), stride
 
     @cached_property
     def _components(self) -> tuple[np.ndarray, bool]:
-        from .region_kernels import region_nodes
+        from .region_kernels import component_nodes
 
-        return region_nodes(*self._masked, self.num_levels, False)
+        return component_nodes(*self._masked, self.num_levels)
 
 
 def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
