@@ -20,8 +20,8 @@ branch of one that comes before it. Tables (``neighbour_tables.py``) give from t
   without holes (Euler number 1) the sum is exactly twice the area of its outer border.
 
 A row of pixels is cut at its valleys into *segments*, which rise to a summit and fall again. All pixels of a
-segment follow its summit, so that a branch is looked up once a segment and not once a pixel. A branch
-has an *entry* for every level on which it lives, which sums up the pixels of that level; from the top down, the
+segment follow its summit, so that a branch is looked up once a segment and not once a pixel. A branch has an
+*entry* for every level on which it lives, which sums up the pixels of that level; from the top down, the
 entries add up to the components.
 
 Holes are components of the same kind: of the pixels not above a level, in the reverse of the same order, with
@@ -50,8 +50,8 @@ from .neighbour_tables import (
 # The first pixel is a flat index into the bordered image. Of holes the first six columns count.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL, FIRST_PIXEL, AREA2, EULER, COUNT = range(10)
 
-# Columns of an entry. Its sums are one number beside it: the pixels in the high half, twice the area in the low
-# one; 0 where there are no pixels.
+# Columns of an entry. Its sums are one number beside it: the pixels in the high half, twice the area in the
+# low one; 0 where there are no pixels.
 _MIN_X, _MAX_X, _MIN_Y, _MAX_Y, _FIRST, _EULER = range(6)
 _HALF = 32
 _SUMS = AREA2_CHANGE + (1 << _HALF)
@@ -282,7 +282,7 @@ def _sum_up(
     """Add every pixel to its entry.
 
     Rows come in their order, and pixels of a row nearly so: the first pixel of an entry that comes is its
-    first. What is said of an entry counts for all below it in the branch: one row of a segment for the summit.
+    first. What an entry says holds for all below it, so that a segment gives its row to its summit alone.
     """
     sparse = len(used) > 0
     for s in range(len(summits)):
@@ -375,9 +375,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
     used = np.empty(0, np.int64)
     if size > 4 * image.size:
         # Many levels with few pixels each.
-        used = _entries_with_pixels(
-            image, summits, starts, ends, branch_of, into, death, top, outside
-        )
+        used = _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside)
         size = len(used)
     sparse = len(used) > 0
     entries = np.zeros((size, 6), np.int32)
