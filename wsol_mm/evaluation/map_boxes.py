@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
-from .functional.regions import RegionFinder, max_per_level
+from .functional.regions import RegionFinder, best_iou_per_level
 from .functional.score_maps import ConstantMapError, enlarge, make_score_map, min_max_normalize
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
@@ -54,9 +54,14 @@ class SharedSteps:
             return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), boxes)
         levels, finder = self._regions(protocol)
         regions = _once(self._made, (finder, 'all'), finder.all)
-        boxes = finish_boxes(regions.boxes, self.score.shape, protocol)
-        iou = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1, initial=0.0)
-        best = max_per_level(iou, regions.first_level, regions.last_level, levels.num_levels)
+        height, width = self.score.shape
+        best = best_iou_per_level(
+            regions,
+            gt_boxes,
+            levels.num_levels,
+            (width - 1, height - 1) if protocol.clip_ends else (np.inf, np.inf),
+            protocol.inclusive_iou,
+        )
         empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
         return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
 

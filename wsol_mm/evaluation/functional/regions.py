@@ -138,47 +138,48 @@ def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regi
     return RegionFinder(levels, num_levels).all(holes)
 
 
-def max_per_level(
-    values: np.ndarray, first_level: np.ndarray, last_level: np.ndarray, num_levels: int, empty: float = -1.0
+def best_iou_per_level(
+    regions: Regions,
+    gt_boxes: np.ndarray,
+    num_levels: int,
+    last_pixel: tuple[float, float] = (np.inf, np.inf),
+    inclusive: bool = False,
 ) -> np.ndarray:
-    """Largest value at each level, of values that hold over ranges of levels.
+    """Best IoU of the regions' boxes with the ground truth at each level.
 
     Args:
-        values: (M,) real numbers, one per region, such as its IoU.
-        first_level: (M,) integers, first level of each range.
-        last_level: (M,) integers, last level of each range, inclusive, at least ``first_level``.
+        regions: Boxes and their ranges of levels.
+        gt_boxes: Ground-truth boxes (G, 4), x0 y0 x1 y1, G >= 1.
         num_levels: Number of levels, L.
-        empty: Result for a level in no range.
+        last_pixel: Largest upper ends x1 and y1 of boxes; larger ones are clipped.
+        inclusive: Whether the end pixel counts, see :func:`~wsol_mm.evaluation.functional.box_iou`.
 
     Returns:
-        (L,) float64.
+        (L,) float64; -1 at a level without a region.
 
     Raises:
-        ValueError: The arrays are not one-dimensional and of equal length, or a range is not within [0, L).
+        ValueError: The ground truth is not (G, 4), or a range of levels is not within [0, L).
     """
     # Copies, which are writable: the kernel would be compiled again for arrays that are not.
-    values = np.array(values, np.float64, order='C')
-    first_level = np.array(first_level, np.int32, order='C')
-    last_level = np.array(last_level, np.int32, order='C')
-    if values.ndim != 1 or not values.shape == first_level.shape == last_level.shape:
+    gt_boxes = np.array(gt_boxes, np.float64, order='C')
+    if gt_boxes.ndim != 2 or gt_boxes.shape[1] != 4 or not len(gt_boxes):
+        raise ValueError(f'gt_boxes: expected the shape (G, 4) with at least one, got {gt_boxes.shape}')
+    first, last = regions.first_level, regions.last_level
+    if len(first) and (first.min() < 0 or last.max() >= num_levels):
         raise ValueError(
-            f'values, first_level, last_level: expected three times the shape (M,), got {values.shape}, '
-            f'{first_level.shape} and {last_level.shape}'
+            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
         )
-    if values.size and (first_level.min() < 0 or last_level.max() >= num_levels):
-        raise ValueError(
-            f'first_level, last_level: expected levels within [0, {num_levels}), got {first_level.min()} to '
-            f'{last_level.max()}'
-        )
-    if (first_level > last_level).any():
-        n = int(np.argmax(first_level > last_level))
-        raise ValueError(
-            f'first_level, last_level: expected first_level <= last_level, got {first_level[n]} and '
-            f'{last_level[n]} in range {n}'
-        )
-    from .largest_region_kernels import max_over_ranges  # compiled code, imported only where it is wanted
+    from .largest_region_kernels import best_iou  # compiled code, imported only where it is wanted
 
-    return max_over_ranges(values, first_level, last_level, int(num_levels), float(empty))
+    return best_iou(
+        np.array(regions.boxes, np.int32, order='C'),
+        np.array(first, np.int32, order='C'),
+        np.array(last, np.int32, order='C'),
+        gt_boxes,
+        np.array(last_pixel, np.float64),
+        bool(inclusive),
+        int(num_levels),
+    )
 
 
 def _largest_polygon(levels: np.ndarray) -> np.ndarray:
