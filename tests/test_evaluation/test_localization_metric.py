@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import pickle
+import resource
 import threading
 
 import wsol_mm  # noqa: F401
@@ -300,6 +301,28 @@ def test_records_are_small():
     metric = LocalizationMetric(['ts_cam', 'maxboxacc', 'maxboxacc_v2', 'sat'])
     metric.process(None, random_samples(1))
     assert len(pickle.dumps(metric.results[0])) < 2500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+def test_memory_of_20000_images_is_that_of_their_records(workers):
+    """Maps of six out of 1,000 classes in batches of 100; what stays of an image is its record."""
+    pool = random_samples(100)
+    for sample in pool:
+        sample['loc_labels'] = sample['loc_labels'] * 199
+        sample['pred_topk'] = sample['pred_topk'] * 199
+        sample['gt_label'] = sample['gt_label'] * 199
+    metric = LocalizationMetric(['ts_cam', 'maxboxacc', 'maxboxacc_v2'], num_eval_workers=workers)
+    peaks = []
+    for images in range(100, 20_001, 100):
+        # Maps of their own, as a network makes them: 30 MB for all images.
+        metric.process(None, [{**sample, 'loc_maps': sample['loc_maps'].clone()} for sample in pool])
+        if images in (5_000, 20_000):
+            peaks.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    size = len(pickle.dumps(metric.results[0]))
+    assert len(metric.results) == 20_000
+    assert size < 1500 and peaks[1] - peaks[0] < 15_000 * 2 * size
+    assert 0 < metric.evaluate(20_000)['maxboxacc/MaxBoxAcc'] < 100
 
 
 def _evaluate_share(

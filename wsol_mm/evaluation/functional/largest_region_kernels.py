@@ -62,7 +62,7 @@ def polygon_boxes(nodes, image, stride, num_levels):
 
     Args:
         nodes: (n, 10) from :func:`component_nodes`.
-        image, stride: As for :func:`sort_pixels`.
+        image, stride: As for :func:`~.region_kernels.neighbour_masks`.
         num_levels: Number of levels.
 
     Returns:
