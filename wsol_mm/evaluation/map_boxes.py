@@ -43,15 +43,16 @@ class SharedSteps:
 
     def boxes(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region at every threshold, see :func:`score_map_boxes`."""
-        levels, regions = self._regions(protocol)
-        boxes = _once(self._made, (regions, protocol.region), lambda: regions.largest(protocol.region))
-        return finish_boxes(boxes, self.score.shape, protocol)[levels.index]
+        levels, _ = self._regions(protocol)
+        return self._largest(protocol)[levels.index]
 
     def iou(self, gt_boxes: NDArray[np.number], protocol: LocalizationProtocol) -> MapIoU:
         """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
         if protocol.contours == 'largest':
-            boxes = self.boxes(protocol)
-            return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), boxes)
+            levels, _ = self._regions(protocol)
+            boxes = self._largest(protocol)
+            best = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1)
+            return MapIoU(best[levels.index], boxes[levels.index])
         levels, finder = self._regions(protocol)
         regions = _once(self._made, (finder, 'all'), finder.all)
         height, width = self.score.shape
@@ -65,17 +66,22 @@ class SharedSteps:
         empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
         return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
 
+    def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
+        """Box of the largest region above every level."""
+        _, regions = self._regions(protocol)
+        boxes = _once(self._made, (regions, protocol.region), lambda: regions.largest(protocol.region))
+        return finish_boxes(boxes, self.score.shape, protocol)
+
     def _regions(self, protocol: LocalizationProtocol) -> tuple[LevelImage, RegionFinder]:
         def make() -> tuple[LevelImage, RegionFinder]:
-            thresholds = np.array(protocol.thresholds)
             if protocol.quantize:
                 codes = _once(self._made, 'codes', lambda: quantize(self.score))
-                levels = level_image(codes, integer_thresholds(thresholds, int(codes.max())))
+                levels = level_image(codes, integer_thresholds(protocol.taus, int(codes.max())))
             else:
-                levels = level_image(self.score, thresholds)
+                levels = level_image(self.score, protocol.taus)
             return levels, RegionFinder(levels.levels, levels.num_levels)
 
-        return _once(self._made, (protocol.quantize, protocol.thresholds), make)
+        return _once(self._made, (protocol.quantize, protocol.taus_key), make)
 
 
 class EvaluatedMap:
