@@ -212,19 +212,19 @@ def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, o
 
     Returns:
         into (branches,), the branch that absorbed each; death (branches,), the level at which it did, 0 for
-        one that is left; the absorbed branches in their order; and whether 8-connected components have a hole
-        at any level.
+        one that is left; the absorbed branches in their order; and the highest v at which 8-connected
+        components of ``image >= v`` have a hole, 0 for none.
     """
     parent = np.arange(len(birth))
     into = np.arange(len(birth))
     death = np.zeros(len(birth), np.int64)
     absorbed = np.empty(len(birth), np.int64)
-    joined = holes = level = 0
-    any_holes = False
+    joined = holes = level = hole_level = 0
     for p in critical:
         v = image[p]
         if v != level:
-            any_holes |= holes > 0
+            if hole_level == 0 and holes > 0:
+                hole_level = level
             level = v
         mask = masks[p]
         if arcs[mask] == 0:
@@ -243,14 +243,15 @@ def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, o
             absorbed[joined] = other
             joined += 1
             holes -= 1
-    any_holes |= holes > 0
+    if hole_level == 0 and holes > 0:
+        hole_level = level
     # Of branches that end at one level, each is led to the one that goes on: a way up is never longer than
     # there are levels.
     for i in range(joined - 1, -1, -1):
         branch = absorbed[i]
         if death[into[branch]] == death[branch]:
             into[branch] = into[into[branch]]
-    return into, death, absorbed[:joined], any_holes
+    return into, death, absorbed[:joined], hole_level
 
 
 @numba.njit(cache=True, nogil=True)
@@ -352,7 +353,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
 
     Returns:
         nodes (n, 10) int32 with x and y in ``image`` (ends inclusive) and, as range of levels, the lowest and
-        the highest v; and whether 8-connected components have a hole at any level.
+        the highest v; and the highest v at which 8-connected components have a hole, 0 for none.
     """
     offsets = np.empty(ring.shape, np.int64)
     for mask in range(256):
@@ -361,7 +362,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
     starts, summits, ends, segment_of, critical = _cut_rows(image, masks, is_critical)
     branch_of, birth = _open_branches(image, masks, summits, segment_of, arcs, offsets)
     critical = _sort_by_level(critical, image, highest)
-    into, death, absorbed, any_holes = _join_branches(
+    into, death, absorbed, hole_level = _join_branches(
         image, masks, critical, segment_of, branch_of, birth, arcs, offsets
     )
 
@@ -424,7 +425,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
             if sparse:
                 heir = np.searchsorted(used, heir)
             _add(entries, sums, heir, e)
-    return nodes[:n], any_holes
+    return nodes[:n], hole_level
 
 
 @numba.njit(cache=True, nogil=True)
@@ -438,35 +439,43 @@ def component_nodes(image, masks, stride, num_levels):
         num_levels: Number of levels.
 
     Returns:
-        nodes (n, 10) int32, one row per component and range of levels on which it does not change, and
-        whether there is a hole at any level.
+        nodes (n, 10) int32, one row per component and range of levels on which it does not change, and the
+        number of levels up to the highest one with a hole.
     """
-    nodes, any_holes = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, _CRITICAL, -1)
+    nodes, hole_level = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, _CRITICAL, -1)
     for n in range(len(nodes)):
         # Coordinates lose the border; the upper ends become exclusive.
         nodes[n, X0] -= 1
         nodes[n, Y0] -= 1
         nodes[n, FIRST_LEVEL] -= 1
         nodes[n, LAST_LEVEL] -= 1
-    return nodes, any_holes
+    return nodes, hole_level
 
 
 @numba.njit(cache=True, nogil=True)
-def hole_nodes(image, masks, stride, num_levels):
+def hole_nodes(image, masks, stride, hole_levels):
     """Borders of all holes of ``image > j`` for every level j.
 
     A hole is a 4-connected component of ``image <= j`` that does not touch the edge of the image; its border
     is the hole grown by one pixel on all sides.
 
     Args:
-        image, masks, stride, num_levels: As for :func:`component_nodes`.
+        image, masks, stride: As for :func:`component_nodes`.
+        hole_levels: Number of levels up to the highest one with a hole, at least 1.
 
     Returns:
         nodes (n, 6) int32: box of the hole's border and range of levels.
     """
-    highest = num_levels + 1
+    # Higher pixels are in no hole.
     nodes, _ = _tree_nodes(
-        np.int32(highest) - image, ~masks, stride, highest, ARCS_4, ARC_RING_4, _CRITICAL_4, 0
+        np.maximum(np.int32(hole_levels) - image, np.int32(0)),
+        ~masks,
+        stride,
+        hole_levels,
+        ARCS_4,
+        ARC_RING_4,
+        _CRITICAL_4,
+        0,
     )
     borders = np.empty((len(nodes), 6), np.int32)
     for n in range(len(nodes)):
@@ -474,6 +483,6 @@ def hole_nodes(image, masks, stride, num_levels):
         borders[n, Y0] = nodes[n, Y0] - 2
         borders[n, X1] = nodes[n, X1] + 1
         borders[n, Y1] = nodes[n, Y1] + 1
-        borders[n, FIRST_LEVEL] = highest - nodes[n, LAST_LEVEL]
-        borders[n, LAST_LEVEL] = highest - nodes[n, FIRST_LEVEL]
+        borders[n, FIRST_LEVEL] = hole_levels - nodes[n, LAST_LEVEL]
+        borders[n, LAST_LEVEL] = hole_levels - nodes[n, FIRST_LEVEL]
     return borders

@@ -103,10 +103,10 @@ class RegionFinder:
         # Compiled code, imported only where it is wanted.
         from .region_kernels import FIRST_LEVEL, LAST_LEVEL, hole_nodes
 
-        nodes, any_holes = self._components
+        nodes, hole_levels = self._components
         nodes = nodes[:, : LAST_LEVEL + 1]
-        if holes and any_holes:
-            nodes = np.concatenate([nodes, hole_nodes(*self._masked, self.num_levels)])
+        if holes and hole_levels:
+            nodes = np.concatenate([nodes, hole_nodes(*self._masked, hole_levels)])
         # Copies: views would keep the kernels' work space alive.
         return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
 
@@ -122,7 +122,7 @@ class RegionFinder:
         return flat, neighbour_masks(flat, stride), stride
 
     @cached_property
-    def _components(self) -> tuple[np.ndarray, bool]:
+    def _components(self) -> tuple[np.ndarray, int]:
         from .region_kernels import component_nodes
 
         return component_nodes(*self._masked, self.num_levels)
