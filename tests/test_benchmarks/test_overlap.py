@@ -38,8 +38,6 @@ def test_throughput_is_that_of_the_slower(monkeypatch, speed, milliseconds):
 
     monkeypatch.setattr(localization_metric, 'make_record', slow_record)
     dataset = overlap.Predictions(160)
-    evaluation = overlap.evaluation_seconds(dataset, PROTOCOLS, repeats=1)
-    assert evaluation >= milliseconds / 1000
     reached, values = {}, []
     for workers in (0, 2):
         metric = LocalizationMetric(PROTOCOLS, num_eval_workers=workers)
@@ -62,7 +60,9 @@ def test_report(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith('ts_cam; 70 images, batches of 16')
     report = json.loads(out.read_text())
-    assert report['metrics']['Top-5_Cls'] == 100 and report['evaluation'] > 0
+    assert report['metrics']['Top-5_Cls'] == 100
+    # Real maps: more protocols take longer.
+    assert 0 < report['evaluation'] < overlap.evaluation_seconds(overlap.Predictions(20), ['scm'])
     assert [result['workers'] for result in report['results']] == [0, 2]
     for result in report['results']:
         assert 0 < result['images_per_second'] < 2000 and 0 < result['waits'] < 1
