@@ -1,7 +1,16 @@
-"""Test a checkpoint with the data and the metrics of a config."""
+"""Test a checkpoint with the data and the metrics of a config.
+
+The exit status is 0, or 3 if the metrics are invalid, because the model gave numbers that are none.
+"""
+
+from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
@@ -17,9 +26,15 @@ from wsol_mm.cli.runner_options import (
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.feature_cache.settings import use_cached_features
+from wsol_mm.utils.whole_files import write_json
 
-import mmengine
 from mmengine.config import Config
+
+if TYPE_CHECKING:
+    from wsol_mm.evaluation.metrics import DumpPredictions
+
+#: Exit status if the metrics are invalid.
+INVALID_STATUS = 3
 
 
 def output_path(text: str) -> Path:
@@ -128,22 +143,44 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
+def write_outputs(paths: Sequence[Path], metrics: dict[str, float], dumps: Sequence[DumpPredictions]) -> None:
+    """Write the metrics, which are small and printed already, and then the predictions; all that can be.
+
+    Args:
+        paths: Files of the command line.
+        metrics: The metrics.
+        dumps: What writes the predictions.
+
+    Raises:
+        OSError: If some cannot be written: the first of them.
+    """
+    writers = [partial(write_json, path, metrics) for path in paths if path.suffix == '.json']
+    errors: list[OSError] = []
+    for write in [*writers, *(dump.write for dump in dumps)]:
+        try:
+            write()
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
 @one_line_errors(ImportError)
 def main() -> None:
     """Test, print the metrics, and write what the options ask for."""
     args = parse_arguments()
     from wsol_mm.apis.model_loading import check_trained
+    from wsol_mm.engine.runner import LocalizationRunner
     from wsol_mm.evaluation.metrics import DumpPredictions
     from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
 
     from mmengine.dist import is_main_process
-    from mmengine.runner import Runner
 
     cfg = load_runner_config(args)
     apply_test_options(cfg, args)
     if args.features is not None:
         use_cached_features(cfg, args.features)
-    runner = Runner.from_cfg(cfg)
+    runner = LocalizationRunner.from_cfg(cfg)
     with main_process_errors():
         if args.checkpoint is None:
             check_trained(runner.model)
@@ -151,17 +188,16 @@ def main() -> None:
             read_fitting_checkpoint(args.checkpoint, runner.model)
     if args.checkpoint is not None:
         runner.load_checkpoint(args.checkpoint, strict=True)
-    for path in args.out:
-        if path.suffix == '.pkl':
-            runner.test_evaluator.metrics.append(DumpPredictions(out_file_path=str(path)))
+    dumps = [DumpPredictions(out_file_path=str(path)) for path in args.out if path.suffix == '.pkl']
+    runner.test_evaluator.metrics.extend(dumps)
     metrics = runner.test()
     if is_main_process():
-        for path in args.out:
-            if path.suffix == '.json':
-                path.parent.mkdir(parents=True, exist_ok=True)
-                mmengine.dump(metrics, path, indent=2)
+        write_outputs(args.out, metrics, dumps)
+    invalid = any(math.isnan(value) for value in metrics.values())
     del runner
     finish_launch()
+    if invalid:
+        raise SystemExit(INVALID_STATUS)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+from pathlib import Path
 
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.launch import finish_launch
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
@@ -36,7 +38,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         const='auto',
         type=lambda text: text if text == 'auto' else checkpoint_path(text),
         metavar='CHECKPOINT',
-        help='resume from the latest checkpoint in the work directory, or from the one given',
+        help='resume from the newest checkpoint in the work directory that reads, or from the one given',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
@@ -47,17 +49,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by batch size x processes over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--seed', type=int, help='random seed, instead of randomness.seed of the config')
+    parser.add_argument(
+        '--seed', type=integer_within(0), help='random seed, instead of randomness.seed of the config'
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
         help='use deterministic algorithms of cuDNN and PyTorch (slower); operations without one fail',
     )
     add_feature_option(parser)
-    args = parser.parse_args(arguments)
-    if args.seed is not None and args.seed < 0:
-        parser.error(f'argument --seed: expected an integer from 0, got {args.seed}')
-    return args
+    parser.add_argument(
+        '--num-views',
+        type=integer_within(1),
+        metavar='N',
+        help='train on the first N views of the cached features (default: all of them)',
+    )
+    return parser.parse_args(arguments)
 
 
 def check_trainable(cfg: Config) -> None:
@@ -86,14 +93,14 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         ValueError: If an option cannot be applied to this config.
     """
-    from mmengine.runner.checkpoint import find_latest_checkpoint
+    from wsol_mm.engine.training_checkpoints import training_checkpoints
 
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     # The runner would load the pretrained weights, only for those of the checkpoint to replace them; their
     # file may be gone by now.
-    goes_on = cfg.get('resume') and (cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir))
+    goes_on = cfg.get('resume') and (cfg.get('load_from') or training_checkpoints(Path(cfg.work_dir)))
     if goes_on and cfg.model.get('pretrained'):
         cfg.model.pretrained = None
     if args.no_validate:
@@ -160,16 +167,15 @@ def warn_of_another_length(cfg: Config) -> None:
 def main() -> None:
     """Train, and keep logs, config and checkpoints in the work directory."""
     args = parse_arguments()
+    from wsol_mm.engine.runner import LocalizationRunner
     from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
-
-    from mmengine.runner import Runner
 
     cfg = load_runner_config(args)
     check_trainable(cfg)
     apply_train_options(cfg, args)
     if args.features is not None:
-        use_cached_features(cfg, args.features)
-    runner = Runner.from_cfg(cfg)
+        use_cached_features(cfg, args.features, args.num_views)
+    runner = LocalizationRunner.from_cfg(cfg)
     if cfg.get('load_from'):
         # MMEngine would train from random weights if nothing fits.
         with main_process_errors():

@@ -9,6 +9,8 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     # Batch statistics are averaged over the processes after every epoch: what validates is what is saved.
     sync_buffers=dict(type='SyncBuffersHook'),
+    # Stops where the loss is NaN or infinite.
+    finite_loss=dict(type='FiniteLossHook'),
     # Stops where data set and head have different numbers of classes.
     class_count=dict(type='ClassCountHook'),
     # Draws maps and boxes during validation and test; tools/test.py --show-dir switches it on.

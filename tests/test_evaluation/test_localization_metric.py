@@ -181,12 +181,31 @@ def test_images_without_boxes_count_for_classification_only(four_samples, caplog
 
 def test_map_without_contrast_loses_no_result(four_samples):
     flat = make_sample({1: np.ones((7, 7), np.float32)}, [1], 1, [BOX])
-    broken = make_sample({1: np.full((7, 7), np.nan, np.float32)}, [1], 1, [BOX])
-    values = evaluate([*four_samples, flat, broken], ['ts_cam'])
+    values = evaluate([*four_samples, flat, flat], ['ts_cam'])
     assert values['ts_cam/GT-known_Loc'] == pytest.approx(200 / 6)
     # LCTR's empty box is the whole frame, which is right for a large object
     large = make_sample({1: np.ones((7, 7), np.float32)}, [1], 1, [[0, 0, 50, 50]])
     assert evaluate([large], ['lctr'])['lctr/GT-known_Loc_predicted'] == 100
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+@pytest.mark.parametrize('field', ['loc_maps', 'pred_score'])
+def test_predictions_that_are_no_numbers_make_all_metrics_invalid(
+    four_samples, tmp_path, caplog, field, value
+):
+    broken = make_sample({1: GOOD}, [1], 1, [BOX])
+    broken[field] = np.full_like(broken['loc_maps'], 0.5) if field == 'loc_maps' else np.full(6, 0.2)
+    broken[field].reshape(-1)[3] = value
+    report = tmp_path / 'report.json'
+    protocols = ['ts_cam', 'maxboxacc']
+    values = evaluate([*four_samples, broken], protocols, report_file=str(report))
+    assert values.keys() == evaluate(four_samples, protocols).keys()
+    assert all(np.isnan(found) for found in values.values())
+    written = json.loads(report.read_text())
+    assert set(written['maxboxacc']['metrics'].values()) == {None}
+    # An image that could not be read says nothing of the model.
+    broken['load_error'] = 'truncated'
+    assert evaluate([*four_samples, broken], ['ts_cam'])['ts_cam/GT-known_Loc'] == 40
 
 
 def test_unreadable_image_counts_as_wrong(four_samples):
@@ -422,3 +441,14 @@ def test_registered():
 def test_former_name_of_tuned_on_is_refused(settings):
     with pytest.raises(ValueError, match="tuned_on: expected one of .*, got none, but dataset='cub'"):
         LocalizationMetric(**{'protocols': ['ts_cam'], **settings})
+
+
+def test_maps_with_nothing_above_the_threshold_are_counted(capsys):
+    full = [0, 0, SIDE, SIDE]
+    found = make_sample({-1: 0.4 * GOOD}, [1], 1, [full])
+    samples = [found, make_sample({-1: 0.9 * GOOD}, [1], 1, [BOX])]
+    values = evaluate(samples, ['found', 'maxboxacc'])
+    assert values['found/GT-known_Loc_agnostic'] == 100  # the box of an empty map is the whole image
+    text = 'found: 1 of 2 images have a map with nothing above the threshold'
+    printed = capsys.readouterr().out
+    assert text in printed and 'maxboxacc: ' not in printed

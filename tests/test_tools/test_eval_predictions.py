@@ -13,6 +13,7 @@ from wsol_mm.evaluation.metrics import (
 )
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import MODELS
+from wsol_mm.utils.safe_pickle import read_pickle
 
 import mmengine
 import pytest
@@ -97,6 +98,7 @@ def test_numbers_of_every_protocol_are_those_of_the_test(evaluate, tmp_path, agn
     file = tmp_path / 'predictions.pkl'
     evaluator = Evaluator([LocalizationMetric(protocols, tuned_on), DumpPredictions(str(file))])
     expected = evaluator.offline_evaluate(random_samples(agnostic), chunk_size=7)
+    evaluator.metrics[-1].write()
     assert evaluate(file, '--protocol', *protocols, '--tuned-on', tuned_on) == expected
 
 
@@ -104,6 +106,7 @@ def test_masks_are_in_the_file_and_give_pxap(evaluate, tmp_path):
     file = tmp_path / 'predictions.pkl'
     metrics = [LocalizationMetric(['maxboxacc']), PixelAveragePrecision(), DumpPredictions(str(file))]
     expected = Evaluator(metrics).offline_evaluate(random_samples(False, masks=True))
+    metrics[-1].write()
     assert 0 < expected['pixel/PxAP'] < 100
     assert evaluate(file, '--protocol', 'maxboxacc') == expected
 
@@ -111,11 +114,13 @@ def test_masks_are_in_the_file_and_give_pxap(evaluate, tmp_path):
 def test_a_file_holds_its_predictions_alone(tmp_path):
     """Not the memory of the whole batch that each of them is a part of."""
     file = tmp_path / 'predictions.pkl'
-    Evaluator([DumpPredictions(str(file))]).offline_evaluate(random_samples(False), chunk_size=7)
-    with file.open('rb') as stream:
-        for sample in pickle.load(stream):
-            maps = sample['loc_maps']
-            assert maps.untyped_storage().nbytes() == maps.numel() * 4
+    dump = DumpPredictions(str(file))
+    Evaluator([dump]).offline_evaluate(random_samples(False), chunk_size=7)
+    assert not file.exists(), 'the metrics are known first'
+    dump.write()
+    for sample in read_pickle(file):
+        maps = sample['loc_maps']
+        assert maps.untyped_storage().nbytes() == maps.numel() * 4
 
 
 def test_thresholds_on_the_command_line(evaluate, tmp_path):
@@ -123,6 +128,7 @@ def test_thresholds_on_the_command_line(evaluate, tmp_path):
     swept = dict(name='maxboxacc', thresholds=[0.3, 0.6])
     evaluator = Evaluator([LocalizationMetric([swept]), DumpPredictions(str(file))])
     expected = evaluator.offline_evaluate(random_samples(False))
+    evaluator.metrics[-1].write()
     assert evaluate(file, '--protocol', 'maxboxacc', '--threshold', 0.3, 0.6) == expected
     fixed = Evaluator([LocalizationMetric([dict(name='ts_cam', thresholds=[0.4])])])
     assert evaluate(file, '--protocol', 'ts_cam', '--threshold', 0.4) == fixed.offline_evaluate(

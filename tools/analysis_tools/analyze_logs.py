@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.utils.whole_files import whole_file
 
 import numpy as np
 
@@ -143,8 +144,8 @@ def plot_curves(runs: Sequence[Run], keys: Sequence[str], path: Path) -> None:
         axis.set_title(key)
         axis.grid(alpha=0.3)
     axes[0, 0].legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with whole_file(path) as part:
+        figure.savefig(part, format=path.suffix[1:], dpi=120)
 
 
 def mean_times(run: Run, warmup: int) -> dict[str, float]:

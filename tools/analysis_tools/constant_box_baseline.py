@@ -6,7 +6,6 @@ of images of which a ground-truth box is met with an IoU of 0.5 or more, as in M
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
+from wsol_mm.utils.whole_files import write_json
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,8 +163,7 @@ def main() -> None:
         f'best constant box: {100 * score:.2f} % of {images[-1] + 1} images at IoU {IOU_LEVEL}, at ({place})'
     )
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({'BoxAcc': 100 * score, 'box': box.tolist()}) + '\n', encoding='utf-8')
+        write_json(args.out, {'BoxAcc': 100 * score, 'box': box.tolist()}, indent=None)
 
 
 if __name__ == '__main__':

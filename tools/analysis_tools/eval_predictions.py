@@ -5,14 +5,15 @@ protocols: the numbers are those that the test itself would report. Or maps that
 NumPy file per image of the test data of a config, under any protocols. Or exported boxes, COCO annotations,
 against the ground truth of these test data.
 
-The exit status is 0, or 3 if all is done but the maps or scores of some images cannot be used.
+The exit status is 0, or 3 if all is done but the maps or scores of some images cannot be used, or the metrics
+are invalid.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import pickle
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,9 @@ from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
+from wsol_mm.utils.safe_pickle import read_pickle
+from wsol_mm.utils.whole_files import write_json
 
-import mmengine
 from mmengine.config import Config
 
 if TYPE_CHECKING:
@@ -39,15 +41,6 @@ _MAP_OPTIONS = ('maps_of', 'maps_show', 'scores')
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
-# What unpickling a file raises that is damaged, or holds something of another program.
-_PICKLE_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    IndexError,
-    UnicodeDecodeError,
-)
 
 
 def predictions_file(text: str) -> Path:
@@ -103,7 +96,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         nargs='?',
         type=predictions_file,
         metavar='PREDICTIONS.pkl',
-        help='what tools/test.py --out wrote. A pickle file can run code: open only those you trust',
+        help='what tools/test.py --out wrote',
     )
     parser.add_argument(
         '--ann',
@@ -212,9 +205,8 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         ValueError: If it is something else, or lacks what the metrics need.
     """
     try:
-        with path.open('rb') as file:
-            samples = pickle.load(file)
-    except _PICKLE_ERRORS as error:
+        samples = read_pickle(path)
+    except ValueError as error:
         raise ValueError(f'{path}: expected a file of {_PREDICTIONS}, got another file ({error})') from error
     if not isinstance(samples, list) or not samples or not all(isinstance(item, dict) for item in samples):
         raise ValueError(f'{path}: expected a list of {_PREDICTIONS}, got another {type(samples).__name__}')
@@ -305,7 +297,7 @@ def evaluate_maps(args: argparse.Namespace) -> MapEvaluation:
     from wsol_mm.apis.class_scores import read_scores
     from wsol_mm.apis.inference_pipeline import whole_image_transforms
     from wsol_mm.apis.map_evaluation import evaluate_maps
-    from wsol_mm.apis.saved_maps import SavedMaps
+    from wsol_mm.datasets.readers.saved_maps import SavedMaps
     from wsol_mm.registry import DATASETS
 
     cfg = read_chosen_config(args)
@@ -400,9 +392,8 @@ def main() -> None:
             f'{name:<{width}}  {value:10.4f}' if isinstance(value, float) else f'{name:<{width}}  {value:>5}'
         )
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        mmengine.dump(metrics, args.out, file_format='json', indent=2)
-    if problems:
+        write_json(args.out, metrics)
+    if problems or any(math.isnan(value) for value in metrics.values()):
         raise SystemExit(_PROBLEM_STATUS)
 
 

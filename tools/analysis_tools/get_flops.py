@@ -9,7 +9,6 @@ activation, pooling and other elementwise operations.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
     read_config,
 )
+from wsol_mm.utils.whole_files import write_json
 
 if TYPE_CHECKING:
     from wsol_mm.models.localizers import ImageLocalizer
@@ -159,8 +159,7 @@ def main() -> None:
         'MACs: multiply-adds of matrix products and convolutions, attention included; FLOPs are twice as many'
     )
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(parts, indent=2) + '\n', encoding='utf-8')
+        write_json(args.out, parts)
 
 
 if __name__ == '__main__':

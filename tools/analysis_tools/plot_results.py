@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, LocalizationProtocol, get_protocol
+from wsol_mm.utils.whole_files import whole_file
 
 import mmengine
 from eval_predictions import read_predictions
@@ -188,8 +189,8 @@ def main() -> None:
     """Plot, write, and print the path."""
     args = parse_arguments()
     figure = make_plot(args)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out)
+    with whole_file(args.out) as part:
+        figure.savefig(part, format=args.out.suffix[1:])
     print(args.out.resolve())
 
 

@@ -9,6 +9,9 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
     read_config,
 )
+from wsol_mm.utils.whole_files import write_whole
+
+import mmengine
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,7 +36,9 @@ def main() -> None:
     cfg = read_config(args)
     print(cfg.pretty_text)
     if args.save_path is not None:
-        cfg.dump(args.save_path)
+        kind = args.save_path.suffix[1:]
+        text = cfg.pretty_text if kind == 'py' else mmengine.dump(cfg.to_dict(), file_format=kind)
+        write_whole(args.save_path, text)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ same, are found. The exit status is 1 if anything is wrong.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
@@ -24,6 +23,7 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
     read_config,
 )
+from wsol_mm.utils.whole_files import write_json
 
 from mmengine.config import Config
 
@@ -283,12 +283,11 @@ def main() -> None:
             print(f'  {kind} ({len(messages)}):')
             print('\n'.join(f'    {message}' for message in messages))
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
             name: dict(images=report.images, findings=report.findings, notes=report.notes)
             for name, report in reports.items()
         }
-        args.out.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_json(args.out, content)
     if any(report.findings for report in reports.values()):
         raise SystemExit(1)
 

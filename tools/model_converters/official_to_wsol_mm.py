@@ -29,9 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Convert one file; errors in it end the program with a message."""
     args = parse_args(arguments)
     from wsol_mm.models.weights import convert_state_dict
-    from wsol_mm.utils.checkpoint_io import read_checkpoint
-
-    import torch
+    from wsol_mm.utils.checkpoint_io import read_checkpoint, write_checkpoint
 
     if args.output.suffix != '.pth':
         sys.exit(f'OUT: expected a file that ends in .pth, got {args.output}')
@@ -44,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     meta = dict(method=args.method, source=args.input.name, wsol_mm_version=__version__)
-    torch.save(dict(state_dict=state_dict, meta=meta), args.output)
+    write_checkpoint(args.output, dict(state_dict=state_dict, meta=meta))
     print(f'{len(state_dict)} entries written to {args.output}')
 
 

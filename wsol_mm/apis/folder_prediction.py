@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from wsol_mm.utils.process_lock import process_lock
+from wsol_mm.utils.whole_files import naming, publish, whole_file, write_whole
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from mmpretrain.utils import track
 from .image_batches import ImageBatch, ImageBatches, load_batches
 from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
 from .localization_inferencer import LocalizationInferencer
-from .localization_result import LocalizationResult, Maps
+from .localization_result import NOT_FINITE, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
 
 
@@ -275,8 +275,8 @@ def _finish_batch(
     for image, result in zip(usable, results, strict=True):
         if task.maps_dir is not None:
             file = task.maps_dir / f'{image.path}.npz'
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(file, maps=result.maps, labels=np.array(result.labels))
+            with whole_file(file) as part, part.open('wb') as stream:
+                np.savez(stream, maps=result.maps, labels=np.array(result.labels))
     if task.show_dir is not None:
         paths, names = [image.path for image in usable], [image.name for image in usable]
         inferencer.visualize(paths, samples, names, out_dir=task.show_dir)
@@ -288,6 +288,8 @@ def _finish_batch(
 
 
 def _kept(result: LocalizationResult, score_thr: float) -> dict:
+    if not result.finite:
+        return {'error': NOT_FINITE}
     chosen = [
         (label, score, box.tolist())
         for label, score, box, found in zip(
@@ -324,27 +326,28 @@ def _publish(journal: PredictionJournal, task: FolderTask, inferencer: Localizat
     description = f'wsol_mm pseudo boxes: {inferencer.description}'
     labels = FROM_FOLDER if task.labels_from_folder else PREDICTED
     annotations = Annotations(read, inferencer.classes, task.image_folder, description, labels)
-    if FORMATS[task.format].suffix is None:
-        task.partial.mkdir()
-    FORMATS[task.format].write(annotations, task.partial)
+    with naming(task.out, task.partial):
+        if FORMATS[task.format].suffix is None:
+            task.partial.mkdir()
+        FORMATS[task.format].write(annotations, task.partial)
     _write_broken(journal, task.broken_file)
     if task.out.exists():
         raise FileExistsError(
             f'{task.out}: expected a path that does not exist, got one that has appeared in the meantime. '
             'Move it away and call again'
         )
-    os.replace(task.partial, task.out)
+    publish(task.partial, task.out)
 
 
 def _write_broken(journal: PredictionJournal, out: Path) -> None:
     """Write ``<path><tab><reason>`` for every broken image; no file if there is none."""
     # The names of files are bytes, which need not be UTF-8: they are written as they are.
-    with open(out, 'w', encoding='utf-8', errors='surrogateescape') as file:
-        for image, result in journal.results():
-            if 'error' in result:
-                file.write(f'{image.path}\t{" ".join(result["error"].split())}\n')
-    if not out.stat().st_size:
-        out.unlink()
+    broken = ((image, result['error']) for image, result in journal.results() if 'error' in result)
+    lines = [f'{image.path}\t{" ".join(error.split())}\n' for image, error in broken]
+    if lines:
+        write_whole(out, ''.join(lines).encode('utf-8', 'surrogateescape'))
+    else:
+        out.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,6 @@
 """From images to classes, boxes, maps and pictures in one call."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
@@ -21,7 +22,7 @@ from mmpretrain.utils import track
 
 from .image_listing import distinct_stems, images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
-from .localization_result import LocalizationResult, Maps, localization_result
+from .localization_result import NOT_FINITE, LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
 
 ImageInput = str | Path | np.ndarray
@@ -144,6 +145,11 @@ class LocalizationInferencer(BaseInferencer):
             part = slice(number * batch_size, number * batch_size + len(samples))
             self.visualize(images[part], samples, names[part], out_dir, show, wait_time)
             results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps)
+        infinite = sum(not getattr(result, 'finite', True) for result in results)
+        if infinite:
+            print_log(
+                f'{infinite} of {len(results)} images: {NOT_FINITE}', logger='current', level=logging.WARNING
+            )
         return results
 
     def check_topk(self, topk: int) -> None:

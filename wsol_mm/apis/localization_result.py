@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wsol_mm.evaluation.functional import ImageGeometry
-from wsol_mm.evaluation.map_boxes import heat_on_image, predict_boxes
+from wsol_mm.evaluation.map_boxes import heat_on_image, is_empty, predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Which maps a result holds: those of the patch grid, or enlarged to the image.
 Maps = Literal['grid', 'image']
+#: What is wrong with a result that is not ``finite``.
+NOT_FINITE = 'expected finite scores and maps of the model, got NaN or infinity'
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,13 @@ class LocalizationResult:
         scores: Their soft-max scores.
         boxes: A box per class (K, 4), float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and
             clipped to it.
-        found: (K,) bool, False where the localization map has no contrast: the box is then the one by which
-            the protocol counts a failure, and shows nothing.
+        found: (K,) bool, False where the localization map has no contrast, or nothing above the threshold:
+            the box is then the one by which the protocol counts a failure, and shows nothing.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
         maps: Localization maps of the K classes, float32: None unless asked for; (K, h, w) un-normalised on
             the patch grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
+        finite: Whether all scores and these maps are numbers, none NaN or infinite; no box is found if not.
     """
 
     path: str | None
@@ -46,6 +49,7 @@ class LocalizationResult:
     pred_scores: NDArray[np.float32]
     pred_topk: list[int]
     maps: NDArray[np.float32] | None = None
+    finite: bool = True
 
 
 def localization_result(
@@ -76,7 +80,11 @@ def localization_result(
     places = [0 if mapped == [-1] else mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
     boxes = {place: predict_boxes(grids[place], geometry, protocol)[0] for place in set(places)}
-    found = {place: _has_contrast(grids[place]) for place in boxes}
+    finite = bool(np.isfinite(sample.pred_score.float().numpy()).all() and np.isfinite(grids[places]).all())
+    found = {
+        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
+        for place in boxes
+    }
     kept = None
     if maps == 'grid':
         kept = grids[places]
@@ -94,6 +102,7 @@ def localization_result(
         pred_scores=scores,
         pred_topk=sample.pred_topk.tolist(),
         maps=kept,
+        finite=finite,
     )
 
 

@@ -1,16 +1,18 @@
 """Finds a config by file or model name, and loads a trained model with it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import wsol_mm
 from wsol_mm.registry import MODELS
-from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+from wsol_mm.utils.checkpoint_differences import non_finite, read_fitting_checkpoint
 from wsol_mm.utils.config_settings import CONFIG_SUFFIXES
 
 import mmengine
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_state_dict
@@ -96,6 +98,14 @@ def load_localizer(
     else:
         content = read_fitting_checkpoint(checkpoint, model)
         load_state_dict(model, content['state_dict'], strict=True)
+        bad = non_finite(content['state_dict'], {name for name, _ in model.named_parameters()})
+        if bad:
+            print_log(
+                f'{checkpoint}: expected finite weights, got NaN or infinity in {len(bad)} of them '
+                f'({bad[0]})',
+                logger='current',
+                level=logging.WARNING,
+            )
     count = model.head.num_classes
     if classes is None:
         saved = (content.get('meta') or {}).get('dataset_meta') or {}

@@ -8,6 +8,8 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.utils.whole_files import naming, whole_file, write_json
+
 from .image_listing import ListedImage
 
 #: How many differing settings an error names, and how much of each value.
@@ -61,14 +63,12 @@ class PredictionJournal:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._batches_file.write_bytes(b'')
-        with open(self.images_file, 'w', encoding='utf-8') as file:
+        with whole_file(self.images_file) as part, part.open('w', encoding='utf-8') as file:
             for image in images:
                 file.write(json.dumps(image) + '\n')
                 self.num_images += 1
-        # Last, and atomically: its presence says that all is there.
-        partial = self._settings_file.with_suffix('.partial')
-        partial.write_text(json.dumps({'settings': self.settings, 'num_images': self.num_images}, indent=1))
-        os.replace(partial, self._settings_file)
+        # Last: its presence says that all is there.
+        write_json(self._settings_file, {'settings': self.settings, 'num_images': self.num_images}, indent=1)
 
     def resume(self) -> None:
         """Read how far the prediction has come, and drop a line that was not finished.
@@ -101,8 +101,10 @@ class PredictionJournal:
         Args:
             results: What to keep of every image, in order, as JSON.
         """
-        with open(self._batches_file, 'ab') as file:
+        with naming(self._batches_file), open(self._batches_file, 'ab') as file:
             file.write(json.dumps(results, separators=(',', ':')).encode() + b'\n')
+            file.flush()
+            os.fsync(file.fileno())
         self.num_done += len(results)
 
     def images(self, start: int = 0) -> Iterator[ListedImage]:

@@ -8,6 +8,7 @@ from .folder_dataset import FolderDataset
 from .ilsvrc import ILSVRC
 from .localization_dataset import LocalizationDataset
 from .openimages import OpenImages
+from .seeded_samples import SeededSamples
 from .stanford_cars import StanfordCars
 from .stanford_dogs import StanfordDogs
 from .transforms import LoadImageWithPillow, LoadLocalizationMask, PackLocalizationInputs, TenCrop
@@ -26,6 +27,7 @@ __all__ = [
     'LocalizationDataset',
     'OpenImages',
     'PackLocalizationInputs',
+    'SeededSamples',
     'StanfordCars',
     'StanfordDogs',
     'TenCrop',

@@ -3,8 +3,11 @@
 import json
 from collections.abc import Mapping
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from wsol_mm.utils.whole_files import whole_file, write_whole
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -71,8 +74,9 @@ def write_program(program: ExportedProgram, path: Path, facts: Mapping[str, Any]
         path: File ending in ``.pt2``; its folder is made.
         facts: What is written beside it, as JSON, as the extra file ``wsol_mm``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.export.save(program, path, extra_files={FACTS_KEY: json.dumps(facts)})
+    with BytesIO() as buffer:
+        torch.export.save(program, buffer, extra_files={FACTS_KEY: json.dumps(facts)})
+        write_whole(path, buffer.getbuffer())
 
 
 def write_onnx(
@@ -100,5 +104,5 @@ def write_onnx(
         verbose=False,
     )
     onnx_program.model.metadata_props[FACTS_KEY] = json.dumps(facts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx_program.save(path, external_data=False)
+    with whole_file(path) as part:
+        onnx_program.save(part, external_data=False)

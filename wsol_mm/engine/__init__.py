@@ -1,5 +1,5 @@
-"""Hooks, optimizer wrappers and parameter schedulers."""
+"""Runner, loops, hooks, optimizer wrappers and parameter schedulers."""
 
-from . import hooks, optimizers, schedulers
+from . import hooks, loops, optimizers, runner, schedulers
 
-__all__ = ['hooks', 'optimizers', 'schedulers']
+__all__ = ['hooks', 'loops', 'optimizers', 'runner', 'schedulers']

@@ -104,7 +104,7 @@ class EvaluatedMap:
     def _steps(self, size: tuple[int, int], protocol: LocalizationProtocol) -> SharedSteps:
         enlarged = size, protocol.dtype, protocol.interpolation
         key = *enlarged, protocol.normalize, protocol.normalize_eps
-        if protocol.normalize == 'before_resize':
+        if protocol.normalize != 'after_resize':
             return _once(self._made, key, lambda: SharedSteps(score_map(self.loc_map, size, protocol)))
 
         def make() -> SharedSteps:
@@ -204,6 +204,11 @@ def empty_box(shape: tuple[int, ...], protocol: LocalizationProtocol) -> NDArray
     """Box (4,) that the protocol gives where nothing is above the threshold of an (H, W) map."""
     upper = {'zero': (0, 0), 'unit': (1, 1), 'frame': (shape[1], shape[0])}[protocol.empty_box]
     return np.array([0, 0, *upper], np.float64)
+
+
+def is_empty(loc_map: NDArray[np.floating], protocol: LocalizationProtocol) -> bool:
+    """Whether nothing of a map is above the threshold, which only happens to maps that are not normalised."""
+    return protocol.normalize == 'none' and not (loc_map > min(protocol.thresholds)).any()
 
 
 def finish_boxes(

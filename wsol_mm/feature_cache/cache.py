@@ -1,11 +1,11 @@
 """Cached features in shards that are written whole and read in place."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+
+from wsol_mm.utils.whole_files import whole_file, write_whole
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +61,9 @@ class FeatureCache:
         layout = dict(
             record=[[name, *_described(record[name])] for name in record.names or ()], shard_size=shard_size
         )
-        write_whole(folder / _LAYOUT, json.dumps(layout, indent=2).encode())
+        write_whole(folder / _LAYOUT, json.dumps(layout, indent=2))
         # Last: its presence says that all is there.
-        write_whole(folder / _KEY, key.to_json().encode())
+        write_whole(folder / _KEY, key.to_json())
         return cls(folder, key, record, shard_size)
 
     @classmethod
@@ -71,6 +71,7 @@ class FeatureCache:
         """Open a cache.
 
         Raises:
+            CacheMismatchError: If its key is of another form, such as another version's.
             FileNotFoundError: If the folder holds none.
         """
         folder = Path(folder)
@@ -81,7 +82,10 @@ class FeatureCache:
             )
         layout = json.loads((folder / _LAYOUT).read_text())
         record = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in layout['record']])
-        key = CacheKey.from_json((folder / _KEY).read_text())
+        try:
+            key = CacheKey.from_json((folder / _KEY).read_text())
+        except ValueError as error:
+            raise CacheMismatchError(f'{folder / _KEY}: {error}') from error
         return cls(folder, key, record, layout['shard_size'])
 
     def check(self, key: CacheKey) -> None:
@@ -123,11 +127,9 @@ class FeatureCache:
     def write(self, view: int, number: int, records: NDArray, metas: Sequence[Mapping]) -> None:
         """Write a shard: records (n,) and the meta fields of its images."""
         path = self.path(view, number)
-        write_whole(path.with_suffix('.json'), json.dumps(list(metas)).encode())
-        with partial_file(path) as part, part.open('wb') as file:
+        write_whole(path.with_suffix('.json'), json.dumps(list(metas)))
+        with whole_file(path) as part, part.open('wb') as file:
             np.save(file, records)
-            file.flush()
-            os.fsync(file.fileno())
 
     def _load(self, view: int, number: int) -> tuple[NDArray, list[dict]]:
         path = self.path(view, number)
@@ -156,20 +158,3 @@ class FeatureCache:
 def _described(kind: np.dtype) -> tuple[str, list[int]]:
     base, shape = kind.subdtype or (kind, ())
     return base.str, list(shape)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    with partial_file(path) as part:
-        part.write_bytes(content)
-
-
-@contextmanager
-def partial_file(path: Path) -> Iterator[Path]:
-    """Yield another name for a file, which gets its own when the context ends without an error."""
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +100,26 @@ def read_fitting_checkpoint(checkpoint: str | Path, model: nn.Module, strict: bo
             level=logging.WARNING,
         )
     return checked
+
+
+def non_finite(weights: Mapping[str, Tensor], parameters: Container[str]) -> list[str]:
+    """Find weights that are no numbers.
+
+    Args:
+        weights: Names to tensors.
+        parameters: Names of those that are parameters; a buffer may be infinite, as a mask is.
+
+    Returns:
+        Names of those that hold NaN, and of parameters that hold infinity.
+    """
+    return [
+        name
+        for name, value in weights.items()
+        if isinstance(value, Tensor)
+        and value.is_floating_point()
+        and not value.isfinite().all()
+        and (name in parameters or bool(value.isnan().any()))
+    ]
 
 
 def _made_by(checkpoint: Mapping) -> str:

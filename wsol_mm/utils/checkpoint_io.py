@@ -10,9 +10,12 @@ import argparse
 import os
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlparse
@@ -23,6 +26,7 @@ from mmengine.dist import get_dist_info
 from mmengine.logging import HistoryBuffer
 
 from .per_node import one_per_node_first
+from .whole_files import write_whole
 
 MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 
@@ -30,6 +34,12 @@ MapLocation: TypeAlias = str | torch.device | dict | Callable | None
 _ZIP_MAGIC, _PICKLE_MAGIC = b'PK', b'\x8a\x0a' + torch.serialization.MAGIC_NUMBER.to_bytes(10, 'little')
 # Before the names of a wrapped model's weights.
 _WRAPPER_PREFIX = re.compile(r'^(?:(?:module|_orig_mod)\.)+')
+# What reading a damaged file raises: errors that say so, and those of a pickle in which any byte may differ.
+_DAMAGE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, SystemError),
+    *(UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError, ImportError, MemoryError),
+    *(AssertionError, struct.error),
+)
 _SCALAR_TYPES = (
     *(np.bool_, np.str_, np.float16, np.float32, np.float64),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
@@ -80,12 +90,13 @@ def _allowed_globals() -> list:
     ]
 
 
-def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu', lazily: bool = False) -> dict:
     """Read a local checkpoint, ``.safetensors`` or what ``torch.save`` wrote.
 
     Args:
         path: The file; ``~`` is expanded. A name that ends in ``.safetensors`` is read as such.
         map_location: As for ``torch.load``; a callable or a dict does not apply to ``.safetensors``.
+        lazily: Weights are read when they are used, on the CPU, and not compared with the sums in the file.
 
     Returns:
         What was saved: a checkpoint (``state_dict``, ``meta``, ...) or a state dict alone.
@@ -98,11 +109,40 @@ def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> dict
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: expected a checkpoint, got nothing there')
-    checkpoint = _read_safetensors if path.suffix == '.safetensors' else _read_pickled
-    content = checkpoint(path, map_location)
+    if path.suffix == '.safetensors':
+        content: object = _read_safetensors(path, map_location)
+    else:
+        content = _read_pickled(path, map_location, lazily)
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: expected a dict of weights, got a {type(content).__name__}')
     return content
+
+
+def write_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint as ``torch.save`` does, whole or not at all.
+
+    Args:
+        path: The file.
+        content: The checkpoint.
+
+    Raises:
+        OSError: If it cannot be written; the former file is as it was.
+    """
+    with BytesIO() as buffer:
+        torch.save(content, buffer)
+        write_whole(path, buffer.getbuffer())
+
+
+def _check_sums(path: Path) -> None:
+    """Compare what an archive of ``torch.save`` holds with the sums (CRC-32) in it; PyTorch does not.
+
+    Raises:
+        zipfile.BadZipFile: If they differ.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f'the content of {damaged} does not have the sum that was written with it')
 
 
 def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
@@ -118,7 +158,7 @@ def _read_safetensors(path: Path, map_location: MapLocation) -> dict:
         ) from error
 
 
-def _read_pickled(path: Path, map_location: MapLocation) -> object:
+def _read_pickled(path: Path, map_location: MapLocation, lazily: bool) -> object:
     with path.open('rb') as file:
         start = file.read(32)
     if not start.startswith(_ZIP_MAGIC) and _PICKLE_MAGIC not in start:
@@ -126,10 +166,14 @@ def _read_pickled(path: Path, map_location: MapLocation) -> object:
             f'{path}: expected a checkpoint, .safetensors or what torch.save writes, got a file that begins '
             f'with {start[:8]!r}'
         )
+    zipped = start.startswith(_ZIP_MAGIC)
+    options = dict(mmap=True, map_location='cpu') if lazily and zipped else dict(map_location=map_location)
     try:
+        if zipped and not lazily:
+            _check_sums(path)
         with torch.serialization.safe_globals(_allowed_globals()):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+            return torch.load(path, weights_only=True, **options)
+    except _DAMAGE as error:
         foreign = re.search(r'GLOBAL (getattr\(.*?\)|[\w.]+)', str(error))
         if foreign is None:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -29,9 +29,16 @@ def register_checkpoint_loaders() -> None:
 
 
 def _for_mmengine(checkpoint: dict) -> Mapping[str, Any]:
-    """Take off the prefixes of the weights' names; MMEngine itself knows ``module.`` alone."""
+    """Take off the prefixes of the weights' names, of which MMEngine itself knows ``module.`` alone.
+
+    MMEngine would run the config of a former version in ``meta`` as Python when it resumes: it is left out.
+    """
     from .checkpoint_io import without_prefixes
 
     if 'state_dict' in checkpoint:
-        return {**checkpoint, 'state_dict': without_prefixes(checkpoint['state_dict'])}
+        checkpoint = {**checkpoint, 'state_dict': without_prefixes(checkpoint['state_dict'])}
+        if isinstance(checkpoint.get('meta'), dict):
+            meta = {key: value for key, value in checkpoint['meta'].items() if key != 'config'}
+            checkpoint['meta'] = meta
+        return checkpoint
     return without_prefixes(checkpoint)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-CRITERIA = ('polygon', 'pixels')
+CRITERIA = ('polygon', 'pixels', 'pixels_4')
 
 # The kernels pack a pixel number into 31 bits and coordinates into 24.
 _MAX_PIXELS = 2**28
@@ -54,28 +54,32 @@ class RegionFinder:
         _check_levels(levels, self.num_levels)
 
     def largest(self, criterion: str = 'polygon') -> np.ndarray:
-        """Box of the largest 8-connected region above each level.
+        """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
 
         Args:
             criterion: What is large. ``'polygon'``: the area of the polygon through the pixel centres of the
                 outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in
                 raster order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the
                 number of pixels; among equal ones that whose first pixel comes first in raster order (SAT,
-                BAS).
+                BAS). ``'pixels_4'``: the same of 4-connected regions, at a single level (FOUND).
 
         Returns:
             (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
             level.
 
         Raises:
-            ValueError: Unknown criterion.
+            ValueError: Unknown criterion, or ``'pixels_4'`` at several levels.
         """
         if criterion not in CRITERIA:
             raise ValueError(
                 f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}'
             )
         if self.num_levels == 1:
-            return (_largest_polygon if criterion == 'polygon' else _largest_component)(self.levels)
+            if criterion == 'polygon':
+                return _largest_polygon(self.levels)
+            return _largest_component(self.levels, connectivity=4 if criterion == 'pixels_4' else 8)
+        if criterion == 'pixels_4':
+            raise ValueError(f"num_levels: expected 1, as criterion is 'pixels_4', got {self.num_levels}")
         # Compiled code, imported only where it is wanted.
         from .largest_region_kernels import pixel_boxes, polygon_boxes
 
@@ -190,9 +194,9 @@ def _largest_polygon(levels: np.ndarray) -> np.ndarray:
     return _rectangles([max(contours, key=cv2.contourArea)])
 
 
-def _largest_component(levels: np.ndarray) -> np.ndarray:
+def _largest_component(levels: np.ndarray, connectivity: int) -> np.ndarray:
     """(1, 4) box of the component with the most pixels, the first in raster order on ties."""
-    labels, stats = _component_stats(levels)
+    labels, stats = _component_stats(levels, connectivity)
     counts = stats[1:, 4]
     largest = 1 + np.flatnonzero(counts == counts.max(initial=0))
     if not len(largest):
@@ -220,9 +224,11 @@ def _rectangles(contours: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarr
     return boxes
 
 
-def _component_stats(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (H, W) of the 8-connected components, and x0, y0, x1, y1 and number of pixels of each label."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((levels > 0).view(np.uint8), connectivity=8)
+def _component_stats(levels: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H, W) of the connected components, and x0, y0, x1, y1 and number of pixels of each label."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (levels > 0).view(np.uint8), connectivity=connectivity
+    )
     stats[:, 2:4] += stats[:, :2]
     return labels, stats
 

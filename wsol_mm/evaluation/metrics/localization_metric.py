@@ -1,16 +1,17 @@
 """Localization accuracy under any number of protocols in one pass over the data."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
+from wsol_mm.utils.whole_files import write_json
 
 import mmengine
 import numpy as np
@@ -28,6 +29,7 @@ from .protocol_record import (
     rank_of_label,
 )
 from .protocol_summary import ProtocolCounts, summarize
+from .validity import all_finite, invalid_metrics, to_numpy
 
 
 # A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
@@ -37,12 +39,14 @@ class ImageRecord:
 
     ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
     ``failed`` marks an image that could not be read (meta field ``load_error``): it counts as wrong.
+    ``finite`` is False where the model gave scores or maps that are NaN or infinite: no metric is valid.
     """
 
     label: int
     rank: int
     protocols: tuple[ProtocolRecord, ...] | None
     failed: bool = False
+    finite: bool = True
 
 
 class _Image(NamedTuple):
@@ -55,6 +59,7 @@ class _Image(NamedTuple):
     label: int
     ranked: NDArray[np.integer]
     failed: bool
+    finite: bool
     maps: MapsByClass
     gt_boxes: NDArray[np.number]
     geometries: list[ImageGeometry | None] | None
@@ -79,7 +84,8 @@ class LocalizationMetric(BaseMetric):
       ``threshold@...`` each;
     - ``scm`` (ranked maps): the metric list of SCM's test script under its own names;
 
-    and, once, ``Top-1_Cls`` and ``Top-5_Cls``; a protocol that averages over classes has its own.
+    and, once, ``Top-1_Cls`` and ``Top-5_Cls``; a protocol that averages over classes has its own. All are
+    NaN where the model gave scores or maps that are NaN or infinite for an image that could be read.
 
     Args:
         protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;
@@ -176,12 +182,15 @@ class LocalizationMetric(BaseMetric):
                     f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
                 )
         failed = sample.get('load_error') is not None
+        finite = failed or all_finite(sample)
         gt_boxes = sample.get('gt_bboxes')
         geometries = None
         if gt_boxes is not None and len(gt_boxes):
             without_map = sample.get('no_map_for', ())
             geometries = [
-                None if failed or protocol.name in without_map else self._geometry(protocol, sample)
+                self._geometry(protocol, sample)
+                if finite and not failed and protocol.name not in without_map
+                else None
                 for protocol in self.protocols
             ]
         return _Image(
@@ -189,6 +198,7 @@ class LocalizationMetric(BaseMetric):
             int(to_numpy(sample['gt_label']).reshape(-1)[0]),
             to_numpy(sample['pred_topk']),
             failed,
+            finite,
             MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels'])),
             np.asarray(gt_boxes),
             geometries,
@@ -197,7 +207,7 @@ class LocalizationMetric(BaseMetric):
     def _image_record(self, image: _Image) -> ImageRecord:
         rank = -1 if image.failed else rank_of_label(image.label, image.ranked)
         if image.geometries is None:
-            return ImageRecord(image.label, rank, None, image.failed)
+            return ImageRecord(image.label, rank, None, image.failed, image.finite)
         try:
             records = tuple(
                 failed_record(protocol, image.maps, rank)
@@ -217,7 +227,7 @@ class LocalizationMetric(BaseMetric):
             reason = error.args[0] if error.args else type(error).__name__
             error.args = (f'{image.name}: {reason}', *error.args[1:])
             raise
-        return ImageRecord(image.label, rank, records, image.failed)
+        return ImageRecord(image.label, rank, records, image.failed, image.finite)
 
     def _geometry(self, protocol: LocalizationProtocol, metainfo: dict) -> ImageGeometry:
         geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)
@@ -247,6 +257,7 @@ class LocalizationMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         ranks = np.array([record.rank for record in results])
         metrics = {f'Top-{k}_Cls': 100.0 * float(np.mean((ranks >= 0) & (ranks < k))) for k in TOP_K}
+        infinite = sum(not record.finite for record in results)
         failed = sum(record.failed for record in results)
         if failed:
             logger.warning(f'{failed} of {len(results)} images could not be read: they count as wrong.')
@@ -257,7 +268,7 @@ class LocalizationMetric(BaseMetric):
                 'they count for classification only.'
             )
         if not boxed:
-            return metrics
+            return invalid_metrics(metrics, infinite, len(results))
         report: dict[str, Any] = {}
         classes = (self.dataset_meta or {}).get('classes') if self.per_class else None
         labels = np.array([record.label for record in boxed])
@@ -270,16 +281,26 @@ class LocalizationMetric(BaseMetric):
                     f'{protocol.name}: {constant} localization maps have no contrast (constant or NaN); '
                     f'they count with the box {protocol.empty_box!r}.'
                 )
+            empty = sum(record.empty_maps for record in records)
+            if empty:
+                logger.warning(
+                    f'{protocol.name}: {empty} of {len(records)} images have a map with nothing above the '
+                    f'threshold; they count with the box {protocol.empty_box!r}.'
+                )
             counts = ProtocolCounts.from_records(protocol, records, labels, ranks, self.per_class)
             values, details = summarize(protocol, counts, classes, self.chosen.get(protocol.name))
             metrics.update({f'{protocol.name}/{name}': value for name, value in values.items()})
-            report[protocol.name] = {'metrics': values, **details}
+            report[protocol.name] = (
+                {'metrics': dict.fromkeys(values, math.nan)} if infinite else {'metrics': values, **details}
+            )
             if 'per_class' in details:
                 logger.info(f'{protocol.name}, per class (%):\n{_format_table(details["per_class"])}')
+        metrics = invalid_metrics(metrics, infinite, len(results))
         if self.report_file is not None:
             report['images'] = len(boxed)
-            Path(self.report_file).parent.mkdir(parents=True, exist_ok=True)
-            mmengine.dump(report, self.report_file, indent=1)
+            # First, should the disk be full.
+            logger.info(', '.join(f'{name}: {value:.4f}' for name, value in metrics.items()))
+            write_json(self.report_file, report, indent=1)
         return metrics
 
 
@@ -326,8 +347,3 @@ def _format_table(per_class: dict[str, dict[str, float]]) -> str:
     for name, values in per_class.items():
         lines.append(f'{name:<{width}}' + ''.join(f'{values[column]:>18.2f}' for column in columns))
     return '\n'.join(lines)
-
-
-def to_numpy(value: Any) -> NDArray:
-    """Return a tensor of any device, or anything array-like, as a NumPy array."""
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)

@@ -18,8 +18,8 @@ from wsol_mm.registry import METRICS
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from .localization_metric import to_numpy
 from .protocol_record import MapsByClass
+from .validity import all_finite, invalid_metrics, to_numpy
 
 
 @METRICS.register_module()
@@ -74,6 +74,9 @@ class PixelAveragePrecision(BaseMetric):
                 )
             mask = to_numpy(sample['gt_mask'])
             maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
+            if sample.get('load_error') is None and not all_finite(sample):
+                self.results.append(np.empty(0, np.uint16))
+                continue
             label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
             size = ImageGeometry.from_metainfo(sample, self.protocol.frame_size).frame
             if mask.shape != size[::-1]:
@@ -99,6 +102,10 @@ class PixelAveragePrecision(BaseMetric):
         Raises:
             ValueError: If no image has a foreground pixel.
         """
+        infinite = sum(not counts.size for counts in results)
+        if infinite:
+            names = ('PxAP', 'PxIoU', 'PxIoU_threshold')
+            return invalid_metrics(dict.fromkeys(names, 0.0), infinite, len(results))
         total = np.zeros(results[0].shape, np.int64)
         for counts in results:
             total += counts

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_mm.utils.per_node import one_per_node_first
+from wsol_mm.utils.torchscript_weights import read_torchscript_weights
 
 import torch
 from mmengine.logging import print_log
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 CLIP_KEY = 'model.head.sba.clip'
 
 # Entries of OpenAI's archives that are no weights.
-_ARCHIVE_FACTS = ('input_resolution', 'context_length', 'vocab_size')
+_ARCHIVE_FACTS = ('input_resolution', 'context_length', 'vocab_size', 'attn_mask')
 # What a repository of weights for open_clip calls its file, unless the tag says otherwise.
 _HUB_FILE = 'open_clip_model.safetensors'
 # Its tokenizer is that of all models without one of their own.
@@ -187,11 +188,12 @@ def _load_weights(network: nn.Module, path: Path, described: str) -> None:
     try:
         if _is_archive(path):
             # open_clip reads files without running code from them, which refuses TorchScript.
-            state = torch.jit.load(str(path), map_location='cpu').state_dict()
-            network.load_state_dict({name: v for name, v in state.items() if name not in _ARCHIVE_FACTS})
+            state = read_torchscript_weights(path)
+            weights = {name: v for name, v in state.items() if name.rpartition('.')[2] not in _ARCHIVE_FACTS}
+            network.load_state_dict(weights)
         else:
             open_clip.load_checkpoint(network, str(path), strict=True)
-    except (RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+    except (RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = ' '.join(str(error).split())[:500]
         raise ValueError(
             f'{path}: expected the weights of the CLIP model {described} ({CLIP_KEY}.model), got others: '

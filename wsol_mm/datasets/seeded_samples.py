@@ -1,0 +1,49 @@
+"""A data set whose random augmentation depends on the place in the training alone."""
+
+import signal
+from typing import Any
+
+from wsol_mm.registry import DATASETS
+from wsol_mm.utils.random_state import seeded
+
+from mmengine.dist import get_rank
+from torch.utils.data import Dataset, get_worker_info
+
+from .samplers.placed_sampler import PlacedIndex
+
+
+@DATASETS.register_module()
+class SeededSamples(Dataset):
+    """Another data set, of which every sample is made under random numbers of its own.
+
+    They depend on the seed, the epoch, the position in it, the index and the rank: not on the number of
+    workers, nor on what was drawn before, so that a training that is resumed sees the pixels that it would
+    have seen. Everything but the samples is that of the other data set.
+
+    Args:
+        dataset: The other data set, or its config.
+        seed: Seed of the training.
+    """
+
+    def __init__(self, dataset: Dataset | dict, seed: int) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+        # Here, because the workers have no process group.
+        self.rank = get_rank()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'dataset' or name.startswith('__'):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if get_worker_info() is not None:
+            # A stop of the run is signalled to its workers, too; the step in hand still needs their samples.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        epoch, position = index.place if isinstance(index, PlacedIndex) else (0, 0)
+        with seeded(self.seed, epoch, position, int(index), self.rank):
+            return self.dataset[int(index)]

@@ -1,0 +1,5 @@
+"""Loops of trainings."""
+
+from .epoch_loop import EpochLoop
+
+__all__ = ['EpochLoop']

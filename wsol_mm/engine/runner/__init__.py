@@ -1,0 +1,5 @@
+"""The runner of trainings and tests."""
+
+from .localization_runner import LocalizationRunner
+
+__all__ = ['LocalizationRunner']
