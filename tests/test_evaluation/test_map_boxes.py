@@ -121,7 +121,7 @@ def test_heat_lies_where_the_network_looked():
 
 
 def test_protocols_share_their_steps(monkeypatch):
-    """The enlarged map, its codes, levels and components are made once, and nothing changes by that."""
+    """Score map, codes, levels and components are made once, and nothing changes by that."""
     calls = Counter()
 
     def counted(owner, name):
@@ -133,7 +133,7 @@ def test_protocols_share_their_steps(monkeypatch):
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    for name in ('enlarge', 'min_max_normalize', 'quantize', 'level_image'):
+    for name in ('make_score_map', 'quantize', 'level_image'):
         counted(map_boxes, name)
     counted(region_kernels, 'component_nodes')
     loc_map = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
@@ -142,16 +142,16 @@ def test_protocols_share_their_steps(monkeypatch):
     protocols = [get_protocol(p) if isinstance(p, str) else get_protocol(**p) for p in (*alike, coarse)]
     evaluated = EvaluatedMap(loc_map)
     together = [evaluated.iou(BOX, SIZE, protocol) for protocol in protocols]
-    assert calls == dict(enlarge=1, min_max_normalize=1, quantize=1, level_image=2, component_nodes=2)
+    assert calls == dict(make_score_map=1, quantize=1, level_image=2, component_nodes=2)
     for protocol, found in zip(protocols, together, strict=True):
         alone = localization_map_iou(loc_map, BOX, SIZE, protocol)
         assert np.array_equal(found.iou, alone.iou)
         assert found.boxes is alone.boxes is None or np.array_equal(found.boxes, alone.boxes)
-    # Another frame, precision or interpolation is another map; SAT's eps another score of the same order.
+    # Another frame, precision or interpolation is another map.
     calls.clear()
     for name, size in (('ts_cam', SIZE), ('lctr', SIZE), ('scm', SIZE), ('ts_cam', (28, 28))):
         evaluated.iou(BOX, size, get_protocol(name))
-    assert calls['enlarge'] == 3
+    assert calls['make_score_map'] == 3
 
 
 def test_presets_together_give_what_each_gives_alone():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
 from .functional.regions import RegionFinder, best_iou_per_level
-from .functional.score_maps import ConstantMapError, enlarge, make_score_map, min_max_normalize
+from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
 
@@ -102,16 +102,8 @@ class EvaluatedMap:
         return self._steps(size, protocol).iou(gt_boxes, protocol)
 
     def _steps(self, size: tuple[int, int], protocol: LocalizationProtocol) -> SharedSteps:
-        enlarged = size, protocol.dtype, protocol.interpolation
-        key = *enlarged, protocol.normalize, protocol.normalize_eps
-        if protocol.normalize != 'after_resize':
-            return _once(self._made, key, lambda: SharedSteps(score_map(self.loc_map, size, protocol)))
-
-        def make() -> SharedSteps:
-            large = _once(self._made, enlarged, lambda: enlarge(self.loc_map, *enlarged))
-            return SharedSteps(min_max_normalize(large, protocol.normalize_eps))
-
-        return _once(self._made, key, make)
+        key = size, protocol.dtype, protocol.interpolation, protocol.normalize, protocol.normalize_eps
+        return _once(self._made, key, lambda: SharedSteps(score_map(self.loc_map, size, protocol)))
 
 
 def _once(made: dict[Hashable, Any], key: Hashable, make: Callable[[], Any]) -> Any:

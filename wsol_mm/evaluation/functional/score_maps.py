@@ -20,12 +20,15 @@ class ConstantMapError(ValueError):
     """A localization map without contrast (constant, or with NaN), which has no normalised form."""
 
 
-def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[np.floating]:
+def min_max_normalize(
+    score: NDArray[np.floating], eps: float = 0.0, overwrite: bool = False
+) -> NDArray[np.floating]:
     """Scale a map to [0, 1] in its own precision.
 
     Args:
         score: Map of any shape.
         eps: Added to the range in the divisor (SAT uses 1e-5).
+        overwrite: Whether the result may take the place of the map.
 
     Returns:
         The normalised map.
@@ -38,7 +41,7 @@ def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[
         raise ConstantMapError('score: expected numbers, got NaN')
     if high == low and eps == 0:
         raise ConstantMapError(f'score: expected more than one value, got {low} alone: normalised, 0/0 (NaN)')
-    shifted = score - low
+    shifted = np.subtract(score, low, out=score if overwrite else None)
     # The largest difference is that of the extremes: rounding keeps the order.
     shifted /= (high - low) + score.dtype.type(eps)
     return shifted
@@ -97,7 +100,7 @@ def make_score_map(
     if normalize == 'before_resize':
         loc_map = min_max_normalize(_checked(loc_map, dtype), eps)
     score = enlarge(loc_map, size, dtype, interpolation)
-    return min_max_normalize(score, eps) if normalize == 'after_resize' else score
+    return min_max_normalize(score, eps, overwrite=True) if normalize == 'after_resize' else score
 
 
 def _checked(loc_map: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:

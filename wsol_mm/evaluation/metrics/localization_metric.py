@@ -199,7 +199,9 @@ class LocalizationMetric(BaseMetric):
             to_numpy(sample['pred_topk']),
             failed,
             finite,
-            MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels'])),
+            MapsByClass(
+                to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']), shared=len(self.protocols) > 1
+            ),
             np.asarray(gt_boxes),
             geometries,
         )

@@ -42,13 +42,14 @@ class MapsByClass:
     Args:
         maps: Maps (K, h, w).
         labels: Class of each map (K,); a single -1 marks a class-agnostic map.
+        shared: Whether several protocols will read them: what one makes of a map is kept for the next then.
     """
 
-    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer], shared: bool = False) -> None:
         self.maps = maps
         self.labels = labels
         self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
-        self._evaluated: dict[int, EvaluatedMap] = {}
+        self._evaluated: dict[int, EvaluatedMap] | None = {} if shared else None
 
     def __getitem__(self, label: int) -> NDArray[np.floating]:
         return self.maps[self._index(label)]
@@ -56,6 +57,8 @@ class MapsByClass:
     def evaluated(self, label: int) -> EvaluatedMap:
         """Map of a class, with what earlier protocols have made of it."""
         index = self._index(label)
+        if self._evaluated is None:
+            return EvaluatedMap(self.maps[index])
         return self._evaluated.setdefault(index, EvaluatedMap(self.maps[index]))
 
     def _index(self, label: int) -> int:
