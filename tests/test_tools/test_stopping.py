@@ -13,7 +13,6 @@ import pytest
 import torch
 from mmengine.config import Config
 
-
 HOLDER = """
 import sys, time
 from pathlib import Path

@@ -1,5 +1,6 @@
 """Save checkpoints so that none is lost: an old one goes after the new one stands."""
 
+import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,12 @@ class CheckpointHook(hooks.CheckpointHook):
     best_ckpt_path_dict: dict[str, str | None]
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare the folder, and remove what a killed run has left half written."""
+        """Prepare the folder, and remove what a killed run has left half written.
+
+        Raises:
+            ValueError: If ``save_best`` is a metric that the validation does not have.
+        """
+        self._check_save_best(runner)
         super().before_train(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             remove_partial_files(Path(self.out_dir))
@@ -62,6 +68,20 @@ class CheckpointHook(hooks.CheckpointHook):
             paths = self.best_ckpt_path_dict
             self.best_ckpt_path_dict = {key: self._moved_here(path) for key, path in paths.items()}
         self._remove_outdated(runner)
+
+    def _check_save_best(self, runner: Runner) -> None:
+        """Look for the metrics of ``save_best`` among those of the validation, if all of these are known."""
+        if not self.save_best or self.save_best == ['auto'] or runner.val_loop is None:
+            return
+        metrics = runner.val_loop.evaluator.metrics
+        if not all(hasattr(metric, 'metric_names') for metric in metrics):
+            return
+        names = sorted({name for metric in metrics for name in metric.metric_names()})
+        for wanted in self.save_best:
+            if wanted not in names:
+                near = difflib.get_close_matches(wanted, names, n=1)
+                meant = f'; did you mean {near[0]!r}?' if near else f', not one of {", ".join(names)}'
+                raise ValueError(f'save_best: expected a metric of the validation, got {wanted!r}{meant}')
 
     def _moved_here(self, path: str | None) -> str | None:
         """Return the place of a checkpoint in the folder of today, if it is there."""
