@@ -1,8 +1,8 @@
 """A folder in which documented commands run as they are printed, on stand-ins for data and models.
 
 A reader's data are photographs and the models are trained for hours. Here every data set has an image or two
-per class, and configs are reduced when they are read: models 24 channels wide, one epoch of two images.
-Tools, arguments, layouts of files and names are those of the documents.
+per class, and configs are reduced when they are read: models 24 channels wide, one epoch or one
+iteration of two images. Tools, arguments, layouts of files and names are those of the documents.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from wsol_mm.registry import MODELS
 import numpy as np
 import timm
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import Tensor, nn
@@ -43,26 +43,39 @@ _CLASSES = re.compile(r'model\.head\.num_classes=(\d+)')
 
 
 def reduce_config(cfg: Config) -> Config:
-    """Make an experiment of a config that takes seconds: a narrow model, and one epoch of two images."""
+    """Make an experiment of seconds of a config: a narrow model, one epoch or iteration on two images."""
     if 'train_dataloader' not in cfg:
         return cfg
-    cfg.model.pretrained = None
-    if isinstance(cfg.model.backbone.get('arch'), str):
-        cfg.model.backbone.arch = dict(
+    backbone = _backbone(cfg)
+    if isinstance(backbone.get('arch'), str):
+        backbone.arch = dict(
             embed_dims=WIDTH,
             num_layers=12,
-            num_heads={'tiny': 3, 'small': 6, 'base': 12}[cfg.model.backbone.arch.split('-')[1]],
+            num_heads={'tiny': 3, 'small': 6, 'base': 12}[backbone.arch.split('-')[1]],
             feedforward_channels=2 * WIDTH,
         )
-        cfg.model.head.in_channels = WIDTH
-    if cfg.model.head.get('sba'):
+        if 'head' in cfg.model:
+            cfg.model.head.in_channels = WIDTH
+    if cfg.model.get('head', {}).get('sba'):
         cfg.model.head.sba.clip = RANDOM_CLIP
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        loader.update(batch_size=2, num_workers=0, persistent_workers=False, drop_last=False)
-        loader.dataset.indices = 2
-    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
-    cfg.train_cfg.update(max_epochs=1, val_begin=1, val_interval=1)
+        if loader is not None:
+            loader.update(batch_size=2, num_workers=0, persistent_workers=False, drop_last=False)
+            loader.dataset.indices = 2
+    if cfg.train_dataloader is None:
+        return cfg
+    cfg.model.pretrained = None
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
+    sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
+    cfg.train_dataloader.sampler = dict(type=sampler, shuffle=True)
+    length = dict(max_epochs=1) if by_epoch else dict(max_iters=1)
+    cfg.train_cfg.update(**length, val_begin=1, val_interval=1)
     return cfg
+
+
+def _backbone(cfg: Config) -> ConfigDict:
+    """Return the config of a model's network, or of the trained classifier's."""
+    return cfg.model.get('classifier', cfg.model).backbone
 
 
 def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> None:
@@ -182,6 +195,8 @@ class Workplace:
         if name == 'checkpoint.pth':  # of whichever model
             checkpoint = self._train(Path(config).stem, classes) / _last_checkpoint(config)
             shutil.copy(checkpoint, target)
+        elif name == 'weights.pth' and config:  # of whichever network
+            _write_weights(target, config)
         elif target.exists():
             return
         elif work_dir and (work_dir[1] in CONFIGS or work_dir[2]):
@@ -204,10 +219,11 @@ class Workplace:
         return self.trained[stem, classes]
 
     def _name_as_published(self, folder: Path, words: list[str]) -> None:
-        """Call the only epoch's checkpoint as the last one of the whole training."""
+        """Call the checkpoint of the only epoch or iteration as the last one of the whole training."""
         config = words[0]
         work_dir = folder / 'work_dirs' / Path(config).stem
-        (work_dir / 'epoch_1.pth').rename(work_dir / _last_checkpoint(config))
+        last = _last_checkpoint(config)
+        (work_dir / f'{last.partition("_")[0]}_1.pth').rename(work_dir / last)
 
     def _write_official(self, folder: Path, method: str, source: str) -> None:
         """Write a checkpoint of the authors' layout for the reduced DeiT-S on CUB."""
@@ -242,12 +258,20 @@ def official_state(method: str, model: nn.Module) -> dict[str, Tensor]:
 
 
 def _last_checkpoint(config: str) -> str:
-    return f'epoch_{Config.fromfile(REPO_DIR / config).train_cfg.max_epochs}.pth'
+    length = Config.fromfile(REPO_DIR / config).train_cfg
+    return (
+        f'epoch_{length.max_epochs}.pth' if length.get('by_epoch', True) else f'iter_{length.max_iters}.pth'
+    )
 
 
 def _write_weights(path: Path, config: str) -> None:
     """Write weights of a classifier of ImageNet, as timm saves them, for the reduced model of a config."""
-    arch = reduce_config(Config.fromfile(REPO_DIR / config)).model.backbone.arch
+    backbone = _backbone(reduce_config(Config.fromfile(REPO_DIR / config)))
+    torch.manual_seed(0)  # cached features belong to these weights
+    if backbone.type == 'TimmBackbone':
+        torch.save(timm.create_model(backbone.model_name).state_dict(), path)
+        return
+    arch = backbone.arch
     model = timm.models.vision_transformer.VisionTransformer(
         embed_dim=arch['embed_dims'], depth=arch['num_layers'], num_heads=arch['num_heads'], mlp_ratio=2
     )
@@ -263,6 +287,7 @@ def _write_data(root: Path) -> None:
     _write_cub(root / 'CUB_200_2011_40', 40, rng)
     _write_cub_v2(root / 'CUBV2', rng)
     _write_ilsvrc(root / 'ILSVRC2012', rng)
+    _write_openimages(root / 'OpenImages', rng)
     for classes in (2, 5, 10):
         _write_folder(root / f'my_images_{classes}', classes, rng)
     write_embedded_shapes(root / 'embedded_shapes', SHAPES, workers=1)
@@ -320,6 +345,27 @@ def _write_ilsvrc(root: Path, rng: np.random.Generator) -> None:
             os.link(root / 'image.jpg', root / split / wnid / f'{split}_{wnid}.JPEG')
     lines = [f'{wnid}/val_{wnid}.JPEG {label} 10 8 33 27' for label, wnid in enumerate(wnids)]
     _write_lists(root / 'ILSVRC2012_list', {'val_folder_new.txt': lines})
+
+
+def _write_openimages(root: Path, rng: np.random.Generator) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:28, 10:34] = 255
+    root.mkdir()
+    Image.fromarray(mask).save(root / 'mask.png')
+    Image.fromarray(0 * mask).save(root / 'ignore.png')
+    for split in ('train', 'val', 'test'):
+        names = [f'{split}/{label}.jpg' for label in range(100)]
+        for name in names:
+            _write_image(root / name, rng)
+        lists = {
+            'image_ids.txt': names,
+            'class_labels.txt': [f'{name},{label}' for label, name in enumerate(names)],
+            'image_sizes.txt': [],
+        }
+        if split != 'train':
+            lists['localization.txt'] = [f'{name},mask.png,ignore.png' for name in names]
+        (root / 'metadata').mkdir(exist_ok=True)
+        _write_lists(root / 'metadata' / split, lists)
 
 
 def _write_folder(root: Path, classes: int, rng: np.random.Generator) -> None:

@@ -175,5 +175,11 @@ METHODS: dict[str, Method] = {
         Method('trilite', 'TriLiteHead', 'TimmBackbone', head_options=dict(tokens='normed')),
         Method('tokencut', 'GraphCutHead', 'TimmBackbone', head_options=dict(threshold=0.5)),
         Method('class-attention', 'ClassAttentionHead', 'TimmBackbone'),
+        Method(
+            'found',
+            'FOUNDHead',
+            'TimmBackbone',
+            head_options=dict(pseudo_masks=dict(type='BackgroundMasks', target_area=0.3)),
+        ),
     )
 }

@@ -9,6 +9,7 @@ import logging
 from contextlib import nullcontext
 from pathlib import Path
 
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.launch import finish_launch, is_first_process
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
@@ -57,17 +58,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by batch size x processes over auto_scale_lr.base_batch_size',
     )
-    parser.add_argument('--seed', type=int, help='random seed, instead of randomness.seed of the config')
+    parser.add_argument(
+        '--seed', type=integer_within(0), help='random seed, instead of randomness.seed of the config'
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
         help='use deterministic algorithms of cuDNN and PyTorch (slower); operations without one fail',
     )
     add_feature_option(parser)
-    args = parser.parse_args(arguments)
-    if args.seed is not None and args.seed < 0:
-        parser.error(f'argument --seed: expected an integer from 0, got {args.seed}')
-    return args
+    parser.add_argument(
+        '--num-views',
+        type=integer_within(1),
+        metavar='N',
+        help='train on the first N views of the cached features (default: all of them)',
+    )
+    return parser.parse_args(arguments)
 
 
 def check_trainable(cfg: Config) -> None:
@@ -174,7 +180,7 @@ def main() -> None:
     check_trainable(cfg)
     apply_train_options(cfg, args)
     if args.features is not None:
-        use_cached_features(cfg, args.features)
+        use_cached_features(cfg, args.features, args.num_views)
     # Before anything is written there.
     Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
     lock = process_lock(Path(cfg.work_dir, LOCK)) if is_first_process(args.launcher) else nullcontext()

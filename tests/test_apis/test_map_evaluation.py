@@ -5,7 +5,7 @@ import weakref
 
 from wsol_mm.apis.class_scores import BestClasses
 from wsol_mm.apis.map_evaluation import evaluate_maps
-from wsol_mm.apis.saved_maps import SavedMaps
+from wsol_mm.datasets.readers.saved_maps import SavedMaps
 from wsol_mm.evaluation.metrics import LocalizationMetric, PixelAveragePrecision
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import DATASETS

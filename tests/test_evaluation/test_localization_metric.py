@@ -372,3 +372,14 @@ def test_registered():
 def test_former_name_of_tuned_on_is_refused(settings):
     with pytest.raises(ValueError, match="tuned_on: expected one of .*, got none, but dataset='cub'"):
         LocalizationMetric(**{'protocols': ['ts_cam'], **settings})
+
+
+def test_maps_with_nothing_above_the_threshold_are_counted(capsys):
+    full = [0, 0, SIDE, SIDE]
+    found = make_sample({-1: 0.4 * GOOD}, [1], 1, [full])
+    samples = [found, make_sample({-1: 0.9 * GOOD}, [1], 1, [BOX])]
+    values = evaluate(samples, ['found', 'maxboxacc'])
+    assert values['found/GT-known_Loc_agnostic'] == 100  # the box of an empty map is the whole image
+    text = 'found: 1 of 2 images have a map with nothing above the threshold'
+    printed = capsys.readouterr().out
+    assert text in printed and 'maxboxacc: ' not in printed

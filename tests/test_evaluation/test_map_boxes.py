@@ -7,6 +7,7 @@ from wsol_mm.evaluation.map_boxes import (
     finish_boxes,
     ground_truth_in_frame,
     heat_on_image,
+    is_empty,
     localization_map_iou,
     predict_boxes,
     score_map,
@@ -114,3 +115,15 @@ def test_heat_lies_where_the_network_looked():
         np.ones((14, 14), np.float32), ImageGeometry((20, 10), (8, 8), (8, 8)), get_protocol('ts_cam')
     )
     assert not flat.any()
+
+
+def test_a_probability_is_not_normalised():
+    found = get_protocol('found')
+    probabilities = np.array([[0.2, 0.6, 0.2], [0.2, 0.2, 0.9], [0.5, 0.2, 0.9]], np.float32)
+    geometry = ImageGeometry((30, 60), (24, 24), (24, 24))
+    # Whole patches of 8 pixels, 4-connected; the other one touches by a corner.
+    assert predict_boxes(probabilities, geometry, found).tolist() == [[20, 20, 30, 60]]
+    assert not is_empty(probabilities, found)
+    assert is_empty(0.5 * probabilities, found) and not is_empty(0.5 * probabilities, get_protocol('sat'))
+    assert predict_boxes(0.5 * probabilities, geometry, found).tolist() == [[0, 0, 30, 60]]
+    assert predict_boxes(0 * probabilities, geometry, found).tolist() == [[0, 0, 30, 60]]

@@ -7,8 +7,8 @@ import pytest
 
 
 def test_presets():
-    names = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'trilite', 'bas', 'maxboxacc', 'maxboxacc_v2']
-    assert list(PRESETS) == names
+    names = ['ts_cam', 'scm', 'sat', 'lctr', 'cdtr', 'trilite', 'bas', 'found']
+    assert list(PRESETS) == [*names, 'maxboxacc', 'maxboxacc_v2']
     for name, protocol in PRESETS.items():
         assert protocol.name == name
     with pytest.raises(FrozenInstanceError):
@@ -73,7 +73,13 @@ def test_which_criterion_decides():
             "thresholds: expected one, as threshold_choice is 'fixed', got 2",
         ),
         (dict(name='scm', iou_levels=(0.3,)), 'iou_levels: expected'),
-        (dict(name='scm', region='blob'), r"region: expected one of \('polygon', 'pixels'\), got 'blob'"),
+        (dict(name='scm', region='blob'), r"region: expected one of .*, got 'blob'"),
+        (
+            dict(name='found', thresholds=(0.4, 0.5), threshold_choice='each'),
+            "thresholds: expected one, as region is 'pixels_4', got 2",
+        ),
+        (dict(name='found', quantize=True), "quantize: expected False, as normalize is 'none', got True"),
+        (dict(name='found', contours='all'), "region: expected 'polygon', as .*, got 'pixels_4'"),
         (dict(name='bas', average='boxes'), r"average: expected one of \('images', 'classes'\), got 'boxes'"),
         (dict(name='cdtr', interpolation='bicubic'), "interpolation: expected 'bilinear'"),
         (dict(name='sat', contours='all'), "region: expected 'polygon', as contours is 'all'"),

@@ -208,8 +208,27 @@ def test_errors(call: Callable, levels, num_levels: int, error: type[Exception],
 
 
 def test_unknown_criterion():
-    with pytest.raises(ValueError, match="criterion: expected one of 'polygon', 'pixels', got 'area'"):
+    with pytest.raises(
+        ValueError, match="criterion: expected one of 'polygon', 'pixels', 'pixels_4', got 'area'"
+    ):
         largest_regions(np.zeros((3, 3), np.uint16), 1, 'area')
+
+
+def test_four_connected_regions():
+    levels = np.zeros((5, 6), np.uint16)
+    levels[0, :3] = 1
+    levels[1:3, 3] = 1  # touches by a corner
+    levels[4, 3:6] = 1
+    assert largest_regions(levels, 1, 'pixels')[0].tolist() == [0, 0, 4, 3]
+    assert largest_regions(levels, 1, 'pixels_4')[0].tolist() == [
+        0,
+        0,
+        3,
+        1,
+    ]  # the first of two of equal size
+    assert largest_regions(0 * levels, 1, 'pixels_4')[0].tolist() == [-1] * 4
+    with pytest.raises(ValueError, match="num_levels: expected 1, as criterion is 'pixels_4', got 2"):
+        largest_regions(levels, 2, 'pixels_4')
 
 
 def test_max_per_level():

@@ -74,7 +74,7 @@ def model(cfg):
 
 
 def extract(cfg, model, folder, names=('plain', 'flip', 'crop', 'crop'), split='train', **options):
-    views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names)]
+    views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names, split)]
     dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
     options = dict(batch_size=2, num_workers=0, shard_size=3) | options
     return extract_features(model, dataset, views, folder, view_names=names, **options)
@@ -110,6 +110,21 @@ def test_cached_features_are_those_of_the_backbone(cfg, model, tmp_path):
             other.img_path,
         )
         assert own.scale_factor == other.scale_factor
+
+
+def test_class_attention_is_read_without_a_map(cfg, tmp_path):
+    cfg.model.head = dict(type='ClassAttentionHead', num_classes=2)
+    model = MODELS.build(cfg.model).eval()
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',), dtype='float32')
+    assert cache.record['class_attention'].shape == (1, 2, 4, 4)
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    images = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': TEST})
+    with torch.no_grad():
+        (found,) = model.test_step(default_collate([dataset[3]]))
+        (wanted,) = model.test_step(default_collate([images[3]]))
+    assert found.loc_maps.shape == (1, 4, 4) and found.loc_maps.std() > 0
+    torch.testing.assert_close(found.loc_maps, wanted.loc_maps)
+    torch.testing.assert_close(found.pred_score, wanted.pred_score)
 
 
 def test_views_differ_as_they_should(cfg, model, tmp_path):
@@ -165,7 +180,7 @@ def test_a_changed_weight_image_size_view_or_type_is_refused_by_name(cfg, model,
     with pytest.raises(CacheMismatchError, match='view_names: expected .*plain.*; views: expected'):
         extract(cfg, model, folder, names=('plain',))
     smaller = Config(cfg.to_dict())
-    smaller.test_dataloader.dataset.pipeline[1]['scale'] = (16, 16)
+    smaller.train_dataloader.dataset.pipeline[2]['crop_size'] = 16
     with pytest.raises(CacheMismatchError, match=r'views: expected .*16, 16.* got .*32, 32'):
         extract(smaller, model, folder)
     with torch.no_grad():
@@ -188,7 +203,7 @@ def test_changed_images_are_refused(cfg, model, tmp_path):
 def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert splits_to_cache(cfg) == ['train', 'test']
     extract(cfg, model, tmp_path / 'cache' / 'test', names=('plain',), split='test')
-    before = cfg.train_dataloader.dataset.to_dict()
+    before, cfg_of_images = cfg.train_dataloader.dataset.to_dict(), Config(cfg.to_dict())
     use_cached_features(cfg, tmp_path / 'cache')
     assert cfg.train_dataloader.dataset.to_dict() == before
     assert cfg.val_dataloader.dataset == cfg.test_dataloader.dataset
@@ -196,6 +211,10 @@ def test_a_run_reads_what_there_is(cfg, model, tmp_path):
     assert len(dataset) == IMAGES
     assert dataset.metainfo['classes'] == ('class0', 'class1')
     assert cfg.custom_hooks == [dict(type='FeatureCacheHook')]
+    extract(cfg_of_images, model, tmp_path / 'cache' / 'train')
+    use_cached_features(cfg_of_images, tmp_path / 'cache', num_views=2)
+    assert DATASETS.build(cfg_of_images.train_dataloader.dataset).views == [0, 1]
+    assert DATASETS.build(cfg_of_images.test_dataloader.dataset).views == [0]
     with pytest.raises(FileNotFoundError, match=r"expected cached features of \['train', 'test'\], got none"):
         use_cached_features(cfg, tmp_path / 'images')
 
@@ -214,6 +233,34 @@ def test_the_hook_compares_backbone_and_weights(cfg, model, tmp_path):
         CacheMismatchError, match=r"needs: expected \('cls_token',\), got \('pre_norm_cls_token'"
     ):
         FeatureCacheHook().before_test(runner)
+
+
+def test_settings_that_weights_do_not_show_are_compared(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache', names=('plain',))
+    state = model.state_dict()
+    for change, found in (
+        (dict(num_heads=3), 'backbone: expected TimmBackbone'),
+        (dict(position_interpolation='dinov2'), 'backbone: expected .*"position_interpolation": "dinov2"'),
+    ):
+        other = MODELS.build({**cfg.model, 'backbone': {**cfg.model.backbone, **change}})
+        other.load_state_dict(state)
+        with pytest.raises(CacheMismatchError, match=found):
+            extract(cfg, other, tmp_path / 'cache', names=('plain',))
+    same = MODELS.build(cfg.model)
+    same.load_state_dict(state)
+    extract(cfg, same, tmp_path / 'cache', names=('plain',))
+
+
+def test_one_cache_serves_several_heads(cfg, model, tmp_path):
+    cache = extract(cfg, model, tmp_path / 'cache', names=('plain',), also=['keys', 'class_attention'])
+    assert cache.key.needs == ('class_attention', 'keys', 'pre_norm_cls_token', 'pre_norm_map')
+    dataset = CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
+    assert set(dataset[0]['inputs']) == set(cache.key.needs)
+    loader = SimpleNamespace(dataset=dataset)
+    FeatureCacheHook().before_test(SimpleNamespace(model=model, test_dataloader=loader))
+    assert set(dataset[0]['inputs']) == {'pre_norm_cls_token', 'pre_norm_map'}
+    with pytest.raises(ValueError, match='spatial_mask'):
+        extract(cfg, model, tmp_path / 'other', also=['spatial_mask'])
 
 
 def test_too_large_values_and_too_small_disks_are_errors(cfg, model, tmp_path, monkeypatch):
@@ -239,6 +286,19 @@ def test_a_key_survives_its_file(cfg, model, tmp_path):
     ]
     with pytest.raises(FileNotFoundError, match='expected cached features, got no key.json'):
         FeatureCache.open(tmp_path)
+    (tmp_path / 'cache' / 'key.json').write_text('{"backbone": "ViT"}')
+    with pytest.raises(
+        CacheMismatchError, match=r"key.json: expected an object of \['backbone', .* got \['backbone'\]"
+    ):
+        FeatureCache.open(tmp_path / 'cache')
+
+
+def test_views_of_the_training_have_its_size(cfg):
+    cfg.train_dataloader.dataset.pipeline[2]['crop_size'] = 16
+    plain, flip, crop = view_pipelines(cfg, ['plain', 'flip', 'crop'])
+    assert plain[1]['scale'] == flip[1]['scale'] == (16, 16)
+    assert crop == cfg.train_dataloader.dataset.pipeline
+    assert view_pipelines(cfg, ['plain'], 'test') == [cfg.test_dataloader.dataset.pipeline]
 
 
 def test_views_are_named(cfg):

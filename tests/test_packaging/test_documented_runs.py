@@ -12,6 +12,7 @@ NOT_RUN = {
     '--device cuda': 'there may be no accelerator',
     'tools/analysis_tools/check_parity.py': 'tests/test_parity checks the same cases',
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
+    'tools/label_folder.py': 'downloads a network; test_folder_labelling.py runs it on a file',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',
     'bash tools/run_tests.sh': 'runs these tests',
     'python docs/generate_tables.py': 'writes into the repository; test_generated_tables.py runs it',

@@ -5,7 +5,7 @@ import json
 
 from wsol_mm.apis.inference_pipeline import whole_image_transforms
 from wsol_mm.apis.localization_inferencer import LocalizationInferencer
-from wsol_mm.apis.saved_maps import SavedMaps
+from wsol_mm.datasets.readers.saved_maps import SavedMaps
 from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import predict_boxes
 from wsol_mm.registry import DATASETS, METRICS, MODELS

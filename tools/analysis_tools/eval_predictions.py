@@ -297,7 +297,7 @@ def evaluate_maps(args: argparse.Namespace) -> MapEvaluation:
     from wsol_mm.apis.class_scores import read_scores
     from wsol_mm.apis.inference_pipeline import whole_image_transforms
     from wsol_mm.apis.map_evaluation import evaluate_maps
-    from wsol_mm.apis.saved_maps import SavedMaps
+    from wsol_mm.datasets.readers.saved_maps import SavedMaps
     from wsol_mm.registry import DATASETS
 
     cfg = read_chosen_config(args)

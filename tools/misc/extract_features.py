@@ -40,6 +40,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         'one); an epoch draws one of each image (default: plain flip)',
     )
     parser.add_argument('--splits', nargs='+', choices=SPLITS, help='splits (default: all that differ)')
+    parser.add_argument(
+        '--also',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='what heads of other configs need that are to read the same features, such as keys '
+        'class_attention feature_map cls_token',
+    )
     parser.add_argument('--dtype', choices=('float16', 'float32'), default='float16', help='type on disk')
     parser.add_argument(
         '--batch-size', type=integer_within(1, 65536), default=32, help='images per batch (32)'
@@ -70,7 +78,7 @@ def main() -> None:
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     for split in args.splits or splits_to_cache(cfg):
         names = args.views if split == 'train' else ['plain']
-        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names)]
+        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names, split)]
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
         extract_features(
             model,
@@ -81,6 +89,7 @@ def main() -> None:
             dtype=args.dtype,
             batch_size=args.batch_size,
             num_workers=args.num_workers,
+            also=args.also,
         )
     finish_launch()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.box_options import add_box_options
@@ -25,76 +24,6 @@ from wsol_mm.cli.runner_options import (
 )
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.utils.whole_files import whole_file
-
-if TYPE_CHECKING:
-    from wsol_mm.evaluation.protocols import LocalizationProtocol
-
-    from mmengine.config import Config
-    from mmpretrain.structures import DataSample
-    from PIL import Image
-
-_BATCH_SIZE = 16
-
-
-def predict_samples(
-    cfg: Config, checkpoint: str | None, count: int
-) -> tuple[list[DataSample], Sequence[str] | None]:
-    """Run the model of a config on test images chosen evenly.
-
-    Args:
-        cfg: Runner config.
-        checkpoint: File or address of the weights; None where the config names a trained classifier.
-        count: Number of images; all if the test set has fewer.
-
-    Returns:
-        Predictions on the CPU, and the names of the classes.
-
-    Raises:
-        ValueError: The checkpoint cannot be read or does not fit the model.
-    """
-    from wsol_mm.apis.image_selection import ImageSelection
-    from wsol_mm.apis.model_loading import load_localizer
-
-    import torch
-
-    images = ImageSelection(cfg, count=count)
-    model, _ = load_localizer(cfg, checkpoint)
-    with torch.no_grad():
-        samples = [sample.cpu() for batch in images.batches(_BATCH_SIZE) for sample in model.test_step(batch)]
-    return samples, images.classes
-
-
-def make_sheet(
-    samples: Sequence[DataSample],
-    classes: Sequence[str] | None,
-    protocol: LocalizationProtocol,
-    title: str,
-    side: int,
-) -> Image.Image:
-    """Lay out the tiles of all predictions under a title, a legend and column heads.
-
-    Args:
-        samples: Predictions.
-        classes: Names of the classes.
-        protocol: How maps become boxes.
-        title: First line of the sheet.
-        side: Side of a tile in pixels.
-
-    Returns:
-        The sheet.
-    """
-    from wsol_mm.visualization.figure_layout import SheetBlock, contact_sheet
-    from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
-    from wsol_mm.visualization.prediction_figures import PredictionPictures, box_legend, caption
-    from wsol_mm.visualization.tiles import INK
-
-    blocks = []
-    for sample in samples:
-        pictures = PredictionPictures(sample, protocol)
-        tiles = pictures.tiles(side)
-        colour = INK if pictures.right else PREDICTION_COLOR
-        blocks.append(SheetBlock(list(tiles.values()), caption(sample, classes, pictures.iou), colour))
-    return contact_sheet(title, blocks, list(tiles), box_legend(samples[0], protocol))
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -132,6 +61,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Predict, draw, write, and print the path."""
     args = parse_arguments()
+    from wsol_mm.apis.contact_sheet import make_sheet, predict_samples
+
     from mmengine.registry import init_default_scope
 
     cfg = read_config(args)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wsol_mm.evaluation.functional import ImageGeometry
-from wsol_mm.evaluation.map_boxes import heat_on_image, predict_boxes
+from wsol_mm.evaluation.map_boxes import heat_on_image, is_empty, predict_boxes
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -30,8 +30,8 @@ class LocalizationResult:
         scores: Their soft-max scores.
         boxes: A box per class (K, 4), float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and
             clipped to it.
-        found: (K,) bool, False where the localization map has no contrast: the box is then the one by which
-            the protocol counts a failure, and shows nothing.
+        found: (K,) bool, False where the localization map has no contrast, or nothing above the threshold:
+            the box is then the one by which the protocol counts a failure, and shows nothing.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
         maps: Localization maps of the K classes, float32: None unless asked for; (K, h, w) un-normalised on
@@ -81,7 +81,10 @@ def localization_result(
     grids = sample.loc_maps.float().numpy()
     boxes = {place: predict_boxes(grids[place], geometry, protocol)[0] for place in set(places)}
     finite = bool(np.isfinite(sample.pred_score.float().numpy()).all() and np.isfinite(grids[places]).all())
-    found = {place: finite and _has_contrast(grids[place]) for place in boxes}
+    found = {
+        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
+        for place in boxes
+    }
     kept = None
     if maps == 'grid':
         kept = grids[places]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from wsol_mm.datasets.image_pipeline import image_fields, pipeline_item, run_transforms
 from wsol_mm.datasets.localization_dataset import LocalizationDataset
+from wsol_mm.datasets.readers.saved_maps import MapProblem, SavedMaps
 from wsol_mm.evaluation.image_names import NAMED
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.metrics.protocol_record import MapsByClass, wanted_classes
@@ -17,7 +18,6 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from numpy.typing import NDArray
 
 from .class_scores import MOST_RANKS, BestClasses
-from .saved_maps import MapProblem, SavedMaps
 
 #: What an image's only map is of, whatever label it carries: all classes, or the image's true class.
 MapsOf = Literal['all', 'label']

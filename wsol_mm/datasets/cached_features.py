@@ -1,6 +1,6 @@
 """Cached features of a frozen backbone in place of images."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from .image_pipeline import pipeline_item
-from .transforms import LoadLocalizationMask, PackLocalizationInputs
+from .transforms import LoadLocalizationMask, LoadPseudoMap, PackLocalizationInputs
 
 
 @DATASETS.register_module()
@@ -63,10 +63,17 @@ class CachedFeatures(Dataset):
         self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
-        self._mask_loaders = [
-            step for step in self.dataset.pipeline.transforms if isinstance(step, LoadLocalizationMask)
+        self._names: Sequence[str] = self.cache.record.names or ()
+        self._loaders = [
+            step
+            for step in self.dataset.pipeline.transforms
+            if isinstance(step, LoadLocalizationMask | LoadPseudoMap)
         ]
         self._pack = PackLocalizationInputs()
+
+    def read_only(self, names: Collection[str]) -> None:
+        """Let the items hold only some of what the cache holds: what the head of a run needs."""
+        self._names = sorted(names)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -84,10 +91,8 @@ class CachedFeatures(Dataset):
         info |= {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
         # Packing wants an image: it tells the size of the network's input alone.
         info['img'] = np.empty((*info['img_shape'], 3), np.uint8)
-        for step in self._mask_loaders:
+        for step in self._loaders:
             info = step(info)
         item = self._pack(info)
-        item['inputs'] = {
-            name: torch.from_numpy(record[name].astype(np.float32)) for name in record.dtype.names or ()
-        }
+        item['inputs'] = {name: torch.from_numpy(record[name].astype(np.float32)) for name in self._names}
         return item

@@ -62,6 +62,7 @@ class LocalizationDataset(BaseDataset):
             depends on ``shots_seed``, the class name and the image ids alone, not on the order of files nor
             on the other classes; the images of fewer shots are among those of more.
         shots_seed: Seed of that draw.
+        leave_out: Text file of images that are not used: an ``img_id`` a line.
         on_error: ``'raise'`` stops at start-up with all problems counted and the first few named; ``'skip'``
             leaves out what is affected, counts it in :attr:`skipped` and logs one line.
         check_files: Look whether the image files exist.
@@ -96,6 +97,7 @@ class LocalizationDataset(BaseDataset):
         classes: str | Sequence[str] | None = None,
         shots_per_class: int | None = None,
         shots_seed: int = 0,
+        leave_out: str | None = None,
         on_error: str = 'raise',
         check_files: bool = True,
         clip_boxes: bool | None = None,
@@ -110,6 +112,7 @@ class LocalizationDataset(BaseDataset):
         self.class_selection = classes
         self.shots_per_class = shots_per_class
         self.shots_seed = shots_seed
+        self.leave_out = leave_out
         self.on_error = on_error
         self.check_files = check_files
         self.clip_boxes = self.CLIP_BOXES if clip_boxes is None else clip_boxes
@@ -174,6 +177,9 @@ class LocalizationDataset(BaseDataset):
         """
         problems = DatasetProblems(self.source, self.on_error)
         entries, class_names = self.load_entries(problems)
+        if self.leave_out is not None:
+            unused = {line for _, line in read_lines(Path(self.leave_out).expanduser())}
+            entries = [entry for entry in entries if entry['img_id'] not in unused]
         entries = checks.check_labels(entries, len(class_names), problems)
         problems.stop_if_strict()  # what follows from a bad line would only hide it
         if self.class_selection is not None:

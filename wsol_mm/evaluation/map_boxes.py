@@ -116,6 +116,11 @@ def empty_box(shape: tuple[int, ...], protocol: LocalizationProtocol) -> NDArray
     return np.array([0, 0, *upper], np.float64)
 
 
+def is_empty(loc_map: NDArray[np.floating], protocol: LocalizationProtocol) -> bool:
+    """Whether nothing of a map is above the threshold, which only happens to maps that are not normalised."""
+    return protocol.normalize == 'none' and not (loc_map > min(protocol.thresholds)).any()
+
+
 def finish_boxes(
     boxes: NDArray[np.number], shape: tuple[int, ...], protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:

@@ -20,10 +20,10 @@ Report = Literal['localization', 'max_box', 'scm']
 _CHOICES = {
     'map_source': ('label', 'predicted', 'ranked'),
     'dtype': ('float32', 'float64'),
-    'interpolation': ('bilinear', 'bicubic'),
-    'normalize': ('after_resize', 'before_resize'),
+    'interpolation': ('bilinear', 'bicubic', 'nearest'),
+    'normalize': ('after_resize', 'before_resize', 'none'),
     'threshold_choice': ('fixed', 'joint', 'top1', 'each'),
-    'region': ('polygon', 'pixels'),
+    'region': ('polygon', 'pixels', 'pixels_4'),
     'contours': ('largest', 'all'),
     'empty_box': ('zero', 'unit', 'frame'),
     'gt_conversion': ('truncate_xywh', 'truncate', 'clipped', 'continuous', 'integer'),
@@ -46,7 +46,8 @@ class LocalizationProtocol:
         frame_size: Side of the square evaluation frame; None: the size of the network input.
         dtype: Precision of enlarging and normalising the map.
         interpolation: How the map is enlarged to the frame.
-        normalize: Whether min-max comes after or before the enlargement.
+        normalize: Whether min-max comes after or before the enlargement, or, for maps that are probabilities,
+            not at all.
         normalize_eps: Added to the divisor of the min-max.
         quantize: Truncate the score map to 8 bits and compare ``q > int(tau * max(q))``; otherwise
             compare ``score > tau``.
@@ -54,8 +55,8 @@ class LocalizationProtocol:
         threshold_choice: 'fixed' (one threshold), 'joint' (the first that maximises GT-known + Top-1
             Loc, for all metrics), 'top1' (the first that maximises Top-1 Loc, for all metrics) or 'each'
             (every metric takes its own best one).
-        region: 'polygon' (largest ``contourArea``, OpenCV's order on ties) or 'pixels' (component with
-            most pixels, raster order on ties).
+        region: 'polygon' (largest ``contourArea``, OpenCV's order on ties), 'pixels' (component with most
+            pixels, raster order on ties) or 'pixels_4' (the same, 4-connected, at one threshold).
         contours: 'largest' (one box) or 'all' (outer borders and holes, the best one counts).
         clip_ends: Clip the exclusive upper ends to the last pixel (W - 1, H - 1).
         empty_box: Box where nothing is above the threshold: 'zero' [0,0,0,0], 'unit' [0,0,1,1] or
@@ -90,7 +91,7 @@ class LocalizationProtocol:
     quantize: bool = True
     thresholds: tuple[float, ...] = (0.2,)
     threshold_choice: ThresholdChoice = 'fixed'
-    region: Literal['polygon', 'pixels'] = 'polygon'
+    region: Literal['polygon', 'pixels', 'pixels_4'] = 'polygon'
     contours: Literal['largest', 'all'] = 'largest'
     clip_ends: bool = False
     empty_box: Literal['zero', 'unit', 'frame'] = 'unit'
@@ -128,8 +129,14 @@ class LocalizationProtocol:
                 "interpolation: expected 'bilinear', as normalize is 'before_resize', got 'bicubic', which "
                 'overshoots'
             )
-        if self.contours == 'all' and self.region == 'pixels':
-            raise ValueError("region: expected 'polygon', as contours is 'all', got 'pixels'")
+        if self.contours == 'all' and self.region != 'polygon':
+            raise ValueError(f"region: expected 'polygon', as contours is 'all', got {self.region!r}")
+        if self.region == 'pixels_4' and len(taus) != 1:
+            raise ValueError(f"thresholds: expected one, as region is 'pixels_4', got {len(taus)}")
+        if self.normalize == 'none' and self.quantize:
+            raise ValueError(
+                "quantize: expected False, as normalize is 'none', got True: codes are shares of the maximum"
+            )
         if self.error_breakdown and (len(taus) != 1 or self.contours == 'all' or self.map_source != 'label'):
             raise ValueError(
                 "error_breakdown: expected one threshold, contours 'largest' and map_source 'label', got "
@@ -228,6 +235,17 @@ PRESETS: dict[str, LocalizationProtocol] = {
             strict_loc=True,
             strict_known=True,
             average='classes',
+        ),
+        LocalizationProtocol(
+            'found',
+            interpolation='nearest',
+            normalize='none',
+            quantize=False,
+            thresholds=(0.5,),
+            region='pixels_4',
+            empty_box='frame',
+            gt_conversion='clipped',
+            inclusive_iou=False,
         ),
         LocalizationProtocol('maxboxacc', **_WSOLEVALUATION),
         LocalizationProtocol('maxboxacc_v2', contours='all', iou_levels=(0.3, 0.5, 0.7), **_WSOLEVALUATION),

@@ -71,6 +71,7 @@ class FeatureCache:
         """Open a cache.
 
         Raises:
+            CacheMismatchError: If its key is of another form, such as another version's.
             FileNotFoundError: If the folder holds none.
         """
         folder = Path(folder)
@@ -81,7 +82,10 @@ class FeatureCache:
             )
         layout = json.loads((folder / _LAYOUT).read_text())
         record = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in layout['record']])
-        key = CacheKey.from_json((folder / _KEY).read_text())
+        try:
+            key = CacheKey.from_json((folder / _KEY).read_text())
+        except ValueError as error:
+            raise CacheMismatchError(f'{folder / _KEY}: {error}') from error
         return cls(folder, key, record, layout['shard_size'])
 
     def check(self, key: CacheKey) -> None:

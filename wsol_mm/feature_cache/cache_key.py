@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 _BYTES = torch.uint8
+# Attributes of modules that belong to a run or a machine; features are the same.
+_NO_SETTINGS = ('training', 'fused_attn', 'grad_checkpointing', 'init_cfg', 'is_init')
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,9 @@ class CacheKey:
     """Everything that cached features depend on.
 
     Attributes:
-        backbone: Class of the backbone, and the numbers that describe it.
+        backbone: Class and settings of the backbone, and a hash of those of all its modules.
         weights: Hash of all its weights and buffers.
-        needs: Names of what is cached beside the feature map.
+        needs: Names of what is cached.
         mean: Subtracted from the RGB images, 0..255.
         std: What they are divided by.
         view_names: Kind of every view.
@@ -47,8 +49,16 @@ class CacheKey:
 
     @classmethod
     def from_json(cls, text: str) -> 'CacheKey':
-        """Return the key that :meth:`to_json` wrote."""
-        given: dict[str, Any] = json.loads(text)
+        """Return the key that :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: If the text is no such key.
+        """
+        given = json.loads(text)
+        names = {field.name for field in fields(cls)}
+        if not isinstance(given, dict) or set(given) != names:
+            found = sorted(given) if isinstance(given, dict) else type(given).__name__
+            raise ValueError(f'expected an object of {sorted(names)}, got {found}')
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
         return cls(**values)
 
@@ -71,7 +81,7 @@ def cache_key(
     Args:
         model: A localizer.
         dataset: A :class:`LocalizationDataset`.
-        needs: Names of what is cached beside the feature map.
+        needs: Names of what is cached.
         views: Built transforms of every view.
         view_names: Kind of every view.
         dtype: In which features are stored.
@@ -88,8 +98,9 @@ def cache_key(
 
 
 def cached_needs(head: nn.Module) -> set[str]:
-    """Return what is cached for a head beside the feature map; images are not, they pass no backbone."""
-    return set(head.loss_needs | head.predict_needs) - {'images'}
+    """Return what is cached for a head, the feature map by name; images are not, they pass no backbone."""
+    needs = set(head.loss_needs | head.predict_needs) - {'images', 'pixels'}
+    return needs | {'feature_map'} if head.needs_feature_map else needs
 
 
 def model_fields(model: nn.Module) -> dict[str, Any]:
@@ -104,13 +115,30 @@ def model_fields(model: nn.Module) -> dict[str, Any]:
 
 
 def describe_backbone(backbone: nn.Module) -> str:
-    """Return class and settings of a backbone that its weights do not show."""
+    """Return class and settings of a backbone, and a hash of all its modules': what weights do not show.
+
+    Settings are the public attributes that are numbers, words, None, or a sequence of them, such as the
+    number of heads of an attention or the epsilon of a normalisation.
+    """
+    digest = hashlib.sha256()
+    for name, module in backbone.named_modules():
+        digest.update(f'{name} {type(module).__name__} {_settings(module)}\n'.encode())
+    return f'{type(backbone).__name__} {_settings(backbone)} {digest.hexdigest()[:16]}'
+
+
+def _settings(module: nn.Module) -> str:
     settings = {
         name: value
-        for name, value in vars(backbone).items()
-        if not name.startswith('_') and isinstance(value, (bool, int, float, str)) and name != 'training'
+        for name, value in vars(module).items()
+        if not name.startswith('_') and name not in _NO_SETTINGS and _is_plain(value)
     }
-    return f'{type(backbone).__name__} {json.dumps(settings, sort_keys=True)}'
+    return json.dumps(settings, sort_keys=True)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def describe_views(views: Sequence[Sequence[Any]]) -> tuple[str, ...]:

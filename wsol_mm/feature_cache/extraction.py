@@ -45,18 +45,17 @@ class ViewItems(Dataset):
             return run_transforms(self.views[view], info)
 
 
-def cached_fields(feats: Features, needs: Collection[str], with_map: bool) -> dict[str, Tensor]:
+def cached_fields(feats: Features, needs: Collection[str]) -> dict[str, Tensor]:
     """Return what a cache keeps of features, by name, each (B, ...).
 
     Args:
         feats: With what ``needs`` names.
-        needs: Names beyond the feature map. Of the class attention only the patches' part is kept.
-        with_map: Whether the feature map is needed itself.
+        needs: Names. Of the class attention only the patches' part is kept.
     """
-    fields = {'feature_map': feats.feature_map} if with_map else {}
+    fields = {}
     for name in sorted(needs):
         value = feats.require(name)
-        fields[name] = feats.on_grid(value).flatten(-2) if name == 'class_attention' else value
+        fields[name] = feats.on_grid(value) if name == 'class_attention' else value
     return fields
 
 
@@ -89,6 +88,7 @@ def extract_features(
     batch_size: int = 32,
     num_workers: int = 2,
     shard_size: int = 256,
+    also: Collection[str] = (),
 ) -> FeatureCache:
     """Write the features that the head of a localizer needs, for a data set and some views of it.
 
@@ -105,6 +105,7 @@ def extract_features(
         batch_size: Images per batch.
         num_workers: Processes that load images.
         shard_size: Images per shard.
+        also: Names of what other heads need that are to read the same cache.
 
     Returns:
         The cache, whole.
@@ -112,17 +113,16 @@ def extract_features(
     Raises:
         CacheMismatchError: If the folder holds other features.
         OSError: If the disk is too small.
-        ValueError: If a value is too large for ``dtype``.
+        ValueError: If a value is too large for ``dtype``, or the backbone does not give all of ``also``.
     """
-    head, items = model.head, ViewItems(dataset, views)
-    needs = cached_needs(head)
+    items, needs = ViewItems(dataset, views), cached_needs(model.head) | set(also)
     key = cache_key(model, dataset, needs, views, view_names, dtype)
     model.eval()
 
     def run(batch: dict) -> dict[str, Tensor]:
         with torch.no_grad():
             inputs = model.data_preprocessor(batch)['inputs']
-            return cached_fields(model.extract_feat(inputs, needs), needs, head.needs_feature_map)
+            return cached_fields(model.extract_feat(inputs, needs - {'feature_map'}), needs)
 
     first = run(default_collate([items[0, 0]]))
     record = np.dtype([(name, np.dtype(dtype), tuple(value.shape[1:])) for name, value in first.items()])

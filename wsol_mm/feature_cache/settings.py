@@ -2,26 +2,34 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 SPLITS = ('train', 'val', 'test')
-#: Views of an image: as in a test, the same mirrored, and as in training, with a random crop and flip that is
-#: fixed for every image and view.
+#: Views of an image: as in a test but of the size of training crops, the same mirrored, and as in training,
+#: with a random crop and flip that is fixed for every image and view.
 VIEWS = ('plain', 'flip', 'crop')
 
 
-def view_pipelines(cfg: Config, names: Sequence[str]) -> list[list[dict]]:
+def view_pipelines(cfg: Config, names: Sequence[str], split: str = 'train') -> list[list[dict]]:
     """Return the pipelines of views.
 
     Args:
         cfg: Runner config: the pipelines of its test and training data.
         names: Of :data:`VIEWS`, one for each view; crops of one name differ.
+        split: Of :data:`SPLITS`; only views for training have the size of the training crops.
 
     Raises:
         ValueError: If there is no view of this name.
     """
     test = [dict(step) for step in cfg.test_dataloader.dataset.pipeline]
+    if split == 'train':
+        training = cfg.train_dataloader.dataset.pipeline
+        size: Any = next((step['crop_size'] for step in training if 'crop_size' in step), None)
+        for step in test if size is not None else ():
+            if 'scale' in step:
+                step['scale'] = (size, size) if isinstance(size, int) else tuple(size)[::-1]
     pipelines = {
         'plain': test,
         'flip': [*test[:-1], dict(type='RandomFlip', prob=1.0, direction='horizontal'), test[-1]],
@@ -39,12 +47,13 @@ def splits_to_cache(cfg: Config) -> list[str]:
     return [split for split in SPLITS if cfg.get(f'{split}_dataloader') and not (split == 'val' and same)]
 
 
-def use_cached_features(cfg: Config, folder: str | Path) -> None:
+def use_cached_features(cfg: Config, folder: str | Path, num_views: int | None = None) -> None:
     """Let a run read cached features where the folder has them, in place of images.
 
     Args:
         cfg: Runner config; changed in place.
         folder: As ``tools/misc/extract_features.py`` made it.
+        num_views: How many views of the training images are used, the first ones; all if None.
 
     Raises:
         FileNotFoundError: If the folder has features of no split.
@@ -66,8 +75,10 @@ def use_cached_features(cfg: Config, folder: str | Path) -> None:
             type='CachedFeatures',
             cache=str(folder / split),
             dataset=dataset,
-            view_pipelines=view_pipelines(cfg, names),
+            view_pipelines=view_pipelines(cfg, names, split),
         )
+    if num_views is not None and 'train' in datasets:
+        datasets['train']['views'] = list(range(num_views))
     if 'test' in datasets and 'val' not in splits_to_cache(cfg) and cfg.get('val_dataloader'):
         datasets['val'] = datasets['test']
     for split, dataset in datasets.items():

@@ -29,11 +29,11 @@ class Features(NamedTuple):
             ``'spatial_mask'`` (B, M, N), foreground probability of every token in the M layers that
             spatial-query attention masks (SAT); ``'propagated'`` (B, L, N), the class token's row passed once
             more through the attention of its layer (LCTR); ``'images'`` (B, 3, H, W), the network's input,
-            which the localizer adds; ``'kernel_weights'`` (B, E), how much each of E kernels counts for an
-            image, which LCTR's head computes once for logits and maps; ``'pre_norm_map'`` (B, D, h, w) and
-            ``'pre_norm_cls_token'`` (B, D), before the final normalisation; ``'queries'``, ``'keys'`` and
-            ``'values'`` (B, h * w, D), the patches' projections in the last layer; ``'pooled'`` (B, D), the
-            output of an attention pool.
+            which the localizer adds, and ``'pixels'``, the same before its normalisation, RGB, 0..255;
+            ``'kernel_weights'`` (B, E), how much each of E kernels counts for an image, which LCTR's head
+            computes once for logits and maps; ``'pre_norm_map'`` (B, D, h, w) and ``'pre_norm_cls_token'``
+            (B, D), before the final normalisation; ``'queries'``, ``'keys'`` and ``'values'`` (B, h * w, D),
+            the patches' projections in the last layer; ``'pooled'`` (B, D), the output of an attention pool.
         patch_start: Index of the first patch among the N tokens: behind the class token and registers.
     """
 
@@ -118,23 +118,22 @@ def features_from_cache(tensors: Mapping[str, Tensor]) -> Features:
     """Arrange cached tensors as features.
 
     Args:
-        tensors: By name, each (B, ...). Of ``class_attention`` (B, L, H, h * w) only the patches' part is
-            there. A feature map that was not cached is NaN, in the size of the map before the final
-            normalisation.
+        tensors: By name, each (B, ...). Of the class attention only the patches' part is there, on the grid,
+            (B, L, H, h, w). A feature map that was not cached is NaN, on the grid of the others.
 
     Raises:
-        ValueError: If there is no map at all.
+        ValueError: If nothing says the grid.
     """
     values = dict(tensors)
-    feature_map = values.pop('feature_map', None)
+    feature_map, attention = values.pop('feature_map', None), values.pop('class_attention', None)
     if feature_map is None:
-        if 'pre_norm_map' not in values:
+        on_grid = values.get('pre_norm_map', None if attention is None else attention[:, 0])
+        if on_grid is None:
             raise ValueError(f'inputs: expected cached features with a map, got {sorted(tensors)}')
-        feature_map = torch.full_like(values['pre_norm_map'][:1, :1], torch.nan).expand_as(
-            values['pre_norm_map']
-        )
-    fields = {name: values.pop(name, None) for name in ('cls_token', 'class_attention')}
-    return Features(feature_map, **fields, extras=values, patch_start=0)
+        feature_map = torch.full_like(on_grid[:1, :1], torch.nan).expand_as(on_grid)
+    rows = None if attention is None else attention.flatten(-2)
+    cls_token = values.pop('cls_token', None)
+    return Features(feature_map, cls_token, rows, extras=values, patch_start=0)
 
 
 def check_needs(needs: Collection[str], gives: Collection[str], backbone: str, asker: str = 'needs') -> None:

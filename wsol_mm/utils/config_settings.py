@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .model_image_size import use_model_image_size
+
 #: Types of config files.
 CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
@@ -44,14 +46,15 @@ def read_config_file(path: str | Path) -> Config:
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
-    """Change settings of a config.
+    """Change settings of a config, and fill in the image size where it is the model's.
 
     Args:
         cfg: Runner config; changed in place.
         options: Dotted keys to values, as in ``{'model.head.num_classes': 5}``.
 
     Raises:
-        ValueError: If a key does not begin with a setting of a run, so that nothing would read it.
+        ValueError: If a key does not begin with a setting of a run, so that nothing would read it, or as
+            :func:`use_model_image_size` does.
     """
     for key in options or ():
         first = key.partition('.')[0]
@@ -61,6 +64,7 @@ def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
                 f'{first!r}{_meant(cfg, key)}'
             )
     cfg.merge_from_dict(dict(options or {}))
+    use_model_image_size(cfg)
 
 
 @cache

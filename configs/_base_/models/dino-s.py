@@ -3,6 +3,5 @@ model = dict(
     type='ImageLocalizer',
     pretrained='timm://vit_small_patch16_224.dino',
     backbone=dict(type='TimmBackbone', model_name='vit_small_patch16_224.dino', attention_layers=1),
-    head=dict(in_channels=384),
     frozen=['backbone.*'],
 )

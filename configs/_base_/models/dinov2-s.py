@@ -8,6 +8,5 @@ model = dict(
         attention_layers=1,
         position_interpolation='dinov2',
     ),
-    head=dict(in_channels=384),
     frozen=['backbone.*'],
 )

@@ -5,7 +5,6 @@ model = dict(
     backbone=dict(
         type='TimmBackbone', model_name='vit_tiny_patch16_224.augreg_in21k_ft_in1k', attention_layers=1
     ),
-    head=dict(in_channels=192),
     # These weights were trained on images scaled to [-1, 1].
     data_preprocessor=dict(
         type='LocalizationDataPreprocessor',

@@ -3,5 +3,12 @@
 from .cropping import TenCrop
 from .loading import LoadImageWithPillow, LoadLocalizationMask
 from .packing import PackLocalizationInputs
+from .pseudo_maps import LoadPseudoMap
 
-__all__ = ['LoadImageWithPillow', 'LoadLocalizationMask', 'PackLocalizationInputs', 'TenCrop']
+__all__ = [
+    'LoadImageWithPillow',
+    'LoadLocalizationMask',
+    'LoadPseudoMap',
+    'PackLocalizationInputs',
+    'TenCrop',
+]

@@ -6,6 +6,7 @@ from wsol_mm.datasets.dataset_problems import DatasetError
 from wsol_mm.registry import TRANSFORMS
 
 import numpy as np
+import torch
 from mmpretrain.datasets.transforms import PackInputs
 
 
@@ -24,6 +25,7 @@ class PackLocalizationInputs(PackInputs):
       ``img_shape``);
     - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the evaluation, if
       ``LoadLocalizationMask`` made one;
+    - ``pseudo_map``: (h, w) float32 tensor, what another model has found, if ``LoadPseudoMap`` loaded one;
     - meta fields as in ``meta_keys``; ``ori_shape`` (H, W), ``img_shape`` (h, w) of the network input and
       ``scale_factor`` (w, h) are always plain tuples.
 
@@ -85,6 +87,8 @@ class PackLocalizationInputs(PackInputs):
             sample.set_field(boxes, 'gt_bboxes', dtype=np.ndarray)
         if 'gt_mask' in results:
             sample.set_field(results['gt_mask'], 'gt_mask', dtype=np.ndarray)
+        if 'pseudo_map' in results:
+            sample.pseudo_map = torch.from_numpy(results['pseudo_map'])
         return packed
 
     def __repr__(self) -> str:

@@ -1,16 +1,20 @@
 """Hooks registered with MMEngine."""
 
+from .best_parts_hook import BestPartsHook
 from .checkpoint_hook import CheckpointHook
 from .class_count_hook import ClassCountHook
 from .class_names_hook import ClassNamesHook
+from .collapse_guard_hook import CollapseGuardHook
 from .feature_cache_hook import FeatureCacheHook
 from .finite_loss_hook import FiniteLossHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 
 __all__ = [
+    'BestPartsHook',
     'CheckpointHook',
     'ClassCountHook',
     'ClassNamesHook',
+    'CollapseGuardHook',
     'FeatureCacheHook',
     'FiniteLossHook',
     'LocalizationVisualizationHook',

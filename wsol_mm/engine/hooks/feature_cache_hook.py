@@ -42,14 +42,14 @@ class FeatureCacheHook(Hook):
 
     @staticmethod
     def _compare(runner: Runner, *loaders: DataLoader) -> None:
-        caches = [
-            cache for loader in loaders if (cache := getattr(loader.dataset, 'cache', None)) is not None
-        ]
-        if not caches:
+        datasets = [loader.dataset for loader in loaders if hasattr(loader.dataset, 'cache')]
+        if not datasets:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         needs, fields = cached_needs(model.head), model_fields(model)
-        for cache in caches:
+        for dataset in datasets:
+            key = dataset.cache.key
             # A cache may hold more than this head needs.
-            known = cache.key.needs if needs <= set(cache.key.needs) else tuple(sorted(needs))
-            cache.check(replace(cache.key, **fields, needs=known))
+            known = key.needs if needs <= set(key.needs) else tuple(sorted(needs))
+            dataset.cache.check(replace(key, **fields, needs=known))
+            dataset.read_only(needs)

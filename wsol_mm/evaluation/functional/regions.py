@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-CRITERIA = ('polygon', 'pixels')
+CRITERIA = ('polygon', 'pixels', 'pixels_4')
 
 # The kernels pack a pixel number into 31 bits and coordinates into 24.
 _MAX_PIXELS = 2**28
@@ -36,7 +36,7 @@ class Regions(NamedTuple):
 
 
 def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
-    """Box of the largest 8-connected region above each level.
+    """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
 
     Args:
         levels: (H, W) uint16, at most ``num_levels``.
@@ -45,6 +45,7 @@ def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polyg
             outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in raster
             order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the number of
             pixels; among equal ones that whose first pixel comes first in raster order (SAT, BAS).
+            ``'pixels_4'``: the same of 4-connected regions, at a single level (FOUND).
 
     Returns:
         (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
@@ -60,7 +61,11 @@ def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polyg
     num_levels = int(num_levels)
     _check_levels(levels, num_levels)
     if num_levels == 1:
-        return _largest_polygon(levels) if criterion == 'polygon' else _largest_component(levels)
+        if criterion == 'polygon':
+            return _largest_polygon(levels)
+        return _largest_component(levels, connectivity=4 if criterion == 'pixels_4' else 8)
+    if criterion == 'pixels_4':
+        raise ValueError(f"num_levels: expected 1, as criterion is 'pixels_4', got {num_levels}")
     image, stride = _bordered(levels)
     # Compiled code, imported only where it is wanted.
     from .largest_region_kernels import pixel_boxes, polygon_boxes
@@ -161,9 +166,9 @@ def _largest_polygon(levels: np.ndarray) -> np.ndarray:
     return _rectangles([max(contours, key=cv2.contourArea)])
 
 
-def _largest_component(levels: np.ndarray) -> np.ndarray:
+def _largest_component(levels: np.ndarray, connectivity: int) -> np.ndarray:
     """(1, 4) box of the component with the most pixels, the first in raster order on ties."""
-    labels, stats = _component_stats(levels)
+    labels, stats = _component_stats(levels, connectivity)
     counts = stats[1:, 4]
     largest = 1 + np.flatnonzero(counts == counts.max(initial=0))
     if not len(largest):
@@ -191,9 +196,11 @@ def _rectangles(contours: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarr
     return boxes
 
 
-def _component_stats(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (H, W) of the 8-connected components, and x0, y0, x1, y1 and number of pixels of each label."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((levels > 0).view(np.uint8), connectivity=8)
+def _component_stats(levels: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H, W) of the connected components, and x0, y0, x1, y1 and number of pixels of each label."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (levels > 0).view(np.uint8), connectivity=connectivity
+    )
     stats[:, 2:4] += stats[:, :2]
     return labels, stats
 

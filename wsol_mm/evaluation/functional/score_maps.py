@@ -6,10 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Interpolation = Literal['bilinear', 'bicubic']
-NormalizeOrder = Literal['after_resize', 'before_resize']
+Interpolation = Literal['bilinear', 'bicubic', 'nearest']
+NormalizeOrder = Literal['after_resize', 'before_resize', 'none']
 
-_CV2_INTERPOLATION = {'bilinear': cv2.INTER_LINEAR, 'bicubic': cv2.INTER_CUBIC}
+_CV2_INTERPOLATION = {
+    'bilinear': cv2.INTER_LINEAR,
+    'bicubic': cv2.INTER_CUBIC,
+    'nearest': cv2.INTER_NEAREST,
+}
 
 
 class ConstantMapError(ValueError):
@@ -52,12 +56,13 @@ def make_score_map(
         loc_map: Map (h, w) on the patch grid, un-normalised.
         size: Width and height of the frame in pixels.
         dtype: 'float32' or 'float64': the precision of resizing and normalising.
-        interpolation: OpenCV's 'bilinear' or 'bicubic', both with half-pixel centres.
-        normalize: Whether min-max comes after or before the enlargement.
+        interpolation: OpenCV's 'bilinear' or 'bicubic', both with half-pixel centres, or 'nearest'.
+        normalize: Whether min-max comes after or before the enlargement, or not at all ('none').
         eps: Added to the divisor of the min-max.
 
     Returns:
-        Score map (height, width). Between 0 and 1 unless 'before_resize' meets 'bicubic'.
+        Score map (height, width). Between 0 and 1 unless 'before_resize' meets 'bicubic', or with 'none' the
+        map is not.
 
     Raises:
         ConstantMapError: If the map holds NaN or is constant (and ``eps`` is 0).

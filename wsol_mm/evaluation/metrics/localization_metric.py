@@ -238,6 +238,12 @@ class LocalizationMetric(BaseMetric):
                     f'{protocol.name}: {constant} localization maps have no contrast (constant or NaN); '
                     f'they count with the box {protocol.empty_box!r}.'
                 )
+            empty = sum(record.empty_maps for record in records)
+            if empty:
+                logger.warning(
+                    f'{protocol.name}: {empty} of {len(records)} images have a map with nothing above the '
+                    f'threshold; they count with the box {protocol.empty_box!r}.'
+                )
             counts = ProtocolCounts.from_records(protocol, records, labels, ranks, self.per_class)
             values, details = summarize(protocol, counts, classes, self.chosen.get(protocol.name))
             metrics.update({f'{protocol.name}/{name}': value for name, value in values.items()})

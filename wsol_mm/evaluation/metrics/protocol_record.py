@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wsol_mm.evaluation.functional.error_breakdown import OUTCOMES, localization_outcome
 from wsol_mm.evaluation.functional.score_maps import ConstantMapError
-from wsol_mm.evaluation.map_boxes import MapIoU, empty_map_iou, localization_map_iou
+from wsol_mm.evaluation.map_boxes import MapIoU, empty_map_iou, is_empty, localization_map_iou
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -25,6 +25,7 @@ class ProtocolRecord:
         outcome: Index into ``OUTCOMES``, or -1.
         constant_maps: Number of maps without contrast.
         map_kind: 'label', 'predicted', 'ranked' or 'agnostic': the map that was really used.
+        empty_maps: Number of maps of which nothing is above the threshold.
     """
 
     known: NDArray[np.uint8]
@@ -32,6 +33,7 @@ class ProtocolRecord:
     outcome: int
     constant_maps: int
     map_kind: str
+    empty_maps: int = 0
 
 
 class MapsByClass:
@@ -133,12 +135,13 @@ def make_record(
         KeyError: If the map of a wanted class is missing.
     """
     kind = _map_kind(protocol, maps)
-    constant = 0
+    constant = empty = 0
     results: list[MapIoU] = []
     for wanted in wanted_classes(protocol, maps, label, ranked):
         loc_map = maps[wanted]
         try:
             results.append(localization_map_iou(loc_map, frame_boxes, size, protocol))
+            empty += is_empty(loc_map, protocol)
         except ConstantMapError:
             constant += 1
             results.append(empty_map_iou(frame_boxes, size, protocol))
@@ -157,4 +160,4 @@ def make_record(
         outcome = OUTCOMES.index(
             localization_outcome(boxes[0], frame_boxes, rank == 0, protocol.inclusive_iou)
         )
-    return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind)
+    return ProtocolRecord(np.packbits(known), np.packbits(labelled), outcome, constant, kind, empty)

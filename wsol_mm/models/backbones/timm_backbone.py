@@ -58,6 +58,8 @@ class TimmBackbone(BaseModule):
             size alone.
 
     Attributes:
+        model_name: As given.
+        position_interpolation: As given.
         gives: Names of what can be asked for beyond the feature map.
         data_config: timm's data config of the weights: ``mean`` and ``std`` in units of 0..255,
             ``input_size`` (height, width), and more.
@@ -89,6 +91,8 @@ class TimmBackbone(BaseModule):
             )
         if is_model_in_modules(model_name.partition('.')[0], _ANY_SIZE):
             options = {'dynamic_img_size': True, **options}
+        self.position_interpolation = position_interpolation
+        self.model_name = model_name
         self.model = create_timm_model(model_name, pretrained, checkpoint_path, **options)
         self.model.is_init = True  # timm has initialised or loaded it, and MMEngine would do so once more
         self._freeze_behind_features()

@@ -6,6 +6,7 @@ from .cam_head import CAMHead
 from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
 from .class_attention_head import ClassAttentionHead
+from .found_head import FOUNDHead
 from .graph_cut_head import GraphCutHead
 from .lctr_head import LCTRHead
 from .localization_head import LocalizationHead
@@ -24,6 +25,7 @@ __all__ = [
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',
+    'FOUNDHead',
     'GraphCutHead',
     'LCTRHead',
     'LocalizationHead',

@@ -3,6 +3,8 @@
 from .attention_dropout import AttentionDropout
 from .attention_rollout import attention_rollout, rollout_map, rollout_row
 from .back_ends import InceptionBackEnd, MobileNetBackEnd, ResNetBackEnd, VGGBackEnd
+from .background_discovery import Background, background_discovery
+from .bilateral_refinement import BilateralRefinement
 from .category_stimulation import CategoryStimulation
 from .class_attention import class_token_attention
 from .cue_digging import CueDigging
@@ -15,6 +17,7 @@ from .grid_graph import GridGraph, grid_graph, grid_laplacian, neighbour_similar
 from .hidden_convs import conv_relu, hidden_convs
 from .object_constraint import ObjectConstraint
 from .per_sample_conv import per_sample_conv
+from .pseudo_masks import AttentionMasks, BackgroundMasks, PseudoMasks, SavedMapMasks
 from .region_disentanglement import RegionDisentanglement, region_features, region_probabilities
 from .relational_patch_attention import (
     RelationalAttention,
@@ -37,6 +40,10 @@ from .token_encoder_layer import TokenEncoderLayer, init_transformer_weights
 
 __all__ = [
     'AttentionDropout',
+    'AttentionMasks',
+    'Background',
+    'BackgroundMasks',
+    'BilateralRefinement',
     'CategoryStimulation',
     'CueDigging',
     'GaussianFilter',
@@ -45,10 +52,12 @@ __all__ = [
     'InceptionBackEnd',
     'MobileNetBackEnd',
     'ObjectConstraint',
+    'PseudoMasks',
     'RegionDisentanglement',
     'RelationalAttention',
     'RelationalEncoderLayer',
     'ResNetBackEnd',
+    'SavedMapMasks',
     'SemanticConv',
     'SemanticKernelIntegrator',
     'SpatialCalibration',
@@ -59,6 +68,7 @@ __all__ = [
     'TokenEncoderLayer',
     'VGGBackEnd',
     'attention_rollout',
+    'background_discovery',
     'class_token_attention',
     'conv_relu',
     'deform_conv2d',

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from .foreign_backbones import foreign_features, foreign_gives
 from .submodule_outputs import named_submodule, recorded_outputs
 
-#: What can be had with any backbone: its input, and outputs of its modules.
-LOCALIZER_GIVES = frozenset({'images', 'stages'})
+#: What can be had with any backbone: its input, normalised and as it was, and outputs of its modules.
+LOCALIZER_GIVES = frozenset({'images', 'pixels', 'stages'})
 
 
 def backbone_gives(backbone: nn.Module) -> frozenset[str]:

@@ -18,6 +18,12 @@ from .freezing import freeze_parameters, frozen_batch_norms
 from .submodule_outputs import insert_layers
 
 
+def _channels_of(backbone: nn.Module) -> dict[str, int]:
+    """Return the argument of a head for the feature map of a backbone that says its channels."""
+    channels = getattr(backbone, 'num_features', None) or getattr(backbone, 'embed_dims', None)
+    return dict(in_channels=channels) if isinstance(channels, int) else {}
+
+
 @MODELS.register_module()
 class ImageLocalizer(ImageClassifier):
     """Classifier that also localizes: asks its backbone for what its head needs.
@@ -25,7 +31,8 @@ class ImageLocalizer(ImageClassifier):
     Args:
         backbone: A backbone that returns :class:`Features` and says what it ``gives``, or any of mmpretrain's
             that returns feature maps.
-        head: A :class:`LocalizationHead`.
+        head: A :class:`LocalizationHead`. Without ``in_channels`` it gets the channels of the backbone, where
+            the backbone says them.
         pretrained: Weights to start a training from, of any layout that
             :func:`wsol_mm.models.weights.load_pretrained` knows: a file, an address or ``timm://<model
             name>``. They are loaded by :meth:`init_weights`, so never for a test.
@@ -65,7 +72,8 @@ class ImageLocalizer(ImageClassifier):
     ) -> None:
         # Built here, so that names of wsol_mm are found without a default scope too.
         backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
-        head = head if isinstance(head, nn.Module) else MODELS.build(head)
+        if not isinstance(head, nn.Module):
+            head = MODELS.build({**_channels_of(backbone), **head})
         if data_preprocessor is None or isinstance(data_preprocessor, dict):
             data_preprocessor = preprocessor_config(data_preprocessor or {}, backbone, head)
         super().__init__(
@@ -127,7 +135,15 @@ class ImageLocalizer(ImageClassifier):
                 f'the shape {tuple(inputs.shape)}'
             )
         needs = self.head.logits_needs if needs is None else needs
-        return features_of(self.backbone, inputs, needs, self.stages)
+        feats = features_of(self.backbone, inputs, needs, self.stages)
+        return feats.with_extras(pixels=self._pixels(inputs)) if 'pixels' in needs else feats
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return what normalised images were before: RGB, 0..255."""
+        preprocessor = self.data_preprocessor
+        if getattr(preprocessor, 'mean', None) is not None:
+            images = images * preprocessor.std + preprocessor.mean
+        return images if getattr(preprocessor, 'to_rgb', False) else images.flip(1)
 
     def loss(
         self, inputs: Tensor | Mapping[str, Tensor], data_samples: list[DataSample]

@@ -8,6 +8,7 @@ from .low_attention_area_loss import LowAttentionAreaLoss
 from .map_alignment_loss import MapAlignmentLoss
 from .normalization_loss import NormalizationLoss
 from .self_produced_guidance_loss import SelfProducedGuidanceLoss, guidance_mask
+from .self_training_loss import SelfTrainingLoss
 from .semantic_boost_adapter import SemanticBoostAdapter, foreground_contrast_loss
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     'MapAlignmentLoss',
     'NormalizationLoss',
     'SelfProducedGuidanceLoss',
+    'SelfTrainingLoss',
     'SemanticBoostAdapter',
     'foreground_contrast_loss',
     'guidance_mask',

@@ -47,6 +47,8 @@ def fetch_state_dict(source: str | Path) -> dict[str, Tensor]:
 def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
     """Return the weights inside a checkpoint: out of its container entry, names without wrappers.
 
+    Parts of a network that stand in entries of their own get these as first part of their names.
+
     Args:
         checkpoint: What was read.
         source: Where from, for the message.
@@ -60,6 +62,12 @@ def unwrap_state_dict(checkpoint: Mapping, source: str) -> dict[str, Tensor]:
             content = checkpoint[container]
             break
     weights = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    weights = weights or {
+        f'{part}.{name}': value
+        for part, values in content.items()
+        if isinstance(values, Mapping) and all(isinstance(value, torch.Tensor) for value in values.values())
+        for name, value in values.items()
+    }
     if not weights:
         raise CheckpointError(
             f'{source}: expected weights under names of parameters, or in one of the entries '

@@ -1,7 +1,7 @@
 """Localization maps in NumPy files, by the image that they are of."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -93,31 +93,56 @@ class SavedMaps:
         found = self._of_image.get(img_id, [])
         if len(found) != 1:
             raise MapProblem(f'{img_id}: expected one map in {self.source}, got {found or "none"}')
-        place = f'{self.source}/{found[0]}'
-        try:
-            maps, labels = self._content(found[0], place)
-        except MapProblem:
-            raise
-        # Of a damaged header NumPy lets through what zipfile, tokenize and others raise: no closed list.
-        except Exception as error:
-            raise MapProblem(f'{place}: expected a NumPy file of numbers, got another ({error})') from error
-        maps = _checked_maps(maps, place)
-        return maps, _checked_labels(labels, len(maps), num_classes, place)
+        if self._archive is None:
+            return read_map_file(self.source / found[0], num_classes)
+        with self._archive.open(found[0]) as file:
+            return _checked_content(
+                lambda: (np.lib.format.read_array(file, allow_pickle=False), None),
+                f'{self.source}/{found[0]}',
+                num_classes,
+            )
 
-    def _content(self, name: str, place: str) -> tuple[NDArray, NDArray | None]:
-        if self._archive is not None:
-            with self._archive.open(name) as file:
-                return np.lib.format.read_array(file, allow_pickle=False), None
-        content = np.load(self.source / name, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content, None
-        with content:
-            if {'maps', 'labels'} <= set(content.files):
-                return np.asarray(content['maps']), np.asarray(content['labels'])
-            if len(content.files) != 1:
-                raise MapProblem(f'{place}: expected one array, or maps and labels, got {content.files}')
-            # A member that is no array comes as bytes.
-            return np.asarray(content[content.files[0]]), None
+
+def read_map_file(
+    path: Path, num_classes: int | None
+) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+    """Read the maps of one file, as :meth:`SavedMaps.read` does.
+
+    Args:
+        path: The file, ``.npy`` or ``.npz``.
+        num_classes: Number of classes C; without labels there is one map if it is None.
+
+    Raises:
+        MapProblem: If there is no map in it; it names the file.
+    """
+    return _checked_content(lambda: _content(path), str(path), num_classes)
+
+
+def _content(path: Path) -> tuple[NDArray, NDArray | None]:
+    content = np.load(path, allow_pickle=False)
+    if isinstance(content, np.ndarray):
+        return content, None
+    with content:
+        if {'maps', 'labels'} <= set(content.files):
+            return np.asarray(content['maps']), np.asarray(content['labels'])
+        if len(content.files) != 1:
+            raise MapProblem(f'{path}: expected one array, or maps and labels, got {content.files}')
+        # A member that is no array comes as bytes.
+        return np.asarray(content[content.files[0]]), None
+
+
+def _checked_content(
+    load: Callable[[], tuple[NDArray, NDArray | None]], place: str, num_classes: int | None
+) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
+    try:
+        maps, labels = load()
+    except MapProblem:
+        raise
+    # Of a damaged header NumPy lets through what zipfile, tokenize and others raise: no closed list.
+    except Exception as error:
+        raise MapProblem(f'{place}: expected a NumPy file of numbers, got another ({error})') from error
+    maps = _checked_maps(maps, place)
+    return maps, _checked_labels(labels, len(maps), num_classes, place)
 
 
 def _checked_maps(maps: NDArray, place: str) -> NDArray[np.floating]:
@@ -133,14 +158,13 @@ def _checked_maps(maps: NDArray, place: str) -> NDArray[np.floating]:
 
 
 def _checked_labels(
-    labels: NDArray | None, count: int, num_classes: int, place: str
+    labels: NDArray | None, count: int, num_classes: int | None, place: str
 ) -> NDArray[np.int64] | None:
     if labels is None:
         if count not in (1, num_classes):
-            raise MapProblem(
-                f'{place}: expected 1 map, {num_classes} of all classes, or labels beside, got {count} maps'
-            )
-        return None if count == 1 else np.arange(num_classes)
+            of_all = '' if num_classes is None else f', {num_classes} of all classes'
+            raise MapProblem(f'{place}: expected 1 map{of_all}, or labels beside, got {count} maps')
+        return None if count == 1 else np.arange(count)
     if labels.shape != (count,) or labels.dtype.kind not in 'iu':
         raise MapProblem(
             f'{place}: expected {count} integers as labels, one for each map, got {labels.dtype} of the '
@@ -148,10 +172,11 @@ def _checked_labels(
         )
     if labels.tolist() == [-1]:
         return None
-    wrong = labels[(labels < 0) | (labels >= num_classes)].tolist()
+    largest = labels.max() if num_classes is None else num_classes - 1
+    wrong = labels[(labels < 0) | (labels > largest)].tolist()
     if wrong or len(set(labels.tolist())) < count:
         raise MapProblem(
-            f'{place}: expected different labels from 0 to {num_classes - 1}, got {labels.tolist()[:NAMED]}'
+            f'{place}: expected different labels from 0 to {largest}, got {labels.tolist()[:NAMED]}'
             f'{", ..." if count > NAMED else ""}'
         )
     return labels.astype(np.int64)

@@ -1,9 +1,9 @@
-"""Tests of wsol_mm.apis.saved_maps."""
+"""Tests of wsol_mm.datasets.readers.saved_maps."""
 
 import re
 from zipfile import ZipFile
 
-from wsol_mm.apis.saved_maps import MapProblem, SavedMaps
+from wsol_mm.datasets.readers.saved_maps import MapProblem, SavedMaps
 
 import numpy as np
 import pytest

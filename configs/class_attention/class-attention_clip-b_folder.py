@@ -1,0 +1,6 @@
+_base_ = ['../_base_/models/clip-b.py', '../_base_/settings/frozen_folder.py']
+
+model = dict(head=dict(type='ClassAttentionHead', num_classes=2))
+val_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
+test_evaluator = val_evaluator
+default_hooks = dict(visualization=dict(protocol='maxboxacc', threshold=0.3))

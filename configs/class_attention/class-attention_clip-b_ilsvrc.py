@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/clip-b.py', './_base_/ilsvrc.py']
+
+model = dict(head=dict(type='ClassAttentionHead', num_classes=1000))

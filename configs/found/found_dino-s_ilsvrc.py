@@ -1,0 +1,11 @@
+_base_ = ['../_base_/models/dino-s.py', './_base_/ilsvrc.py']
+
+model = dict(
+    head=dict(
+        type='FOUNDHead',
+        num_classes=1000,
+        dropout=0.5,
+        pseudo_masks=dict(type='BackgroundMasks', target_area=0.3),
+        mask_loss=dict(first_targets='pseudo'),
+    )
+)

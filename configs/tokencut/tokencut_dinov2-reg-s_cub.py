@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/dinov2-reg-s.py',
+    '../_base_/datasets/cub.py',
+    './_base_/probe.py',
+]
+
+model = dict(head=dict(type='GraphCutHead', num_classes=200, threshold=0.2, as_mask=True))

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/dinov3-s.py', './_base_/cub.py']
+
+model = dict(head=dict(type='TriLiteHead', num_classes=200, region_dropout=0.5, dropout=0.5))

@@ -1,0 +1,188 @@
+"""Head of FOUND: a 1x1 convolution on frozen keys that learns what is object (Simeoni et al., CVPR 2023)."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wsol_mm.models.utils.precision import at_least_float32
+from wsol_mm.models.weights.layouts import Layout
+from wsol_mm.models.weights.official import OfficialCheckpoints
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
+import torch
+from mmengine.logging import print_log
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from .graph_cut_head import FEATURES
+from .probe_head import ProbeHead
+
+# The authors save the decoder alone.
+FOUND = Layout(
+    name='FOUND (decoder.weight, decoder.bias)',
+    markers=(r'decoder\.weight', r'decoder\.bias'),
+    rules=((r'decoder\.(weight|bias)', r'head.decoder.\1'),),
+)
+
+#: Share of the pseudo masks' area below which the predicted area counts as collapsed.
+COLLAPSED_SHARE = 0.5
+#: Weight of an iteration in the running means of the areas.
+_MOMENTUM = 0.1
+
+
+@MODELS.register_module()
+class FOUNDHead(ProbeHead):
+    """A decoder of D + 1 parameters, taught by pseudo masks and then by itself; classes by a linear probe.
+
+    It ends in one of two states: at the size of the objects, or at nearly nothing, and which one depends on
+    the seed where the pseudo masks are small. The mean areas of both are logged and kept, as ``areas``, in
+    the checkpoint; whoever loads one that collapsed is told so. ``CollapseGuardHook`` acts on them.
+
+    Args:
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        pseudo_masks: Where pseudo masks come from: config of a :class:`PseudoMasks`.
+        features: What is decoded: ``'keys'``, ``'queries'`` or ``'values'`` of the last layer, or its output
+            ``'tokens'`` (after the final normalisation).
+        mask_loss: Config of the loss, :class:`SelfTrainingLoss` as published if None.
+        refinement: Config of what refines masks by the edges of images, such as :class:`BilateralRefinement`.
+            None leaves them as they are, which is what cached features allow.
+        **kwargs: Further arguments of :class:`ProbeHead`.
+
+    Attributes:
+        iteration: Number of training iterations so far.
+        areas: Running means of the area of pseudo masks and predictions, shares of the image, (2,).
+
+    Raises:
+        ValueError: If ``features`` has another value.
+    """
+
+    official = OfficialCheckpoints('found', layouts=(FOUND,), dimensions={'head.decoder.weight': 4})
+    iteration: Tensor
+    areas: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        pseudo_masks: dict,
+        features: str = 'keys',
+        mask_loss: dict | None = None,
+        refinement: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        if features not in FEATURES:
+            raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
+        self.features = features
+        self.needs_feature_map = True
+        self.decoder = nn.Conv2d(in_channels, 1, 1)
+        self.pseudo_masks = MODELS.build(pseudo_masks)
+        self.mask_loss = MODELS.build({'type': 'SelfTrainingLoss', **(mask_loss or {})})
+        self.refinement = None if refinement is None else MODELS.build(refinement)
+        self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
+        self.register_buffer('areas', torch.zeros(2))
+        # The same number on the CPU: reading the buffer would make the device wait.
+        self._steps: int | None = None
+        self.register_load_state_dict_post_hook(_after_loading)
+
+    @property
+    def _feature_needs(self) -> frozenset[str]:
+        return frozenset() if self.features == 'tokens' else frozenset({self.features})
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """What is classified and decoded, what makes pseudo masks, and the images that refine them."""
+        images = frozenset() if self.refinement is None else frozenset({'pixels'})
+        return self.predict_needs | self.pseudo_masks.needs | images
+
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """What is classified, and what is decoded."""
+        return self.logits_needs | self._feature_needs
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether predictions have become too small for the pseudo masks, or were when training ended."""
+        return bool(self.areas[1] < COLLAPSED_SHARE * self.areas[0])
+
+    def restart(self) -> None:
+        """Begin anew with other initial weights."""
+        for module in (self.decoder, self.classifier):
+            module.reset_parameters()
+        self.iteration.zero_()
+        self.areas.zero_()
+        self._steps = 0
+
+    def mask_logits(self, feats: Features) -> Tensor:
+        """Return the logits of the foreground, (B, 1, h, w)."""
+        if self.features == 'tokens':
+            return self.decoder(feats.feature_map)
+        return self.decoder(feats.require(self.features).transpose(1, 2).unflatten(2, feats.grid))
+
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
+        """Return the losses of a batch; every call counts as an iteration.
+
+        Args:
+            feats: With what ``loss_needs`` names.
+            data_samples: With ``gt_label``.
+            **kwargs: Passed to the classification loss.
+
+        Returns:
+            ``loss_cls`` and the terms of the mask loss, which training adds up; ``pseudo_area`` and
+            ``predicted_area``, mean shares of the image, for the log.
+
+        Raises:
+            ValueError: If masks are to be refined and there are no images.
+        """
+        losses = super().loss(feats, data_samples, **kwargs)
+        # The log calls the sum `loss`.
+        losses['loss_cls'] = losses.pop('loss')
+        return losses | self.mask_losses(feats, data_samples)
+
+    def mask_losses(self, feats: Features, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        """Return the terms of the decoder, see :meth:`loss`; it needs no labels."""
+        logits = self.mask_logits(feats)[:, 0]
+        steps = int(self.iteration) if self._steps is None else self._steps
+        with torch.no_grad():
+            own = at_least_float32(logits).sigmoid() > 0.5
+            pseudo = self.pseudo_masks(feats, data_samples)
+            areas = torch.stack([masks.float().mean() for masks in (pseudo, own)])
+            # The solver is slow: it runs for the masks that this iteration follows.
+            if self.mask_loss.is_first(steps):
+                pseudo = self._refined(pseudo, feats)
+            refined = self._refined(own, feats) if self.mask_loss.needs_refined(steps) else None
+            self.areas.lerp_(areas.to(self.areas), _MOMENTUM if steps else 1.0)
+            self.iteration += 1
+        self._steps = steps + 1
+        losses = self.mask_loss(logits, steps, pseudo, own, refined)
+        return losses | {'pseudo_area': areas[0], 'predicted_area': areas[1]}
+
+    def _refined(self, masks: Tensor, feats: Features) -> Tensor:
+        if self.refinement is None:
+            return masks
+        if 'pixels' not in feats.extras:
+            raise ValueError(
+                'refinement: expected None with cached features, which hold no images, got '
+                f'{type(self.refinement).__name__}'
+            )
+        return self.refinement(masks, feats.extras['pixels'])[0]
+
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
+        """Return the probability of the foreground, (B, 1, h, w); ``labels`` are not used."""
+        return at_least_float32(self.mask_logits(feats)).sigmoid()
+
+
+def _after_loading(head: FOUNDHead, incompatible_keys: Mapping) -> None:
+    """Say that a decoder collapsed; read the number of iterations again."""
+    head._steps = None
+    if head.collapsed:
+        pseudo, predicted = head.areas.tolist()
+        print_log(
+            f'FOUNDHead: expected a decoder that predicts at least {COLLAPSED_SHARE:g} of the area of its '
+            f'pseudo masks ({pseudo:.3f}), got {predicted:.3f}: it had collapsed when it was saved, and its '
+            'maps are not to be used. CollapseGuardHook restarts such a training',
+            'current',
+            level=logging.WARNING,
+        )
