@@ -8,7 +8,8 @@ from pathlib import Path
 import wsol_mm
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_differences import non_finite, read_fitting_checkpoint
-from wsol_mm.utils.config_settings import CONFIG_SUFFIXES
+from wsol_mm.utils.config_checks import check_model_settings
+from wsol_mm.utils.config_settings import CONFIG_SUFFIXES, read_config_file
 
 import mmengine
 import torch
@@ -43,7 +44,7 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
     if Path(model).suffix in CONFIG_SUFFIXES:
         if not Path(model).is_file():
             raise FileNotFoundError(f'model: expected a config file, got nothing at {model}')
-        return Config.fromfile(model), None
+        return read_config_file(model), None
     models = _indexed_models()
     if str(model) not in models:
         raise ValueError(
@@ -51,7 +52,7 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
             f'({", ".join(sorted(models))}), got {str(model)!r}'
         )
     entry = models[str(model)]
-    return Config.fromfile(_index_folder() / entry['Config']), entry.get('Weights')
+    return read_config_file(_index_folder() / entry['Config']), entry.get('Weights')
 
 
 def build_localizer(cfg: Config, classes: Sequence[str] | None = None) -> BaseModel:
@@ -64,6 +65,7 @@ def build_localizer(cfg: Config, classes: Sequence[str] | None = None) -> BaseMo
     Returns:
         The model with random weights, or those that it has without training, on the CPU.
     """
+    check_model_settings(cfg)
     settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
         if classes is not None and getattr(MODELS.get(settings['type']), 'open_vocabulary', False):
@@ -116,8 +118,10 @@ def load_localizer(
             )
     count = model.head.num_classes
     if classes is None:
-        saved = (content.get('meta') or {}).get('dataset_meta') or {}
-        classes = saved.get('classes') or [f'class {index}' for index in range(count)]
+        saved: object = content
+        for key in ('meta', 'dataset_meta', 'classes'):
+            saved = saved.get(key) if isinstance(saved, dict) else None
+        classes = saved if isinstance(saved, list | tuple) else [f'class {index}' for index in range(count)]
     if len(classes) != count:
         raise ValueError(
             f'classes: expected a name for each of the {count} classes of the model, got {len(classes)}'

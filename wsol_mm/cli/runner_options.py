@@ -218,13 +218,19 @@ def load_runner_config(args: argparse.Namespace) -> Config:
 
     Returns:
         The config, with ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        ValueError: If something in it cannot be.
     """
+    from wsol_mm.utils.config_checks import check_config
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args)
     if args.work_dir is not None:
         cfg.work_dir = str(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    check_config(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):
             fit_dataloader(cfg[name])
