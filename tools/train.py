@@ -1,11 +1,16 @@
-"""Train the model of a config."""
+"""Train the model of a config.
+
+SIGTERM and Ctrl-C stop it after the step in hand, with a checkpoint from which `--resume` goes on; the exit
+status is then 143 or 130.
+"""
 
 import argparse
 import logging
+from contextlib import nullcontext
 from pathlib import Path
 
 from wsol_mm.cli.argument_types import integer_within
-from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.launch import finish_launch, is_first_process
 from wsol_mm.cli.runner_options import (
     RunnerArgumentParser,
     add_feature_option,
@@ -16,9 +21,13 @@ from wsol_mm.cli.runner_options import (
     one_line_errors,
 )
 from wsol_mm.feature_cache.settings import use_cached_features
+from wsol_mm.utils.process_lock import process_lock
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+
+# Held in the work directory, in which one training at a time can be.
+LOCK = '.train.lock'
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -167,14 +176,32 @@ def warn_of_another_length(cfg: Config) -> None:
 def main() -> None:
     """Train, and keep logs, config and checkpoints in the work directory."""
     args = parse_arguments()
-    from wsol_mm.engine.runner import LocalizationRunner
-    from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
-
     cfg = load_runner_config(args)
     check_trainable(cfg)
     apply_train_options(cfg, args)
     if args.features is not None:
         use_cached_features(cfg, args.features, args.num_views)
+    # Before anything is written there.
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    lock = process_lock(Path(cfg.work_dir, LOCK)) if is_first_process(args.launcher) else nullcontext()
+    with lock:
+        train(cfg)
+        finish_launch()
+
+
+def train(cfg: Config) -> None:
+    """Build the training of a config, and run it.
+
+    Args:
+        cfg: Runner config.
+
+    Raises:
+        SystemExit: If a signal has stopped it, with 128 plus the number of the signal.
+        ValueError: If a checkpoint does not fit.
+    """
+    from wsol_mm.engine.runner import LocalizationRunner
+    from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+
     runner = LocalizationRunner.from_cfg(cfg)
     if cfg.get('load_from'):
         # MMEngine would train from random weights if nothing fits.
@@ -189,8 +216,10 @@ def main() -> None:
                 f'argument --resume: expected a checkpoint of this model and optimizer, got another: {error}'
             ) from error
         raise
-    del runner
-    finish_launch()
+    except SystemExit:  # all processes stop
+        del runner
+        finish_launch()
+        raise
 
 
 if __name__ == '__main__':

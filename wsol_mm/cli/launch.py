@@ -90,6 +90,19 @@ def init_gloo(launcher: str, timeout: float | None = None) -> None:
     distributed.init_process_group(backend='gloo', **options)
 
 
+def is_first_process(launcher: str) -> bool:
+    """Tell whether this is the first process of a run, also before there is a process group.
+
+    Args:
+        launcher: One of ``LAUNCHERS``.
+
+    Returns:
+        Whether the launcher says so; True without one.
+    """
+    names = _RANK_VARIABLES.get(launcher)
+    return names is None or os.environ.get(names[0], '0') == '0'
+
+
 def finish_launch() -> None:
     """Leave the process group, if there is one; every process calls it at the end, holding no runner.
 

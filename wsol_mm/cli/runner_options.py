@@ -19,10 +19,10 @@ from .argument_types import output_folder
 from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
 
-#: Instead of a checkpoint, where the config names a trained classifier.
+#: Instead of a checkpoint, where the model of the config needs no training.
 NO_CHECKPOINT = 'none'
 #: Help of such an argument.
-CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for a config that names a trained classifier"
+CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for one that needs no training"
 # What an error says of a setting of the config, as in `model.head.num_classes=3`.
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 # TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.
@@ -218,13 +218,19 @@ def load_runner_config(args: argparse.Namespace) -> Config:
 
     Returns:
         The config, with ``work_dir`` and ``launcher`` set.
+
+    Raises:
+        ValueError: If something in it cannot be.
     """
+    from wsol_mm.utils.config_checks import check_config
+
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args)
     if args.work_dir is not None:
         cfg.work_dir = str(args.work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    check_config(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):
             fit_dataloader(cfg[name])

@@ -4,7 +4,7 @@ import signal
 from typing import Any
 
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.random_state import seeded
+from wsol_mm.utils.random_state import seed_generators, seeded
 
 from mmengine.dist import get_rank
 from torch.utils.data import Dataset, get_worker_info
@@ -40,10 +40,13 @@ class SeededSamples(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        if get_worker_info() is not None:
-            # A stop of the run is signalled to its workers, too; the step in hand still needs their samples.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         epoch, position = index.place if isinstance(index, PlacedIndex) else (0, 0)
-        with seeded(self.seed, epoch, position, int(index), self.rank):
-            return self.dataset[int(index)]
+        parts = self.seed, epoch, position, int(index), self.rank
+        if get_worker_info() is None:
+            with seeded(*parts):
+                return self.dataset[int(index)]
+        # A stop of the run is signalled to its workers, too; the step in hand still needs their samples.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        seed_generators(*parts)
+        return self.dataset[int(index)]

@@ -4,6 +4,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -16,9 +17,32 @@ CONFIG_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 
 def load_config(path: str, options: Mapping[str, Any] | None) -> Config:
     """Read a config file and change settings of it; see :func:`merge_options`."""
-    cfg = Config.fromfile(path)
+    cfg = read_config_file(path)
     merge_options(cfg, options)
     return cfg
+
+
+def read_config_file(path: str | Path) -> Config:
+    """Read a config file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The config.
+
+    Raises:
+        ValueError: If it cannot be read, with the file and the reason in one line.
+    """
+    try:
+        return Config.fromfile(path)
+    # A config in Python is a program, which may raise anything.
+    except Exception as error:
+        if isinstance(error, RecursionError):
+            reason = 'one that is its own base (_base_), or is nested too deep'
+        else:
+            reason = f'{type(error).__name__}: {" ".join(str(error).split())}'
+        raise ValueError(f'{path}: expected a config, got {reason}') from error
 
 
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:

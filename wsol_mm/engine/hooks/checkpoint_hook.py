@@ -1,6 +1,7 @@
 """Save checkpoints so that none is lost: an old one goes after the new one stands."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,19 @@ from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+# Where the message hub keeps names of files that are to be removed.
+_OUTDATED = 'outdated_ckpts'
+
 
 class _LaterRemoval:
     """A file backend of MMEngine whose removals wait."""
 
-    def __init__(self, backend: Any) -> None:
+    def __init__(self, backend: Any, remove: Callable[[str], None]) -> None:
         self._backend = backend
-        self._waiting: list[str] = []
+        self.remove = remove
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
-
-    def remove(self, path: str) -> None:
-        self._waiting.append(path)
-
-    def finish(self, keep: set[str]) -> None:
-        """Remove what waits, but for files that have been written anew under the same name."""
-        for path in self._waiting:
-            if path not in keep:
-                self._backend.remove(path)
 
 
 # Under the name of its base, for every config that has one: none shall lose checkpoints.
@@ -55,7 +50,12 @@ class CheckpointHook(hooks.CheckpointHook):
     best_ckpt_path_dict: dict[str, str | None]
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare the folder, and remove what a killed run has left half written."""
+        """Prepare the folder, and remove what a killed run has left half written.
+
+        Raises:
+            ValueError: If ``save_best`` is a metric that the validation does not have.
+        """
+        self._check_save_best(runner)
         super().before_train(runner)
         if is_main_process() and Path(self.out_dir).is_dir():
             remove_partial_files(Path(self.out_dir))
@@ -67,6 +67,21 @@ class CheckpointHook(hooks.CheckpointHook):
         elif self.save_best is not None:
             paths = self.best_ckpt_path_dict
             self.best_ckpt_path_dict = {key: self._moved_here(path) for key, path in paths.items()}
+        self._remove_outdated(runner)
+
+    def _check_save_best(self, runner: Runner) -> None:
+        """Look for the metrics of ``save_best`` among those of the validation, if all of these are known."""
+        if not self.save_best or self.save_best == ['auto'] or runner.val_loop is None:
+            return
+        metrics = runner.val_loop.evaluator.metrics
+        if not all(hasattr(metric, 'metric_names') for metric in metrics):
+            return
+        names = sorted({name for metric in metrics for name in metric.metric_names()})
+        for wanted in self.save_best:
+            if wanted not in names:
+                near = difflib.get_close_matches(wanted, names, n=1)
+                meant = f'; did you mean {near[0]!r}?' if near else f', not one of {", ".join(names)}'
+                raise ValueError(f'save_best: expected a metric of the validation, got {wanted!r}{meant}')
 
     def _moved_here(self, path: str | None) -> str | None:
         """Return the place of a checkpoint in the folder of today, if it is there."""
@@ -88,34 +103,44 @@ class CheckpointHook(hooks.CheckpointHook):
             )
 
     @contextmanager
-    def _removing_later(self) -> Iterator[None]:
+    def _removing_later(self, runner: Runner) -> Iterator[None]:
         """Keep files until the body has ended without an error."""
-        backend, later = self.file_backend, _LaterRemoval(self.file_backend)
-        self.file_backend = later
+        backend = self.file_backend
+        self.file_backend = _LaterRemoval(backend, lambda path: self._outdate(runner, Path(path).name))
         try:
             yield
         finally:
             self.file_backend = backend
-        paths = [
-            getattr(self, 'best_ckpt_path', None),
-            *getattr(self, 'best_ckpt_path_dict', {}).values(),
-            self.last_ckpt,
-        ]
-        later.finish(keep={path for path in paths if path is not None})
+        self._remove_outdated(runner)
+
+    def _outdate(self, runner: Runner, name: str) -> None:
+        """Note that a file is to go; the next checkpoint notes it, too, for a process that resumes."""
+        names = runner.message_hub.runtime_info.get(_OUTDATED, [])
+        runner.message_hub.update_info(_OUTDATED, [*names, name])
+
+    def _remove_outdated(self, runner: Runner) -> None:
+        """Remove what is noted, but for files that have been written anew under the same name."""
+        if isinstance(self.file_backend, _LaterRemoval):
+            return
+        names = runner.message_hub.runtime_info.get(_OUTDATED, [])
+        bests = (getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values())
+        kept = {Path(path).name for path in (*bests, self.last_ckpt) if path is not None}
+        for name in names:
+            path = self.file_backend.join_path(self.out_dir, name)
+            if name not in kept and is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+        runner.message_hub.update_info(_OUTDATED, [])
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save a checkpoint, then ``last_checkpoint``, then remove the one that is too many."""
-        outdated = None
         if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                self._outdate(runner, self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self._outdate(runner, INTERRUPTED)
         self.save(runner, self.filename_tmpl.format(step), meta, self.by_epoch)
-        for name in (outdated, INTERRUPTED):
-            path = None if name is None else self.file_backend.join_path(self.out_dir, name)
-            if path not in (None, self.last_ckpt) and is_main_process() and self.file_backend.isfile(path):
-                self.file_backend.remove(path)
+        self._remove_outdated(runner)
 
     def save(self, runner: Runner, filename: str, meta: dict, by_epoch: bool) -> None:
         """Save a checkpoint from which the training can go on, and note it as the last.
@@ -149,5 +174,5 @@ class CheckpointHook(hooks.CheckpointHook):
             note_validation(Path(runner.work_dir), runner.iter)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        with self._removing_later():
+        with self._removing_later(runner):
             super()._save_best_checkpoint(runner, metrics)

@@ -20,11 +20,11 @@ class EpochLoop(EpochBasedTrainLoop):
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
         batch_sampler = self.dataloader.batch_sampler
-        if isinstance(batch_sampler.sampler, PlacedSampler) and 0 < done <= len(self.dataloader):
-            batch_sampler.sampler.start_at(done * batch_sampler.batch_size)
-        else:
+        if not isinstance(batch_sampler.sampler, PlacedSampler) or not 0 < done <= len(self.dataloader):
             done = 0
         if done < len(self.dataloader):
+            if done:
+                batch_sampler.sampler.start_at(done * batch_sampler.batch_size)
             for idx, data_batch in enumerate(self.dataloader, done):
                 self.run_iter(idx, data_batch)
         self.runner.call_hook('after_train_epoch')

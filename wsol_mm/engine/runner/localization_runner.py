@@ -115,7 +115,7 @@ class LocalizationRunner(Runner):
             if is_main_process():
                 forget_validations(Path(self.work_dir))
             return
-        if self.val_loop is None or done >= self.iter:
+        if self.val_loop is None or done == self.iter:
             return
         if isinstance(loop, EpochBasedTrainLoop):
             if self.iter != self.epoch * len(loop.dataloader):  # within an epoch

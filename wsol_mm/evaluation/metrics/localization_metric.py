@@ -1,5 +1,6 @@
 """Localization accuracy under any number of protocols in one pass over the data."""
 
+import copy
 import logging
 import math
 from collections.abc import Sequence
@@ -205,6 +206,17 @@ class LocalizationMetric(BaseMetric):
             np.asarray(gt_boxes),
             geometries,
         )
+
+    def metric_names(self) -> set[str]:
+        """Return the names of all metrics that there may be, whatever maps the model has."""
+        trial = copy.copy(self)
+        trial.report_file, trial.per_class = None, False
+        names: set[str] = set()
+        for label in (0, -1):  # a map of a class, or of all
+            maps = MapsByClass(np.zeros((1, 1, 1), np.float32), np.array([label]))
+            records = tuple(failed_record(protocol, maps) for protocol in self.protocols)
+            names.update(trial.compute_metrics([ImageRecord(0, -1, records)]))
+        return {f'{self.prefix}/{name}' for name in names} if self.prefix else names
 
     def _image_record(self, image: _Image) -> ImageRecord:
         rank = -1 if image.failed else rank_of_label(image.label, image.ranked)

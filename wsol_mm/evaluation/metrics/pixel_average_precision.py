@@ -21,6 +21,8 @@ from mmengine.evaluator import BaseMetric
 from .protocol_record import MapsByClass
 from .validity import all_finite, invalid_metrics, to_numpy
 
+_NAMES = ('PxAP', 'PxIoU', 'PxIoU_threshold')
+
 
 @METRICS.register_module()
 class PixelAveragePrecision(BaseMetric):
@@ -96,6 +98,10 @@ class PixelAveragePrecision(BaseMetric):
             dtype = np.uint16 if mask.size <= np.iinfo(np.uint16).max else np.uint32
             self.results.append(np.stack(histograms).astype(dtype))
 
+    def metric_names(self) -> set[str]:
+        """Return the names of all metrics."""
+        return {f'{self.prefix}/{name}' for name in _NAMES}
+
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
         """Sum the histograms of all images and take the area under their curve.
 
@@ -104,8 +110,7 @@ class PixelAveragePrecision(BaseMetric):
         """
         infinite = sum(not counts.size for counts in results)
         if infinite:
-            names = ('PxAP', 'PxIoU', 'PxIoU_threshold')
-            return invalid_metrics(dict.fromkeys(names, 0.0), infinite, len(results))
+            return invalid_metrics(dict.fromkeys(_NAMES, 0.0), infinite, len(results))
         total = np.zeros(results[0].shape, np.int64)
         for counts in results:
             total += counts

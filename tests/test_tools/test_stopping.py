@@ -1,0 +1,130 @@
+"""Stopped, locked and full: tools/train.py and tools/test.py as processes, in one line each."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from wsol_mm.utils.process_lock import process_lock
+
+import pytest
+import torch
+from mmengine.config import Config
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from wsol_mm.utils.process_lock import process_lock
+with process_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(99)
+"""
+
+
+def test_two_trainings_in_one_work_directory(micro_project, run_here):
+    folder = micro_project.folder / 'locked'
+    folder.mkdir()
+    # POSIX locks are of a process: another one must hold it.
+    holder = subprocess.Popen(
+        [sys.executable, '-c', HOLDER, str(folder / '.train.lock')],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {'PYTHONPATH': str(micro_project.repo)},
+    )
+    try:
+        assert holder.stdout.readline() == 'held\n'
+        with pytest.raises(SystemExit) as caught:
+            run_here('train.py', micro_project.config, '--work-dir', 'locked')
+    finally:
+        holder.kill()
+        holder.wait()
+    assert 'locked/.train.lock: expected no other process at work, got one' in str(caught.value.code)
+    assert [path.name for path in folder.iterdir()] == ['.train.lock']
+    with process_lock(folder / '.train.lock'):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [1, 2])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_launcher(micro_project, tmp_path, processes, number):
+    """As a scheduler sends it: to every process of the job."""
+    tool = micro_project.repo / 'tools' / 'train.py'
+    launcher = (
+        [sys.executable, str(tool)]
+        if processes == 1
+        else [sys.executable, '-m', 'torch.distributed.run', f'--nproc_per_node={processes}', str(tool)]
+    )
+    options = [str(micro_project.config), '--work-dir', str(tmp_path / 'run'), '--no-validate']
+    options += ['--launcher', 'none' if processes == 1 else 'pytorch']
+    options += ['--cfg-options', 'train_cfg.max_epochs=2000']
+    process = subprocess.Popen(
+        launcher + options,
+        cwd=micro_project.folder,
+        env=os.environ | {'PYTHONPATH': str(micro_project.repo), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'run' / 'last_checkpoint').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    started = time.monotonic()
+    os.killpg(process.pid, number)
+    _, error = process.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert process.returncode == 128 + number if processes == 1 else process.returncode != 0, error[-2000:]
+    assert (tmp_path / 'run' / 'interrupted.pth').is_file()
+
+
+def test_metrics_are_printed_before_a_full_disk_stops(micro_project, run_here, monkeypatch, capsys, tmp_path):
+    from wsol_mm.registry import MODELS
+    from wsol_mm.utils import whole_files
+
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(micro_project.config).model)
+    torch.save(model.state_dict(), tmp_path / 'a.pth')
+
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(whole_files, 'flush_to_disk', full)
+    outputs = [str(tmp_path / 'out.json'), str(tmp_path / 'out.pkl')]
+    with pytest.raises(SystemExit) as caught:
+        run_here('test.py', micro_project.config, tmp_path / 'a.pth', '--work-dir', 'full', '--out', *outputs)
+    assert f"[Errno 28] No space left on device: '{tmp_path}/out.json'" in str(caught.value.code)
+    printed = capsys.readouterr()
+    assert 'maxboxacc/MaxBoxAcc: ' in printed.out + printed.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['a.pth']
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_no_numbers(micro_project, run_here, tmp_path, value):
+    """tools/test.py marks the metrics, tools/predict.py counts the images; both exit with status 3."""
+    import json
+
+    from wsol_mm.registry import MODELS
+
+    model = MODELS.build(Config.fromfile(micro_project.config).model)
+    with torch.no_grad():
+        model.head.semantic_conv.weight.fill_(value)
+    torch.save(model.state_dict(), tmp_path / 'a.pth')
+    out = tmp_path / 'out.json'
+    with pytest.raises(SystemExit) as caught:
+        run_here('test.py', micro_project.config, tmp_path / 'a.pth', '--work-dir', 'nan', '--out', str(out))
+    assert caught.value.code == 3
+    assert set(json.loads(out.read_text()).values()) == {None}
+
+    boxes, images = tmp_path / 'boxes.json', micro_project.folder / 'cub' / 'images' / '001.Red'
+    options = ['--out', str(boxes), '--num-workers', '0', '--threshold', '0.4', '--protocol', 'ts_cam']
+    with pytest.raises(SystemExit) as caught:
+        run_here('predict.py', micro_project.config, tmp_path / 'a.pth', images, *options)
+    assert caught.value.code == 3
+    assert json.loads(boxes.read_text())['annotations'] == []
+    lines = (tmp_path / 'boxes.json.broken.txt').read_text().splitlines()
+    assert len(lines) == 7
+    assert all('expected finite scores and maps of the model, got NaN or infinity' in line for line in lines)
