@@ -56,6 +56,9 @@ def reduce_config(cfg: Config) -> Config:
         )
         if 'head' in cfg.model:
             cfg.model.head.in_channels = WIDTH
+    if 'clip' in cfg.model:
+        cfg.model.update(clip=RANDOM_CLIP)
+        cfg.model.backbone.depth = 2
     if cfg.model.get('head', {}).get('sba'):
         cfg.model.head.sba.clip = RANDOM_CLIP
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -133,6 +136,7 @@ class Workplace:
         for entry in ('benchmarks', 'configs', 'demo', 'docs', 'requirements', 'tests', 'tools', 'wsol_mm'):
             (folder / entry).symlink_to(REPO_DIR / entry)
         (folder / 'data').mkdir()
+        (folder / 'names.txt').write_text('cat\ndog\n')
         for entry in self.data.iterdir():
             (folder / 'data' / entry.name).symlink_to(entry)
         for entry in ('photos', 'folder'):

@@ -1,4 +1,7 @@
-"""The methods that the tests sweep, as small models. A new method adds one entry to :data:`METHODS`."""
+"""The methods that the tests sweep, as small models.
+
+A new method adds one entry to :data:`METHODS`, or to :data:`ZERO_SHOT` where nothing is trained.
+"""
 
 import math
 from collections.abc import Mapping
@@ -78,6 +81,24 @@ class Method:
         """Return the config of a localizer; ``options`` are its further arguments."""
         backbone, head = self.backbone_config(size), self.head_config(size, training)
         return {**dict(type='ImageLocalizer', backbone=backbone, head=head), **self.localizer, **options}
+
+
+@dataclass(frozen=True)
+class ZeroShotMethod(Method):
+    """A method that is told names and not trained, on a CLIP model with random weights."""
+
+    def model_config(self, size: Size = Size(), training: bool = False, **options: Any) -> dict[str, Any]:
+        """Return the config of a localizer; ``options`` are its further arguments."""
+        vision = dict(layers=size.layers, width=size.width, head_width=size.width // size.heads)
+        vision |= dict(patch_size=size.patch, image_size=size.img_size, mlp_ratio=2.0)
+        own = dict(
+            type='CLIPLocalizer',
+            clip=dict(model={**RANDOM_CLIP['model'], 'vision_cfg': vision}, pretrained=None),
+            backbone=dict(type=self.backbone, **self.backbone_options),
+            head=dict(type=self.head, **self.head_options),
+            class_names=[f'thing {index}' for index in range(size.num_classes)],
+        )
+        return own | options
 
 
 def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
@@ -182,4 +203,8 @@ METHODS: dict[str, Method] = {
             head_options=dict(pseudo_masks=dict(type='BackgroundMasks', target_area=0.3)),
         ),
     )
+}
+#: Those without training, whose heads stand on a backbone of their own alone.
+ZERO_SHOT: dict[str, Method] = {
+    'gem': ZeroShotMethod('gem', 'GEMHead', 'CLIPVisionTransformer', dict(depth=2)),
 }

@@ -76,7 +76,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--classes',
         type=Path,
         metavar='FILE',
-        help='file of class names, one per line, if the checkpoint has none',
+        help='file of class names, one per line: what to find, for a model that is told so (GEM); otherwise '
+        'how the classes are called, if the checkpoint does not say',
     )
     parser.add_argument(
         '--save-maps', type=output_folder, metavar='DIR', help='write localization maps (.npz)'

@@ -1,5 +1,6 @@
 """Every config builds its model, optimizer settings and metrics, and keeps the rules of the folder."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -21,8 +22,11 @@ from PIL import Image
 CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
 ALL_CONFIGS = sorted(path for path in CONFIG_DIR.glob('*/*.py') if path.parent.name != '_base_')
 #: Trained classifiers that are tested as they are.
-NO_TRAINING = [path for path in ALL_CONFIGS if Config.fromfile(path).model.type == 'ClassifierLocalizer']
-CONFIGS = [path for path in ALL_CONFIGS if path not in NO_TRAINING]
+TYPES = {path: Config.fromfile(path).model.type for path in ALL_CONFIGS}
+NO_TRAINING = [path for path in ALL_CONFIGS if TYPES[path] == 'ClassifierLocalizer']
+#: Models that are told names.
+ZERO_SHOT = [path for path in ALL_CONFIGS if TYPES[path] == 'CLIPLocalizer']
+CONFIGS = [path for path in ALL_CONFIGS if path not in NO_TRAINING + ZERO_SHOT]
 #: Names of the methods by folder, as the names of their configs have them.
 METHODS = {path.parent.name: path.parent.name.replace('_', '-') for path in CONFIG_DIR.glob('*/metafile.yml')}
 BACKBONES = sorted(path.stem for path in CONFIG_DIR.glob('_base_/models/*.py'))
@@ -98,6 +102,34 @@ def test_config_without_training(path):
     assert sample.loc_maps.shape[0] == 6 and sample.loc_maps.std() > 0
 
 
+@pytest.mark.parametrize('path', ZERO_SHOT, ids=lambda path: path.stem)
+def test_config_that_is_told_names(path):
+    assert re.fullmatch(r'gem_clip-vit-b-16_(cub|ilsvrc|folder)(_[a-z0-9-]+)?', path.stem)
+    cfg = Config.fromfile(path)
+    assert not cfg.get('train_cfg') and not cfg.train_dataloader
+    assert cfg.model.clip == dict(model='ViT-B-16-quickgelu', pretrained='openai')
+    assert cfg.model.backbone == dict(type='CLIPVisionTransformer', depth=7, ss_attn_iter=1)
+    resize = cfg.test_dataloader.dataset.pipeline[1]
+    assert (resize.scale, resize.interpolation, resize.backend) == ((448, 448), 'bicubic', 'pillow')
+    cfg.model.clip = copy.deepcopy(RANDOM_CLIP)
+    cfg.model.clip['model']['vision_cfg']['layers'] = 6  # all have the second path
+    names = {'cub': 200, 'ilsvrc': 1000, 'folder': None}[path.stem.split('_')[2]]
+    if names is None:
+        assert cfg.model.get('class_names') is None
+        cfg.model.class_names = ['cat', 'dog']
+    model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
+    assert model.head.num_classes == (names or 2)
+    assert len(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO.get('classes', ())) in (0, names)
+    for transform in cfg.test_dataloader.dataset.pipeline:
+        TRANSFORMS.build(transform)
+    METRICS.build(cfg.test_evaluator)
+    assert [hook.type for hook in cfg.custom_hooks] == ['ClassNamesHook']
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        (sample,) = model.test_step(dict(inputs=images, data_samples=[DataSample().set_gt_label(1)]))
+    assert sample.loc_maps.shape == (1 + min(5, model.head.num_classes), 4, 4) and sample.loc_maps.std() > 0
+
+
 def shorten_backbone(cfg):
     """Leave two layers of a transformer of timm: widths and names are those of the whole."""
     if cfg.model.backbone.type == 'TimmBackbone':
@@ -159,7 +191,7 @@ def test_checkpoints_are_chosen_by_what_the_validation_reports(path):
         assert name in found, f'{name} is none of {sorted(found)}'
 
 
-@pytest.mark.parametrize('folder', sorted({path.parent for path in CONFIGS}), ids=lambda path: path.name)
+@pytest.mark.parametrize('folder', sorted({path.parent for path in ALL_CONFIGS}), ids=lambda path: path.name)
 def test_folder_has_readme_and_metafile(folder):
     assert (folder / 'README.md').is_file()
     metafile = yaml.safe_load((folder / 'metafile.yml').read_text())

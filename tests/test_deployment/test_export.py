@@ -3,7 +3,7 @@
 import json
 
 import wsol_mm  # noqa: F401
-from tests.methods import CONFORMER, METHODS, Size
+from tests.methods import CONFORMER, METHODS, ZERO_SHOT, Size
 from wsol_mm.deployment.checking import output_deviation, worst_deviations
 from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 from wsol_mm.deployment.export import export_program, write_onnx, write_program
@@ -23,6 +23,7 @@ SIZE = Size(layers=2, num_classes=NUM_CLASSES)
 CONFORMER_SUFFIX = '_conformer'
 MODEL_NAMES = [
     *(name for name, method in METHODS.items() if MODELS.get(method.head).exportable),
+    *ZERO_SHOT,
     *(name + CONFORMER_SUFFIX for name, method in METHODS.items() if method.hybrid_options is not None),
 ]
 
@@ -31,9 +32,13 @@ def build_model(method: str, **preprocessor):
     """Build a tiny model with random weights."""
     torch.manual_seed(0)
     name, hybrid, _ = method.partition(CONFORMER_SUFFIX)
-    method = METHODS[name]
-    # The weights of a model of timm say how its images were normalised.
-    own = {} if method.backbone == 'TimmBackbone' else dict(mean=[120, 115, 100], std=[50, 60, 70])
+    method = (METHODS | ZERO_SHOT)[name]
+    # The weights of models of timm and of CLIP say how their images were normalised.
+    own = (
+        {}
+        if method.backbone in ('TimmBackbone', 'CLIPVisionTransformer')
+        else dict(mean=[120, 115, 100], std=[50, 60, 70])
+    )
     config = method.model_config(SIZE, data_preprocessor=dict(to_rgb=True) | own | preprocessor)
     if hybrid:
         config |= dict(backbone=CONFORMER, head=method.head_config(SIZE, **method.hybrid_options))

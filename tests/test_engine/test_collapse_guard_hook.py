@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from wsol_mm.engine.hooks import CollapseGuardHook
 from wsol_mm.engine.hooks.collapse_guard_hook import RESTARTS
+from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.models.heads import FOUNDHead
 from wsol_mm.registry import DATASETS, MODELS
 
@@ -11,8 +12,6 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
-from mmengine.runner.checkpoint import load_checkpoint
 from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
 
@@ -50,10 +49,9 @@ class FeatureSet(Dataset):
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
         inputs = {
-            'feature_map': torch.randn(24, 2, 3, generator=generator),
             'keys': torch.randn(6, 24, generator=generator),
             'cls_token': torch.randn(24, generator=generator),
-            'class_attention': torch.rand(1, 2, 6, generator=generator),
+            'class_attention': torch.rand(1, 2, 2, 3, generator=generator),
         }
         return dict(inputs=inputs, data_samples=DataSample().set_gt_label(index % 2))
 
@@ -70,7 +68,9 @@ def registered():
     DATASETS.module_dict.pop('FeatureSet')
 
 
-def make_runner(tmp_path, name: str, by_epoch: bool = False, max_restarts: int = 2, **options) -> Runner:
+def make_runner(
+    tmp_path, name: str, by_epoch: bool = False, max_restarts: int = 2, **options
+) -> LocalizationRunner:
     """Return a training of 8 iterations, 2 of them in the first phase, which is looked at every 2."""
     backbone = dict(
         type='TimmBackbone',
@@ -81,13 +81,14 @@ def make_runner(tmp_path, name: str, by_epoch: bool = False, max_restarts: int =
     head = dict(
         type='CollapsingHead',
         num_classes=2,
+        dropout=0.5,
         pseudo_masks=dict(type='AttentionMasks'),
         mask_loss=dict(first_phase=2),
     )
     loader = dict(batch_size=4, num_workers=0, dataset=dict(type='FeatureSet'))
     loader |= dict(collate_fn=dict(type='default_collate'))
     sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
-    length = dict(max_epochs=4) if by_epoch else dict(max_iters=8)
+    length, interval = (dict(max_epochs=4), 2) if by_epoch else (dict(max_iters=8), 4)
     config = dict(
         model=dict(type='ImageLocalizer', backbone=backbone, head=head, frozen=['backbone.*']),
         work_dir=str(tmp_path),
@@ -96,13 +97,13 @@ def make_runner(tmp_path, name: str, by_epoch: bool = False, max_restarts: int =
         train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05)),
         param_scheduler=[dict(type='StepLR', by_epoch=by_epoch, step_size=2, gamma=0.5)],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=2)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=interval)),
         custom_hooks=[dict(type='CollapseGuardHook', interval=2, max_restarts=max_restarts)],
         randomness=dict(seed=3),
         default_scope='wsol_mm',
         **options,
     )
-    return Runner.from_cfg(Config(config))
+    return LocalizationRunner.from_cfg(Config(config))
 
 
 def test_a_collapse_starts_the_training_anew(tmp_path, capsys):
@@ -131,20 +132,23 @@ def test_a_restart_begins_with_the_next_seed(tmp_path):
     assert runner.optim_wrapper.get_lr()['lr'][-1] == 0.05
 
 
-def test_a_resumed_training_goes_on_after_the_restart(tmp_path):
-    CollapsingHead.collapses, CollapsingHead.stop_after = 1, 4
-    stopped = make_runner(tmp_path, 'stopped')
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_a_resumed_training_ends_as_one_that_never_stopped(tmp_path, by_epoch):
+    CollapsingHead.collapses = 1
+    whole = make_runner(tmp_path / 'whole', 'whole', by_epoch)
+    whole.train()
+    CollapsingHead.trainings, CollapsingHead.calls, CollapsingHead.stop_after = 0, 0, 4 + 2
     with pytest.raises(Stopped):
-        stopped.train()
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_0.pth')
+        make_runner(tmp_path / 'stopped', 'stopped', by_epoch).train()
+    last = (tmp_path / 'stopped' / 'last_checkpoint').read_text()
+    assert last.endswith('epoch_0.pth' if by_epoch else 'iter_0.pth')
     CollapsingHead.stop_after = None
-    runner = make_runner(tmp_path, 'resumed', resume=True)
+    runner = make_runner(tmp_path / 'stopped', 'resumed', by_epoch, resume=True)
     runner.train()
-    assert CollapsingHead.calls == 4 + 8 and runner.iter == 8
-    assert runner.message_hub.get_info(RESTARTS) == 1
-    # What is kept is what the stopped training would have gone on with.
-    kept = load_checkpoint(stopped.model, str(tmp_path / 'iter_8.pth'))['state_dict']
-    assert kept['head.iteration'] == 8
+    assert runner.iter == 8 and runner.message_hub.get_info(RESTARTS) == 1
+    assert CollapsingHead.calls == 4 + 2 + 8
+    for name, value in whole.model.head.state_dict().items():
+        assert torch.equal(runner.model.head.state_dict()[name], value), name
 
 
 def test_a_training_by_epochs_is_restarted_too(tmp_path):

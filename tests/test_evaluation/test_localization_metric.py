@@ -2,9 +2,12 @@ import json
 import logging
 import os
 import pickle
+import resource
+import threading
 
 import wsol_mm  # noqa: F401
-from wsol_mm.evaluation.metrics import LocalizationMetric
+from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric
+from wsol_mm.evaluation.metrics.protocol_record import make_record
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import METRICS
 
@@ -319,45 +322,111 @@ def test_records_are_small():
     assert len(pickle.dumps(metric.results[0])) < 2500
 
 
-def _evaluate_share(rank: int, world_size: int, samples: list[dict], protocols: list, queue) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize('workers', [0, 2])
+def test_memory_of_20000_images_is_that_of_their_records(workers):
+    """Maps of six out of 1,000 classes in batches of 100; what stays of an image is its record."""
+    pool = random_samples(100)
+    for sample in pool:
+        sample['loc_labels'] = sample['loc_labels'] * 199
+        sample['pred_topk'] = sample['pred_topk'] * 199
+        sample['gt_label'] = sample['gt_label'] * 199
+    protocols = [dict(name=name, frame_size=None) for name in ('ts_cam', 'maxboxacc', 'maxboxacc_v2')]
+    metric = LocalizationMetric(protocols, num_eval_workers=workers)
+    peaks = []
+    for images in range(100, 20_001, 100):
+        # Maps of their own, as a network makes them: 24 MB for all images.
+        metric.process(None, [{**sample, 'loc_maps': sample['loc_maps'].clone()} for sample in pool])
+        if images in (5_000, 20_000):
+            peaks.append(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    size = len(pickle.dumps(metric.results[0]))
+    assert len(metric.results) == 20_000
+    assert peaks[1] - peaks[0] < 15_000 * 2 * size
+    assert 0 < metric.evaluate(20_000)['maxboxacc/MaxBoxAcc'] < 100
+
+
+def _evaluate_share(
+    rank: int, world_size: int, samples: list[dict], protocols: list, num_workers: tuple[int, ...], queue
+) -> None:
     import torch.distributed as dist
 
     os.environ.update(
         MASTER_ADDR='127.0.0.1', MASTER_PORT='29541', RANK=str(rank), WORLD_SIZE=str(world_size)
     )
     dist.init_process_group('gloo', rank=rank, world_size=world_size)
-    metric = LocalizationMetric(protocols)
-    metric.dataset_meta = {}
     # DefaultSampler: rank r takes every world_size-th sample and pads by starting again
     total = -(-len(samples) // world_size) * world_size
     padded = (samples * 2)[:total]
     share = padded[rank::world_size]
-    for start in range(0, len(share), 3):
-        metric.process(None, share[start : start + 3])
-    values = metric.evaluate(len(samples))
-    if rank == 0:
-        queue.put(values)
+    for workers in num_workers:
+        metric = LocalizationMetric(protocols, num_eval_workers=workers)
+        metric.dataset_meta = {}
+        for start in range(0, len(share), 3):
+            metric.process(None, share[start : start + 3])
+        values = metric.evaluate(len(samples))
+        if rank == 0:
+            queue.put(values)
     dist.barrier()
     dist.destroy_process_group()
 
 
-def test_two_processes_give_the_result_of_one():
+def test_two_processes_and_any_number_of_threads_give_the_result_of_one():
     samples = random_samples(21)
     protocols = list(PRESETS)
-    expected = evaluate(samples, protocols)
+    expected = evaluate(samples, protocols, num_eval_workers=0)
+    num_workers = (0, 1, 2, 4)
+    for workers in num_workers[1:]:
+        assert evaluate(samples, protocols, num_eval_workers=workers) == expected
     context = multiprocessing.get_context('spawn')
     queue = context.Queue()
     processes = [
-        context.Process(target=_evaluate_share, args=(rank, 2, samples, protocols, queue))
+        context.Process(target=_evaluate_share, args=(rank, 2, samples, protocols, num_workers, queue))
         for rank in range(2)
     ]
     for process in processes:
         process.start()
-    values = queue.get(timeout=240)
+    values = [queue.get(timeout=240) for _ in num_workers]
     for process in processes:
         process.join(timeout=60)
         assert process.exitcode == 0
-    assert values == expected
+    assert values == [expected] * len(num_workers)
+
+
+def test_boxes_are_found_beside_the_caller(monkeypatch, four_samples):
+    gate = threading.Event()
+    found_in = set()
+
+    def wait(*args):
+        assert gate.wait(30)
+        found_in.add(threading.current_thread())
+        return make_record(*args)
+
+    monkeypatch.setattr(localization_metric, 'make_record', wait)
+    metric = LocalizationMetric(['ts_cam'], num_eval_workers=2)
+    metric.process(None, four_samples[:2])
+    metric.process(None, four_samples[2:])
+    assert not found_in
+    gate.set()
+    assert metric.evaluate(4)['ts_cam/GT-known_Loc'] == 50
+    assert found_in and threading.main_thread() not in found_in
+    # The next evaluation starts anew.
+    metric.process(None, four_samples[:1])
+    assert metric.evaluate(1)['ts_cam/GT-known_Loc'] == 100
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_an_error_names_its_image(workers, four_samples):
+    samples = [{**sample, 'img_path': f'birds/{i}.jpg'} for i, sample in enumerate(four_samples)]
+    samples[2]['loc_labels'] = samples[2]['loc_labels'] + 3
+    message = r"'birds/2\.jpg: loc_labels: expected a map of class 1, got maps of"
+    with pytest.raises(KeyError, match=message):
+        evaluate(samples, ['ts_cam', 'maxboxacc'], num_eval_workers=workers)
+
+
+@pytest.mark.parametrize('workers', [-1, 1.5, None])
+def test_num_eval_workers_errors(workers):
+    with pytest.raises(ValueError, match=f'num_eval_workers: expected an integer from 0, got {workers}'):
+        LocalizationMetric(['ts_cam'], num_eval_workers=workers)
 
 
 def test_registered():

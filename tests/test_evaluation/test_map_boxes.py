@@ -1,7 +1,10 @@
-from wsol_mm.evaluation import get_protocol
+from collections import Counter
+
+from wsol_mm.evaluation import get_protocol, map_boxes
 from wsol_mm.evaluation.box_protocol import with_one_threshold
-from wsol_mm.evaluation.functional import ConstantMapError, ImageGeometry
+from wsol_mm.evaluation.functional import ConstantMapError, ImageGeometry, region_kernels
 from wsol_mm.evaluation.map_boxes import (
+    EvaluatedMap,
     empty_box,
     empty_map_iou,
     finish_boxes,
@@ -115,6 +118,58 @@ def test_heat_lies_where_the_network_looked():
         np.ones((14, 14), np.float32), ImageGeometry((20, 10), (8, 8), (8, 8)), get_protocol('ts_cam')
     )
     assert not flat.any()
+
+
+def test_protocols_share_their_steps(monkeypatch):
+    """Score map, codes, levels and components are made once, and nothing changes by that."""
+    calls = Counter()
+
+    def counted(owner, name):
+        function = getattr(owner, name)
+
+        def wrapper(*args, **kwargs):
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapper)
+
+    for name in ('make_score_map', 'quantize', 'level_image'):
+        counted(map_boxes, name)
+    counted(region_kernels, 'component_nodes')
+    loc_map = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
+    alike = ['maxboxacc', 'maxboxacc_v2', dict(name='maxboxacc', inclusive_iou=False, clip_ends=False)]
+    coarse = dict(name='maxboxacc', thresholds=(0.1, 0.5), threshold_choice='each')
+    protocols = [get_protocol(p) if isinstance(p, str) else get_protocol(**p) for p in (*alike, coarse)]
+    evaluated = EvaluatedMap(loc_map)
+    together = [evaluated.iou(BOX, SIZE, protocol) for protocol in protocols]
+    assert calls == dict(make_score_map=1, quantize=1, level_image=2, component_nodes=2)
+    for protocol, found in zip(protocols, together, strict=True):
+        alone = localization_map_iou(loc_map, BOX, SIZE, protocol)
+        assert np.array_equal(found.iou, alone.iou)
+        assert found.boxes is alone.boxes is None or np.array_equal(found.boxes, alone.boxes)
+    # Another frame, precision or interpolation is another map.
+    calls.clear()
+    for name, size in (('ts_cam', SIZE), ('lctr', SIZE), ('scm', SIZE), ('ts_cam', (28, 28))):
+        evaluated.iou(BOX, size, get_protocol(name))
+    assert calls['make_score_map'] == 3
+
+
+def test_presets_together_give_what_each_gives_alone():
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        loc_map = rng.standard_normal((7, 7)).astype(np.float32)
+        evaluated = EvaluatedMap(loc_map)
+        for name, protocol in PRESETS.items():
+            alone = score_map_iou(score_map(loc_map, SIZE, protocol), BOX, protocol)
+            assert np.array_equal(evaluated.iou(BOX, SIZE, protocol).iou, alone.iou), name
+
+
+def test_a_map_without_contrast_raises_under_every_protocol():
+    evaluated = EvaluatedMap(np.ones((7, 7), np.float32))
+    for name in ('maxboxacc', 'maxboxacc', 'maxboxacc_v2', 'cdtr', 'cdtr'):
+        with pytest.raises(ConstantMapError, match='expected more than one value, got 1.0 alone'):
+            evaluated.iou(BOX, SIZE, get_protocol(name))
+    assert evaluated.iou(BOX, SIZE, get_protocol('sat')).boxes.tolist() == [[0, 0, 56, 56]]
 
 
 def test_a_probability_is_not_normalised():

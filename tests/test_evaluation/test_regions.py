@@ -11,7 +11,8 @@ from benchmarks.threshold_loop import (
     largest_contour_boxes,
     level_masks,
 )
-from wsol_mm.evaluation.functional.regions import Regions, all_regions, largest_regions, max_per_level
+from wsol_mm.evaluation.functional.boxes import box_iou
+from wsol_mm.evaluation.functional.regions import Regions, all_regions, best_iou_per_level, largest_regions
 from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
 
 import cv2
@@ -231,26 +232,38 @@ def test_four_connected_regions():
         largest_regions(levels, 2, 'pixels_4')
 
 
-def test_max_per_level():
-    values = np.array([0.2, 0.9, 0.5, -3.0])
-    first, last = np.array([0, 2, 1, 5]), np.array([3, 2, 4, 5])
-    assert max_per_level(values, first, last, 7).tolist() == [0.2, 0.5, 0.9, 0.5, 0.5, -3.0, -1.0]
-    assert max_per_level(values, first, last, 7, empty=0.25)[6] == 0.25
-    assert max_per_level(np.zeros(0), np.zeros(0, int), np.zeros(0, int), 3).tolist() == [-1.0] * 3
+@pytest.mark.parametrize('inclusive', [False, True])
+@pytest.mark.parametrize('last_pixel', [(np.inf, np.inf), (11, 8)])
+def test_best_iou_per_level_is_that_of_every_box(inclusive: bool, last_pixel: tuple[float, float]):
+    rng = np.random.default_rng(0)
+    for number in (0, 1, 40):
+        corners = rng.integers(0, 12, (number, 2, 2))
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.int32)
+        levels = np.sort(rng.integers(0, 7, (number, 2)), axis=1).astype(np.int32)
+        # The last one is empty: no union without the end pixel.
+        gt_boxes = np.array([[1.5, 2, 9, 7.25], [0, 0, 3, 3], [4, 4, 4, 4]])
+        found = best_iou_per_level(Regions(boxes, *levels.T), gt_boxes, 8, last_pixel, inclusive)
+        clipped = np.concatenate([boxes[:, :2], np.minimum(boxes[:, 2:], last_pixel)], axis=1)
+        iou = box_iou(clipped, gt_boxes, inclusive).max(axis=1)
+        for level in range(8):
+            here = (levels[:, 0] <= level) & (level <= levels[:, 1])
+            # Equal, not close: counts of boxes hang on it.
+            assert found[level] == iou[here].max(initial=-1), (number, level)
 
 
 @pytest.mark.parametrize(
-    ('first', 'last', 'message'),
+    ('first', 'last', 'gt_boxes', 'message'),
     [
-        ([0], [0, 1], 'three times'),
-        ([0, -1], [0, 1], 'got -1 to 1'),
-        ([0, 1], [0, 5], r'within \[0, 5\)'),
-        ([0, 3], [0, 2], 'got 3 and 2 in range 1'),
+        ([0, -1], [0, 1], [[0, 0, 1, 1]], r'regions: expected levels within \[0, 5\), got -1 to 1'),
+        ([0, 1], [0, 5], [[0, 0, 1, 1]], r'within \[0, 5\), got 0 to 5'),
+        ([0, 1], [0, 1], [0, 0, 1, 1], r'gt_boxes: expected the shape \(G, 4\) .*, got \(4,\)'),
+        ([0, 1], [0, 1], np.zeros((0, 4)), r'gt_boxes: expected .* with at least one, got \(0, 4\)'),
     ],
 )
-def test_max_per_level_errors(first: list[int], last: list[int], message: str):
+def test_best_iou_per_level_errors(first: list[int], last: list[int], gt_boxes, message: str):
+    regions = Regions(np.zeros((2, 4), np.int32), np.array(first), np.array(last))
     with pytest.raises(ValueError, match=message):
-        max_per_level(np.zeros(2), np.array(first), np.array(last), 5)
+        best_iou_per_level(regions, gt_boxes, 5)
 
 
 def test_numba_is_imported_at_the_first_use():
@@ -268,7 +281,7 @@ def test_numba_is_imported_at_the_first_use():
 
 
 def test_kernels_are_compiled_once():
-    from wsol_mm.evaluation.functional import largest_region_kernels, region_hole_kernels, region_kernels
+    from wsol_mm.evaluation.functional import largest_region_kernels, region_kernels
 
     levels = np.random.default_rng(0).integers(0, 4, (9, 9)).astype(np.uint16)
     for image in (levels, levels.T, np.asfortranarray(levels), np.zeros((1, 1), np.uint16)):
@@ -276,15 +289,15 @@ def test_kernels_are_compiled_once():
             largest_regions(image, num_levels)
             largest_regions(image, num_levels, 'pixels')
             regions = all_regions(image, num_levels)
-            values = np.broadcast_to(np.float32(1), len(regions.boxes))
-            max_per_level(values, regions.first_level, regions.last_level, num_levels, empty=0)
+            gt_boxes = np.broadcast_to(np.float32(1), (2, 4))
+            best_iou_per_level(regions, gt_boxes, num_levels, (3, 3), np.bool_(True))
     kernels = (
-        region_kernels.sort_pixels,
+        region_kernels.neighbour_masks,
         region_kernels.component_nodes,
-        region_hole_kernels.hole_nodes,
+        region_kernels.hole_nodes,
         largest_region_kernels.polygon_boxes,
         largest_region_kernels.pixel_boxes,
-        largest_region_kernels.max_over_ranges,
+        largest_region_kernels.best_iou,
     )
     assert [len(kernel.signatures) for kernel in kernels] == [1] * len(kernels)
 

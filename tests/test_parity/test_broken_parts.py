@@ -6,9 +6,11 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from tests.parity.adapters import found as found_adapter
 from tests.parity.case import Case
 from tests.parity.engine import compare
 from wsol_mm.evaluation import PRESETS
+from wsol_mm.evaluation.functional import bilateral_solver as bilateral
 from wsol_mm.models.backbones import TimmBackbone, timm_attention, timm_backbone
 from wsol_mm.models.batch_augments import HideAndSeek
 from wsol_mm.models.clip import loading
@@ -33,6 +35,7 @@ from wsol_mm.models.losses import (
     MapAlignmentLoss,
     NormalizationLoss,
     SelfProducedGuidanceLoss,
+    SelfTrainingLoss,
     SemanticBoostAdapter,
     self_produced_guidance_loss,
     semantic_boost_adapter,
@@ -349,6 +352,22 @@ def fewer_cells_hidden(monkeypatch):
     with_arguments(monkeypatch, HideAndSeek, drop_rate=0.4)
 
 
+def heads_weighed_alike(monkeypatch):
+    original = found_adapter.background_discovery
+    monkeypatch.setattr(
+        found_adapter, 'background_discovery', lambda *args, **kwargs: original(*args[:2], False)
+    )
+
+
+def grid_not_balanced(monkeypatch):
+    original = bilateral.BilateralGrid.bistochastic
+    monkeypatch.setattr(bilateral.BilateralGrid, 'bistochastic', lambda grid, iterations: original(grid, 0))
+
+
+def own_masks_count_less(monkeypatch):
+    with_arguments(monkeypatch, SelfTrainingLoss, self_weight=3.9)
+
+
 def wrong_in_float32_alone(monkeypatch):
     def change(maps):
         return maps * 1.001 if maps.dtype == torch.float32 else maps
@@ -393,6 +412,9 @@ def scaled(value: Tensor, factor: float) -> Tensor:
         (few_positions_left_ignored, 'cnn_baselines', 'spg', 'out/2/mask'),
         (mean_of_branches_wrong, 'cnn_baselines', 'module_spg', 'out/default/loss_c_fused'),
         (fewer_cells_hidden, 'cnn_baselines', 'has', 'out/0/image'),
+        (heads_weighed_alike, 'found', 'background_mask_th05', 'cosine'),
+        (grid_not_balanced, 'found', 'bilateral_solver', 'soft'),
+        (own_masks_count_less, 'found', 'decoder_losses', 'loss_self'),
         (wrong_in_float32_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0 in float32'),
         (wrong_in_float64_alone, 'scm', 'deit_scm_tiny_eval', 'out/S0'),
         (wrong_in_float32_alone, 'lctr', 'module_cdm', 'c0/out/y in float32'),

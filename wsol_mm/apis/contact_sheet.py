@@ -27,7 +27,7 @@ def predict_samples(
 
     Args:
         cfg: Runner config.
-        checkpoint: File or address of the weights; None where the config names a trained classifier.
+        checkpoint: File or address of the weights; None for a model that needs no training.
         count: Number of images; all if the test set has fewer.
 
     Returns:

@@ -35,10 +35,10 @@ class LocalizationInferencer(BaseInferencer):
     Args:
         model: Config file, config, or a name of the model index.
         checkpoint: File or address of the weights; None for the published ones that the model index names, or
-            the trained classifier that the config names.
+            those of a model that needs no training.
         device: None for the first GPU, or the CPU where there is none.
         classes: Names of the classes, or a text file with one name a line. None for those that training wrote
-            into the checkpoint.
+            into the checkpoint. A :class:`CLIPLocalizer` finds what they name; None for those of its config.
         protocol: How maps become boxes: a preset, or a dict of :func:`wsol_mm.evaluation.get_protocol`
             arguments. None for the one that the config draws with.
         threshold: Threshold in [0, 1) instead of the protocol's; needed for a protocol that searches it.
@@ -74,7 +74,10 @@ class LocalizationInferencer(BaseInferencer):
         merge_options(cfg, cfg_options)
         checkpoint = checkpoint or published
         if isinstance(classes, str | Path):
-            classes = [line for _, line in read_lines(Path(classes).expanduser())]
+            file = classes
+            classes = [line for _, line in read_lines(Path(file).expanduser())]
+            if not classes:
+                raise ValueError(f'{file}: expected a class name per line, got none')
         #: How maps become boxes, with one threshold.
         self.protocol = box_protocol(cfg, protocol, threshold)
         self.whole_image = whole_image

@@ -1,6 +1,7 @@
 """Finds a config by file or model name, and loads a trained model with it."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,18 +55,21 @@ def find_config(model: str | Path | Config) -> tuple[Config, str | None]:
     return read_config_file(_index_folder() / entry['Config']), entry.get('Weights')
 
 
-def build_localizer(cfg: Config) -> BaseModel:
+def build_localizer(cfg: Config, classes: Sequence[str] | None = None) -> BaseModel:
     """Build the model of a config in evaluation mode, without the weights that training starts from.
 
     Args:
         cfg: Runner config.
+        classes: Names for a model that finds what it is told to, in place of the config's.
 
     Returns:
-        The model with random weights, on the CPU.
+        The model with random weights, or those that it has without training, on the CPU.
     """
     check_model_settings(cfg)
     settings = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model, 'pretrained': None}
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'wsol_mm')):
+        if classes is not None and getattr(MODELS.get(settings['type']), 'open_vocabulary', False):
+            settings['class_names'] = list(classes)
         return MODELS.build(settings).eval()
 
 
@@ -79,9 +83,10 @@ def load_localizer(
 
     Args:
         cfg: Runner config.
-        checkpoint: File or address; None where the config names a trained classifier.
+        checkpoint: File or address; None for a model that needs no training.
         classes: Names of the classes. By default those that training has written into the checkpoint, or
-            ``class 0``, ``class 1``, ... if there are none.
+            ``class 0``, ``class 1``, ... if there are none. A :class:`CLIPLocalizer` is told to find them; by
+            default those of the config.
         device: See :func:`usable_device`.
 
     Returns:
@@ -90,10 +95,13 @@ def load_localizer(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the checkpoint is missing, cannot be read or does not fit the model, the number of
-            class names is not that of the model's classes, or there is no such device.
+            class names is not that of the model's classes, a :class:`CLIPLocalizer` has none or one twice, or
+            there is no such device.
     """
     device = usable_device(device)
-    model = build_localizer(cfg)
+    model = build_localizer(cfg, classes)
+    if getattr(model, 'open_vocabulary', False):
+        classes = _told_classes(model, classes)
     if checkpoint is None:
         check_trained(model)
         content = {}
@@ -121,8 +129,27 @@ def load_localizer(
     return model.to(device), tuple(str(name) for name in classes)
 
 
+def _told_classes(model: BaseModel, classes: Sequence[str] | None) -> Sequence[str]:
+    """Return the names of the classes of a model that finds what it is told to.
+
+    Raises:
+        ValueError: If there is none, or one twice.
+    """
+    if classes is None and model.class_names is not None:
+        return model.class_names
+    if not classes:
+        raise ValueError(
+            'classes: expected the names of what is to be found (a text file with a name per line), as '
+            'model.class_names of the config is not set, got none'
+        )
+    twice = [name for name, count in Counter(classes).items() if count > 1]
+    if twice:
+        raise ValueError(f'classes: expected different names, got {", ".join(map(repr, twice[:5]))} twice')
+    return classes
+
+
 def check_trained(model: BaseModel) -> None:
-    """Check that a model needs no checkpoint, because its config names a trained classifier.
+    """Check that a model needs no checkpoint, because it has its weights without training.
 
     Args:
         model: The model, also one that is wrapped for distributed runs.

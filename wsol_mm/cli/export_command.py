@@ -55,7 +55,7 @@ def parse_export_arguments(
         nargs='?',
         type=checkpoint_path,
         help='checkpoint file, .pth or .safetensors; without one the weights are random, for a trial, or '
-        'those of the trained classifier that the config names',
+        'those that the model of the config has without training',
     )
     parser.add_argument(
         '--out', type=output_file, required=True, metavar=f'FILE{suffix}', help='file to write'
@@ -113,7 +113,8 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
     cfg = read_config(args)
     backbone = cfg.model.get('backbone', {})
     if args.checkpoint is None:
-        model, classes = build_localizer(cfg), None
+        model = build_localizer(cfg)
+        classes = getattr(model, 'class_names', None)
     else:
         model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
     trained_with = getattr(model.backbone, 'data_config', {}).get('input_size', 224)

@@ -19,10 +19,10 @@ from .argument_types import output_folder
 from .config_options import add_cfg_options
 from .launch import LAUNCHERS, prepare_launch
 
-#: Instead of a checkpoint, where the config names a trained classifier.
+#: Instead of a checkpoint, where the model of the config needs no training.
 NO_CHECKPOINT = 'none'
 #: Help of such an argument.
-CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for a config that names a trained classifier"
+CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for one that needs no training"
 # What an error says of a setting of the config, as in `model.head.num_classes=3`.
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 # TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.

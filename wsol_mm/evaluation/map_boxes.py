@@ -1,14 +1,15 @@
-"""One localization map under one protocol: score map, boxes, IoU at every threshold, heat on the image."""
+"""One localization map under protocols: score map, boxes, IoU at every threshold, heat on the image."""
 
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
-from .functional.regions import all_regions, largest_regions, max_per_level
+from .functional.regions import RegionFinder, best_iou_per_level
 from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
@@ -24,6 +25,98 @@ class MapIoU(NamedTuple):
 
     iou: NDArray[np.float64]
     boxes: NDArray[np.float64] | None
+
+
+class SharedSteps:
+    """Steps of the evaluation of one score map, each made once for all protocols that take it.
+
+    Protocols share a step where it makes the same of the same: 8-bit codes and levels those that quantize
+    alike and have equal thresholds, the components of the levels all of them.
+
+    Args:
+        score: Score map (H, W).
+    """
+
+    def __init__(self, score: NDArray[np.floating]) -> None:
+        self.score = score
+        self._made: dict[Hashable, Any] = {}
+
+    def boxes(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
+        """Box of the largest region at every threshold, see :func:`score_map_boxes`."""
+        levels, _ = self._regions(protocol)
+        return self._largest(protocol)[levels.index]
+
+    def iou(self, gt_boxes: NDArray[np.number], protocol: LocalizationProtocol) -> MapIoU:
+        """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
+        if protocol.contours == 'largest':
+            levels, _ = self._regions(protocol)
+            boxes = self._largest(protocol)
+            best = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1)
+            return MapIoU(best[levels.index], boxes[levels.index])
+        levels, finder = self._regions(protocol)
+        regions = _once(self._made, (finder, 'all'), finder.all)
+        height, width = self.score.shape
+        best = best_iou_per_level(
+            regions,
+            gt_boxes,
+            levels.num_levels,
+            (width - 1, height - 1) if protocol.clip_ends else (np.inf, np.inf),
+            protocol.inclusive_iou,
+        )
+        empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
+        return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
+
+    def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
+        """Box of the largest region above every level."""
+        _, regions = self._regions(protocol)
+        boxes = _once(self._made, (regions, protocol.region), lambda: regions.largest(protocol.region))
+        return finish_boxes(boxes, self.score.shape, protocol)
+
+    def _regions(self, protocol: LocalizationProtocol) -> tuple[LevelImage, RegionFinder]:
+        def make() -> tuple[LevelImage, RegionFinder]:
+            if protocol.quantize:
+                codes = _once(self._made, 'codes', lambda: quantize(self.score))
+                levels = level_image(codes, integer_thresholds(protocol.taus, int(codes.max())))
+            else:
+                levels = level_image(self.score, protocol.taus)
+            return levels, RegionFinder(levels.levels, levels.num_levels)
+
+        return _once(self._made, (protocol.quantize, protocol.taus_key), make)
+
+
+class EvaluatedMap:
+    """One localization map, enlarged and normalised once for all protocols that do it alike.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+    """
+
+    def __init__(self, loc_map: NDArray[np.floating]) -> None:
+        self.loc_map = loc_map
+        self._made: dict[Hashable, Any] = {}
+
+    def iou(
+        self, gt_boxes: NDArray[np.number], size: tuple[int, int], protocol: LocalizationProtocol
+    ) -> MapIoU:
+        """Best IoU with the ground truth at every threshold, see :func:`localization_map_iou`."""
+        return self._steps(size, protocol).iou(gt_boxes, protocol)
+
+    def _steps(self, size: tuple[int, int], protocol: LocalizationProtocol) -> SharedSteps:
+        key = size, protocol.dtype, protocol.interpolation, protocol.normalize, protocol.normalize_eps
+        return _once(self._made, key, lambda: SharedSteps(score_map(self.loc_map, size, protocol)))
+
+
+def _once(made: dict[Hashable, Any], key: Hashable, make: Callable[[], Any]) -> Any:
+    """Return what ``make`` returned, or raise the :class:`ConstantMapError` it raised, when first asked."""
+    if key not in made:
+        try:
+            made[key] = make()
+        except ConstantMapError as error:
+            # A copy: the error itself would keep the frames of its traceback, and with them the maps.
+            made[key] = ConstantMapError(*error.args)
+    if isinstance(made[key], ConstantMapError):
+        raise ConstantMapError(*made[key].args)
+    return made[key]
 
 
 def score_map(
@@ -57,9 +150,7 @@ def score_map_boxes(score: NDArray[np.floating], protocol: LocalizationProtocol)
     Returns:
         Boxes (T, 4) in frame pixels, x0 y0 x1 y1 with the upper ends the protocol uses.
     """
-    levels = _levels(score, protocol)
-    boxes = largest_regions(levels.levels, levels.num_levels, protocol.region)
-    return finish_boxes(boxes, score.shape, protocol)[levels.index]
+    return SharedSteps(score).boxes(protocol)
 
 
 def score_map_iou(
@@ -75,16 +166,7 @@ def score_map_iou(
     Returns:
         The IoU, and the boxes where the protocol keeps one box per threshold.
     """
-    if protocol.contours == 'largest':
-        boxes = score_map_boxes(score, protocol)
-        return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), boxes)
-    levels = _levels(score, protocol)
-    regions = all_regions(levels.levels, levels.num_levels)
-    boxes = finish_boxes(regions.boxes, score.shape, protocol)
-    iou = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1, initial=0.0)
-    best = max_per_level(iou, regions.first_level, regions.last_level, levels.num_levels)
-    empty = box_iou(empty_box(score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
-    return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
+    return SharedSteps(score).iou(gt_boxes, protocol)
 
 
 def localization_map_iou(
@@ -98,7 +180,7 @@ def localization_map_iou(
     Raises:
         ConstantMapError: If the map has no contrast; :func:`empty_map_iou` is its score.
     """
-    return score_map_iou(score_map(loc_map, size, protocol), gt_boxes, protocol)
+    return EvaluatedMap(loc_map).iou(gt_boxes, size, protocol)
 
 
 def empty_map_iou(
@@ -203,11 +285,3 @@ def ground_truth_in_frame(
     """
     chosen = {'all': slice(None), 'first': slice(0, 1), 'last': slice(-1, None)}[protocol.gt_boxes]
     return gt_boxes_to_frame(np.asarray(gt_boxes)[chosen], geometry, protocol.gt_conversion)
-
-
-def _levels(score: NDArray[np.floating], protocol: LocalizationProtocol) -> LevelImage:
-    thresholds = np.array(protocol.thresholds)
-    if not protocol.quantize:
-        return level_image(score, thresholds)
-    quantized = quantize(score)
-    return level_image(quantized, integer_thresholds(thresholds, int(quantized.max())))

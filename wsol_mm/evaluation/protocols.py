@@ -5,9 +5,11 @@ The table in ``docs/evaluation.md`` shows the presets side by side. The evaluato
 """
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .functional.boxes import GtConversion
 from .functional.score_maps import Interpolation, NormalizeOrder
@@ -142,6 +144,16 @@ class LocalizationProtocol:
                 "error_breakdown: expected one threshold, contours 'largest' and map_source 'label', got "
                 f'{len(taus)}, {self.contours!r} and {self.map_source!r}'
             )
+
+    @cached_property
+    def taus(self) -> NDArray[np.float64]:
+        """The thresholds as an array (T,)."""
+        return np.array(self.thresholds)
+
+    @cached_property
+    def taus_key(self) -> bytes:
+        """The thresholds as a key: unlike a tuple of a thousand numbers, bytes are hashed once."""
+        return self.taus.tobytes()
 
     @property
     def criteria(self) -> tuple[tuple[float, bool], ...]:

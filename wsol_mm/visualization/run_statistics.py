@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from wsol_mm.evaluation.functional import OUTCOMES, box_areas
 from wsol_mm.evaluation.metrics import LocalizationMetric
+from wsol_mm.evaluation.metrics.protocol_record import ProtocolRecord
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -84,7 +85,7 @@ def run_hits(
     shape = len(used.criteria), len(thresholds)
     # Of ranked maps the first serves the predicted class; further groups of bits are of more classes.
     bits = shape[0] * shape[1]
-    hits = np.stack([np.unpackbits(record.protocols[0].known)[:bits] for record in metric.results])
+    hits = np.stack([np.unpackbits(record.known)[:bits] for record in _records(metric)])
     return RunHits(
         np.array(thresholds),
         used.iou_levels,
@@ -114,8 +115,13 @@ def outcome_shares(
     if threshold is not None:
         changes['thresholds'] = (threshold,)
     metric, _ = _evaluate(samples, protocol, changes)
-    counts = np.bincount([record.protocols[0].outcome for record in metric.results], minlength=len(OUTCOMES))
+    counts = np.bincount([record.outcome for record in _records(metric)], minlength=len(OUTCOMES))
     return dict(zip(OUTCOMES, (100 * counts / counts.sum()).tolist(), strict=True))
+
+
+def _records(metric: LocalizationMetric) -> list[ProtocolRecord]:
+    """Records of the images with boxes under the first protocol."""
+    return [record.protocols[0] for record in metric.results if record.protocols is not None]
 
 
 def _evaluate(

@@ -45,9 +45,22 @@ def test_names_that_are_none(names):
 
 def test_missing_file():
     with pytest.raises(
-        FileNotFoundError, match="model.head.sba.class_names: expected 'cub', 'ilsvrc', a list .*, got 'cup'"
+        FileNotFoundError,
+        match="model.head.sba.class_names: expected 'cub', 'ilsvrc', .* a list .*, got 'cup'",
     ):
         load_class_names('cup')
+
+
+def test_names_with_which_clip_was_published():
+    names = load_class_names('ilsvrc-clip')
+    assert len(names) == 1000 and names[:2] == ['tench', 'goldfish'] and names[2] == 'great white shark'
+
+
+def test_messages_say_where_the_config_gives_the_names():
+    with pytest.raises(ValueError, match=r'^model\.class_names: expected a name for every class, got \[\]'):
+        load_class_names([], 'model.class_names')
+    with pytest.raises(ValueError, match=r'^model\.class_names: expected a list of names'):
+        class_names_from(['0'], 'model.class_names')
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,9 @@ def test_what_it_needs():
     tokens = make_head(features='tokens', pooling='mean')
     assert tokens.predict_needs == frozenset()
     torch.testing.assert_close(tokens.mask_logits(feats()), tokens.decoder(feats().feature_map))
+    assert tokens.needs_feature_map and not make_head().needs_feature_map
+    # no class attention says what the grid is
+    assert make_head(pseudo_masks=dict(type='SavedMapMasks', threshold=0.5)).needs_feature_map
     refining = make_head(refinement=dict(type='BilateralRefinement'))
     assert 'pixels' in refining.loss_needs and 'pixels' not in refining.predict_needs
     with pytest.raises(ValueError, match="features: expected one of .*, got 'edges'"):

@@ -13,7 +13,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner, set_random_seed
 from mmpretrain.structures import DataSample
 
 #: Under which the number of restarts is kept, in checkpoints too.
@@ -66,6 +66,7 @@ class CollapseGuardHook(Hook):
             return
         watched = runner.iter + 1 - self._head(runner).mask_loss.first_phase
         if watched >= self.interval and watched % self.interval == 0 and self._look(runner, runner.iter + 1):
+            self._rewind_data(runner.train_loop)
             # The loop adds one after all hooks; a checkpoint that is due is one of iteration 0.
             runner.train_loop._iter = -1
 
@@ -172,6 +173,14 @@ class CollapseGuardHook(Hook):
         for group in optimizer.param_groups:
             group['lr'] = group.get('initial_lr', group['lr'])
         runner.param_schedulers = runner.build_param_scheduler(copy.deepcopy(runner.cfg.param_scheduler))
+
+    @staticmethod
+    def _rewind_data(loop: BaseLoop) -> None:
+        """Begin with the first samples, as a training does that is resumed from the restart."""
+        sampler = loop.dataloader.batch_sampler.sampler
+        if hasattr(sampler, 'skip'):  # in later versions of MMEngine
+            sampler.skip(0)
+            loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
     @staticmethod
     def _warn(when: str, pseudo: float, predicted: float, restarts: int) -> None:

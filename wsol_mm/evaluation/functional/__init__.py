@@ -22,7 +22,7 @@ from .masks import (
     pixel_histograms,
     rasterize_masks,
 )
-from .regions import Regions, all_regions, largest_regions, max_per_level
+from .regions import RegionFinder, Regions, all_regions, best_iou_per_level, largest_regions
 from .score_maps import ConstantMapError, make_score_map, min_max_normalize
 from .thresholding import LevelImage, integer_thresholds, level_image, quantize
 
@@ -31,9 +31,11 @@ __all__ = [
     'ConstantMapError',
     'LevelImage',
     'PixelHistograms',
+    'RegionFinder',
     'Regions',
     'ImageGeometry',
     'all_regions',
+    'best_iou_per_level',
     'best_pixel_iou',
     'box_areas',
     'box_intersections',
@@ -47,7 +49,6 @@ __all__ = [
     'level_image',
     'localization_outcome',
     'make_score_map',
-    'max_per_level',
     'min_max_normalize',
     'pixel_average_precision',
     'pixel_histograms',

@@ -62,7 +62,7 @@ def polygon_boxes(nodes, image, stride, num_levels):
 
     Args:
         nodes: (n, 10) from :func:`component_nodes`.
-        image, stride: As for :func:`sort_pixels`.
+        image, stride: As for :func:`~.region_kernels.neighbour_masks`.
         num_levels: Number of levels.
 
     Returns:
@@ -138,14 +138,39 @@ def pixel_boxes(nodes, num_levels):
 
 
 @numba.njit(cache=True, nogil=True)
-def max_over_ranges(values, first_level, last_level, num_levels, empty):
-    """Largest value among the ranges that hold a level; ``empty`` where none does."""
-    result = np.full(num_levels, empty)
-    filled = np.zeros(num_levels, np.bool_)
-    for n in range(values.size):
-        value = values[n]
+def best_iou(boxes, first_level, last_level, gt_boxes, last_pixel, inclusive, num_levels):
+    """Best IoU with the ground truth at each level, of boxes that are there over ranges of levels.
+
+    The arithmetic is that of ``box_iou``, in its order.
+
+    Args:
+        boxes: (M, 4) int32.
+        first_level, last_level: (M,) int32.
+        gt_boxes: (G, 4) float64.
+        last_pixel: (2,) float64, upper ends x1 and y1 are at most this.
+        inclusive: Whether the end pixel counts.
+        num_levels: Number of levels.
+
+    Returns:
+        (num_levels,) float64, -1 where there is no box.
+    """
+    more = 1.0 if inclusive else 0.0
+    result = np.full(num_levels, -1.0)
+    gt_areas = np.empty(len(gt_boxes))
+    for g in range(len(gt_boxes)):
+        gt_areas[g] = (gt_boxes[g, 2] - gt_boxes[g, 0] + more) * (gt_boxes[g, 3] - gt_boxes[g, 1] + more)
+    for n in range(len(boxes)):
+        x0, y0 = np.float64(boxes[n, 0]), np.float64(boxes[n, 1])
+        x1, y1 = min(np.float64(boxes[n, 2]), last_pixel[0]), min(np.float64(boxes[n, 3]), last_pixel[1])
+        area = (x1 - x0 + more) * (y1 - y0 + more)
+        best = 0.0
+        for g in range(len(gt_boxes)):
+            width = min(x1, gt_boxes[g, 2]) - max(x0, gt_boxes[g, 0]) + more
+            height = min(y1, gt_boxes[g, 3]) - max(y0, gt_boxes[g, 1]) + more
+            intersection = max(width, 0.0) * max(height, 0.0)
+            union = area + gt_areas[g] - intersection
+            if union > 0:
+                best = max(best, intersection / union)
         for j in range(first_level[n], last_level[n] + 1):
-            if not filled[j] or value > result[j]:
-                result[j] = value
-                filled[j] = True
+            result[j] = max(result[j], best)
     return result

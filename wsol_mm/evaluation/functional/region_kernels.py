@@ -1,4 +1,4 @@
-"""Compiled kernels of the region finder: connected components at all levels.
+"""Compiled kernels of the region finder: connected components and holes at all levels.
 
 Importing this module imports numba, and the kernels are compiled at their first call; both happen only where
 :mod:`wsol_mm.evaluation.functional.regions` is asked for regions. The compiled code is kept beside this
@@ -6,20 +6,26 @@ file, or in the user's cache folder where that is not writable (``NUMBA_CACHE_DI
 notices a change to the file of a kernel but not to what the kernel takes from another file: after a change
 to the constants here or in ``neighbour_tables.py``, delete the ``*.nbi`` and ``*.nbc`` files.
 
-How it works. Pixels are added in descending order of their level (raster order within a level) to a
-union-find over *peaks*: a pixel without an added neighbour opens a peak, any other pixel takes the peak of
-a neighbour. Which neighbours were added before is known without looking at the order, from the levels
-alone, and is an 8-bit mask; tables (``neighbour_tables.py``) give from the mask
+How it works. Think of the pixels as added in descending order of their level (raster order within a level).
+Which neighbours of a pixel come before it follows from the levels alone and is an 8-bit mask; nothing is
+sorted. A pixel without a neighbour before it opens a *branch* of the component tree; any other belongs to the
+branch of one that comes before it. Tables (``neighbour_tables.py``) give from the mask
 
-* one neighbour of every 8-connected arc of added neighbours (mostly one arc, so no two components meet),
+* one neighbour of every 8-connected arc of neighbours that come before: mostly one arc; where there are
+  more, the pixel is *critical*: branches may meet in it, and the one that began lower is absorbed,
 * the change of the Euler number (components minus holes) of the set of added pixels, and
 * the change of twice the area of the polygon through the pixel centres, as far as it is a sum over 2x2
   windows: 1 for a window with three pixels, 2 for a full one. Any two pixels of a window are 8-connected,
   so each window belongs to one component, and the sums of components that meet are added. For a component
   without holes (Euler number 1) the sum is exactly twice the area of its outer border.
 
-Holes (``region_hole_kernels.py``) are found in the reverse of the same order, with the complement of the same
-masks, and only up to the highest level at which the number of components differs from the Euler number.
+A row of pixels is cut at its valleys into *segments*, which rise to a summit and fall again. All pixels of a
+segment follow its summit, so that a branch is looked up once a segment and not once a pixel. A branch has an
+*entry* for every level on which it lives, which sums up the pixels of that level; from the top down, the
+entries add up to the components.
+
+Holes are components of the same kind: of the pixels not above a level, in the reverse of the same order, with
+the complement of the same masks, 4-connected. The border is the first of them and never a hole.
 
 Images carry a border of one pixel of level 0 and are flat, with row length ``stride``.
 """
@@ -27,22 +33,36 @@ Images carry a border of one pixel of level 0 and are flat, with row length ``st
 import numba
 import numpy as np
 
-from .neighbour_tables import ARC_RING, ARCS, AREA2_CHANGE, EULER_CHANGE, RING_X, RING_Y
+from .neighbour_tables import (
+    ARC_RING,
+    ARC_RING_4,
+    ARCS,
+    ARCS_4,
+    AREA2_CHANGE,
+    EULER_CHANGE,
+    NORTH,
+    RING_X,
+    RING_Y,
+    WEST,
+)
 
 # Columns of a node: one component over a range of levels (both ends inclusive) on which it does not change.
-# The first pixel is a flat index into the bordered image. Nodes of holes have the first six columns.
+# The first pixel is a flat index into the bordered image. Of holes the first six columns count.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL, FIRST_PIXEL, AREA2, EULER, COUNT = range(10)
 
-# Columns of a peak's running state; minima are kept as maxima of the negative, so that the first five are
-# maxima and the others sums. Holes have the first four.
-MINUS_MIN_X, MAX_X, MINUS_MIN_Y, MAX_Y, _MINUS_FIRST, _AREA2, _EULER, _COUNT = range(8)
+# Columns of an entry. Its sums are one number beside it: the pixels in the high half, twice the area in the
+# low one; 0 where there are no pixels.
+_MIN_X, _MAX_X, _MIN_Y, _MAX_Y, _FIRST, _EULER = range(6)
+_HALF = 32
+_SUMS = AREA2_CHANGE + (1 << _HALF)
 
-# The pixel touches one arc and closes no hole: nearly all pixels of a smooth map.
-_SIMPLE = (ARCS == 1) & (EULER_CHANGE == 0)
+# Pixels that may join branches or change the number of holes: few of a smooth map.
+_CRITICAL = ((ARCS != 1) | (EULER_CHANGE != 0)).astype(np.int64)
+_CRITICAL_4 = (ARCS_4 > 1).astype(np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
-def find_root(parent, i):
+def _find_root(parent, i):
     """Root of ``i``; halves the path."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -51,22 +71,19 @@ def find_root(parent, i):
 
 
 @numba.njit(cache=True, nogil=True)
-def ring_offsets(ring, stride):
-    """Flat offsets of the ring positions of a (256, 4) table."""
-    offsets = np.empty(ring.shape, np.int64)
-    for i in range(ring.shape[0]):
-        for j in range(ring.shape[1]):
-            k = ring[i, j]
-            offsets[i, j] = RING_Y[k] * stride + RING_X[k]
-    return offsets
-
-
-@numba.njit(cache=True, nogil=True)
-def _neighbour_masks(image, stride):
-    """Mask of the neighbours that come before, of every pixel inside the border.
+def neighbour_masks(image, stride):
+    """Mask of the neighbours that come before, of every pixel.
 
     Written over shifted views with a sum of choices, which the compiler turns into vector instructions (20
     times faster than indexing and shifting).
+
+    Args:
+        image: (rows * stride,) int32, levels with a border of one pixel of level 0.
+        stride: Row length of ``image``.
+
+    Returns:
+        (rows * stride,) uint8. The border comes after all other pixels, and of its pixels the upper left one
+        last.
     """
     masks = np.empty(image.size, np.uint8)
     a, b = stride + 1, image.size - stride - 1
@@ -88,165 +105,384 @@ def _neighbour_masks(image, stride):
             | (64 if south[i] > v else 0)
             | (128 if south_east[i] > v else 0)
         )
+    # A tie with the border is none. In the reverse order each of its pixels has one before it: the one to the
+    # north, or to the west in the first and the last row.
+    last = image.size - stride
+    for column in range(stride):
+        masks[column] = 255 ^ 1 << WEST
+        masks[stride + column] &= 0b11110001
+        masks[last + column] = 255 ^ 1 << WEST
+    masks[0] = 255
+    for row in range(stride, last, stride):
+        masks[row] = 255 ^ 1 << NORTH
+        masks[row + 1] &= 0b11000111
+        masks[row + stride - 2] &= 0b01111100
+        masks[row + stride - 1] = 255 ^ 1 << NORTH
+    masks[last] = 255 ^ 1 << NORTH
     return masks
 
 
 @numba.njit(cache=True, nogil=True)
-def sort_pixels(image, stride, num_levels):
-    """Sort the pixels with level > 0 by falling level, each with the mask of its neighbours that come before.
+def _cut_rows(image, masks, critical):
+    """Cut the rows into segments and list the critical pixels.
+
+    Sums instead of branches: which way a pixel goes is hard to predict.
 
     Args:
-        image: (rows * stride,) uint16, levels with a border of one pixel of level 0.
-        stride: Row length of ``image``.
-        num_levels: Highest level.
+        image: As for :func:`neighbour_masks`.
+        masks: From :func:`neighbour_masks`.
+        critical: (256,) int64, 1 for the masks of critical pixels.
 
     Returns:
-        pixels (n,) int64 with ``mask | x << 8 | y << 32`` (x, y with the border), starts (num_levels + 2,)
-        int64 (pixels of level v are ``starts[v]:starts[v - 1]``), and the number of peaks.
+        starts, summits and ends (S,), flat indices of the first, the highest and the last pixel of every
+        segment; segment_of (pixels,), the segment of every pixel; and the indices of the critical pixels.
     """
-    rows = image.size // stride
-    masks = _neighbour_masks(image, stride)
-    histogram = np.zeros(num_levels + 1, np.int64)
+    starts = np.empty(image.size, np.int32)
+    summits = np.empty(image.size, np.int32)
+    ends = np.empty(image.size, np.int32)
+    found = np.empty(image.size, np.int32)
+    segment_of = np.empty(image.size, np.int32)
+    num_starts = num_summits = num_ends = num_found = 0
+    was_inside = was_rising = 0
     for p in range(image.size):
-        histogram[image[p]] += 1
-    starts = np.empty(num_levels + 2, np.int64)
-    starts[num_levels + 1] = 0
+        mask = masks[p]
+        inside = 1 if image[p] > 0 else 0
+        rising = inside & ~(mask >> WEST)
+        begins = rising & ~was_rising
+        starts[num_starts] = p
+        num_starts += begins
+        summits[num_summits] = p - 1
+        num_summits += was_rising & ~rising
+        ends[num_ends] = p - 1
+        num_ends += was_inside & (begins | ~inside)
+        found[num_found] = p
+        num_found += inside & critical[mask]
+        segment_of[p] = num_starts - 1
+        was_inside, was_rising = inside, rising
+    # The last pixel is of the border, whose row is one segment where it counts.
+    summits[num_summits] = ends[num_ends] = image.size - 1
+    return starts[:num_starts], summits[:num_starts], ends[:num_starts], segment_of, found[:num_found]
+
+
+@numba.njit(cache=True, nogil=True)
+def _open_branches(image, masks, summits, segment_of, arcs, offsets):
+    """Find the branch of every segment.
+
+    Returns:
+        branch_of (S,), and birth (branches,), the level of the first pixel of every branch.
+    """
+    link = np.empty(len(summits), np.int64)
+    birth = np.empty(len(summits), np.int64)
+    branch_of = np.empty(len(summits), np.int64)
+    opened = 0
+    for s in range(len(summits)):
+        p = summits[s]
+        mask = masks[p]
+        if arcs[mask] == 0:
+            link[s] = s
+            branch_of[s] = opened
+            birth[opened] = image[p]
+            opened += 1
+        else:
+            link[s] = segment_of[p + offsets[mask, 0]]
+    for s in range(len(summits)):
+        branch_of[s] = branch_of[_find_root(link, s)]
+    return branch_of, birth[:opened]
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort_by_level(pixels, image, highest):
+    """Sort flat indices by falling level."""
+    position = np.zeros(highest + 1, np.int64)
+    for p in pixels:
+        position[image[p]] += 1
     total = 0
-    for v in range(num_levels, 0, -1):
-        starts[v] = total
-        total += histogram[v]
-    starts[0] = total
-    position = starts.copy()
-    pixels = np.empty(total, np.int64)
-    peaks = 0
-    for y in range(1, rows - 1):
+    for v in range(highest, -1, -1):
+        position[v], total = total, total + position[v]
+    ordered = np.empty_like(pixels)
+    for p in pixels:
+        ordered[position[image[p]]] = p
+        position[image[p]] += 1
+    return ordered
+
+
+@numba.njit(cache=True, nogil=True)
+def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, offsets):
+    """Let branches absorb each other in the critical pixels, which are sorted by falling level.
+
+    Returns:
+        into (branches,), the branch that absorbed each; death (branches,), the level at which it did, 0 for
+        one that is left; the absorbed branches in their order; and the highest v at which 8-connected
+        components of ``image >= v`` have a hole, 0 for none.
+    """
+    parent = np.arange(len(birth))
+    into = np.arange(len(birth))
+    death = np.zeros(len(birth), np.int64)
+    absorbed = np.empty(len(birth), np.int64)
+    joined = holes = level = hole_level = 0
+    for p in critical:
+        v = image[p]
+        if v != level:
+            if hole_level == 0 and holes > 0:
+                hole_level = level
+            level = v
+        mask = masks[p]
+        if arcs[mask] == 0:
+            continue
+        holes -= EULER_CHANGE[mask]
+        root = _find_root(parent, branch_of[segment_of[p + offsets[mask, 0]]])
+        for k in range(1, arcs[mask]):
+            other = _find_root(parent, branch_of[segment_of[p + offsets[mask, k]]])
+            if other == root:
+                continue
+            # The one that began higher stays; of equals the first, which is the outside where there is one.
+            if birth[other] > birth[root] or (birth[other] == birth[root] and other < root):
+                root, other = other, root
+            parent[other] = into[other] = root
+            death[other] = v
+            absorbed[joined] = other
+            joined += 1
+            holes -= 1
+    if hole_level == 0 and holes > 0:
+        hole_level = level
+    # Of branches that end at one level, each is led to the one that goes on: a way up is never longer than
+    # there are levels.
+    for i in range(joined - 1, -1, -1):
+        branch = absorbed[i]
+        if death[into[branch]] == death[branch]:
+            into[branch] = into[into[branch]]
+    return into, death, absorbed[:joined], hole_level
+
+
+@numba.njit(cache=True, nogil=True)
+def _branch_at(branch, level, into, death):
+    """The branch that a pixel of a level belongs to, as the pixels of ``branch`` do or did."""
+    while level <= death[branch]:
+        branch = into[branch]
+    return branch
+
+
+@numba.njit(cache=True, nogil=True)
+def _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside):
+    """Numbers of the entries that have pixels, ascending."""
+    numbers = np.empty(image.size, np.int64)
+    count = 0
+    for s in range(len(summits)):
+        for p in range(starts[s], ends[s] + 1):
+            branch = _branch_at(branch_of[s], image[p], into, death)
+            if branch != outside:
+                numbers[count] = top[branch] - image[p]
+                count += 1
+    return np.unique(numbers[:count])
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum_up(
+    image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
+):
+    """Add every pixel to its entry.
+
+    Rows come in their order, and pixels of a row nearly so: the first pixel of an entry that comes is its
+    first. What an entry says holds for all below it, so that a segment gives its row to its summit alone.
+    """
+    sparse = len(used) > 0
+    for s in range(len(summits)):
+        summit = summits[s]
+        y = summit // stride
         row = y * stride
-        for x in range(1, stride - 1):
-            v = image[row + x]
-            if v > 0:
-                mask = np.int64(masks[row + x])
-                peaks += mask == 0
-                pixels[position[v]] = mask | x << 8 | y << 32
-                position[v] += 1
-    return pixels, starts, peaks
+        for side in range(2):
+            # From the summit to either side the levels fall, and a branch that is left does not come back.
+            branch = branch_of[s]
+            dies, highest = death[branch], top[branch]
+            step = 2 * side - 1
+            p = np.int64(summit) + side
+            last = ends[s] if side else starts[s]
+            while (last - p) * step >= 0 and branch != outside:
+                v = image[p]
+                if v <= dies:
+                    branch = _branch_at(branch, v, into, death)
+                    dies, highest = death[branch], top[branch]
+                    continue
+                e = highest - v
+                if sparse:
+                    e = np.searchsorted(used, e)
+                x = p - row
+                if sums[e] == 0:
+                    entries[e, _MIN_X] = entries[e, _MAX_X] = x
+                    entries[e, _MIN_Y] = entries[e, _MAX_Y] = y
+                    entries[e, _FIRST] = p
+                sums[e] += _SUMS[masks[p]]
+                if side:
+                    entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
+                else:
+                    entries[e, _MIN_X] = min(entries[e, _MIN_X], x)
+                    if p == summit:
+                        entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
+                        entries[e, _MAX_Y] = y
+                p += step
 
 
 @numba.njit(cache=True, nogil=True)
-def _emit(nodes, n, peak, state, first_level, last_level):
-    """Write node ``n``, the component of ``peak`` on the given levels; coordinates lose the border."""
-    nodes[n, X0] = -state[peak, MINUS_MIN_X] - 1
-    nodes[n, Y0] = -state[peak, MINUS_MIN_Y] - 1
-    nodes[n, X1] = state[peak, MAX_X]
-    nodes[n, Y1] = state[peak, MAX_Y]
-    nodes[n, FIRST_LEVEL] = first_level
-    nodes[n, LAST_LEVEL] = last_level
-    nodes[n, FIRST_PIXEL] = -state[peak, _MINUS_FIRST]
-    nodes[n, AREA2] = state[peak, _AREA2]
-    nodes[n, EULER] = state[peak, _EULER]
-    nodes[n, COUNT] = state[peak, _COUNT]
+def _add(entries, sums, e, other):
+    """Add an entry with pixels to entry ``e``."""
+    # Indexed and not sliced: a slice counts references, which takes longer than all of this.
+    if sums[e] == 0:
+        for c in range(_EULER):
+            entries[e, c] = entries[other, c]
+    else:
+        entries[e, _MIN_X] = min(entries[e, _MIN_X], entries[other, _MIN_X])
+        entries[e, _MAX_X] = max(entries[e, _MAX_X], entries[other, _MAX_X])
+        entries[e, _MIN_Y] = min(entries[e, _MIN_Y], entries[other, _MIN_Y])
+        entries[e, _MAX_Y] = max(entries[e, _MAX_Y], entries[other, _MAX_Y])
+        entries[e, _FIRST] = min(entries[e, _FIRST], entries[other, _FIRST])
+    entries[e, _EULER] += entries[other, _EULER]
+    sums[e] += sums[other]
 
 
 @numba.njit(cache=True, nogil=True)
-def component_nodes(pixels, starts, num_peaks, image_size, stride):
+def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside):
+    """Nodes of the component tree of ``image >= v`` for every v from 1.
+
+    Args:
+        image: (rows * stride,) int32; pixels of 0 belong to nothing.
+        masks: Neighbours that come before.
+        stride: Row length.
+        highest: Highest level.
+        arcs, ring, is_critical: Tables of the connectivity.
+        outside: Branch that is left out, 0 or -1 for none.
+
+    Returns:
+        nodes (n, 10) int32 with x and y in ``image`` (ends inclusive) and, as range of levels, the lowest and
+        the highest v; and the highest v at which 8-connected components have a hole, 0 for none.
+    """
+    offsets = np.empty(ring.shape, np.int64)
+    for mask in range(256):
+        for k in range(4):
+            offsets[mask, k] = RING_Y[ring[mask, k]] * stride + RING_X[ring[mask, k]]
+    starts, summits, ends, segment_of, critical = _cut_rows(image, masks, is_critical)
+    branch_of, birth = _open_branches(image, masks, summits, segment_of, arcs, offsets)
+    critical = _sort_by_level(critical, image, highest)
+    into, death, absorbed, hole_level = _join_branches(
+        image, masks, critical, segment_of, branch_of, birth, arcs, offsets
+    )
+
+    # Entry of level v of a branch: top - v.
+    top = np.empty(len(birth), np.int64)
+    size = 0
+    for branch in range(len(birth)):
+        top[branch] = size + birth[branch]
+        if branch != outside:
+            size += birth[branch] - death[branch]
+    used = np.empty(0, np.int64)
+    if size > 4 * image.size:
+        # Many levels with few pixels each.
+        used = _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside)
+        size = len(used)
+    sparse = len(used) > 0
+    entries = np.zeros((size, 6), np.int32)
+    sums = np.zeros(size, np.int64)
+    _sum_up(
+        image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
+    )
+    if outside < 0:
+        for p in critical:
+            branch = _branch_at(branch_of[segment_of[p]], image[p], into, death)
+            e = top[branch] - image[p]
+            if sparse:
+                e = np.searchsorted(used, e)
+            entries[e, _EULER] += EULER_CHANGE[masks[p]]
+
+    nodes = np.empty((min(size, image.size), 10), np.int32)
+    n = 0
+    # What a branch absorbs is complete when it is its turn.
+    for branch in np.append(absorbed, np.flatnonzero(death == 0)):
+        # One that is absorbed at the level at which it began is on none.
+        if branch == outside or birth[branch] == death[branch]:
+            continue
+        e, stop = top[branch] - birth[branch], top[branch] - death[branch]
+        if sparse:
+            e, stop = np.searchsorted(used, e), np.searchsorted(used, stop)
+        while True:
+            following = e + 1
+            while following < stop and sums[following] == 0:
+                following += 1
+            nodes[n, X0], nodes[n, Y0] = entries[e, _MIN_X], entries[e, _MIN_Y]
+            nodes[n, X1], nodes[n, Y1] = entries[e, _MAX_X], entries[e, _MAX_Y]
+            nodes[n, LAST_LEVEL] = top[branch] - (used[e] if sparse else e)
+            nodes[n, FIRST_PIXEL] = entries[e, _FIRST]
+            nodes[n, AREA2] = sums[e] & ((1 << _HALF) - 1)
+            nodes[n, EULER] = entries[e, _EULER]
+            nodes[n, COUNT] = sums[e] >> _HALF
+            n += 1
+            if following == stop:
+                nodes[n - 1, FIRST_LEVEL] = death[branch] + 1
+                break
+            nodes[n - 1, FIRST_LEVEL] = top[branch] - (used[following] if sparse else following) + 1
+            _add(entries, sums, following, e)
+            e = following
+        if death[branch] > 0 and into[branch] != outside:
+            heir = top[into[branch]] - death[branch]
+            if sparse:
+                heir = np.searchsorted(used, heir)
+            _add(entries, sums, heir, e)
+    return nodes[:n], hole_level
+
+
+@numba.njit(cache=True, nogil=True)
+def component_nodes(image, masks, stride, num_levels):
     """All 8-connected components of ``image > j`` for every level j.
 
     Args:
-        pixels, starts, num_peaks: From :func:`sort_pixels`.
-        image_size: Number of pixels with the border.
-        stride: Row length with the border.
+        image: As for :func:`neighbour_masks`.
+        masks: From :func:`neighbour_masks`.
+        stride: Row length of ``image``.
+        num_levels: Number of levels.
 
     Returns:
-        nodes (n, 10) int32, one row per component and range of levels on which it does not change, and
-        holes (num_levels,) int64, the number of holes at each level.
+        nodes (n, 10) int32, one row per component and range of levels on which it does not change, and the
+        number of levels up to the highest one with a hole.
     """
-    num_levels = starts.size - 2
-    offsets = ring_offsets(ARC_RING, stride)
-    # Unsigned: an index that cannot be negative needs no check for it.
-    labels = np.empty(image_size, np.uint32)
-    parent = np.empty(num_peaks, np.uint32)
-    since = np.empty(num_peaks, np.int32)
-    state = np.empty((num_peaks, 8), np.int32)
-    nodes = np.empty((pixels.size, 10), np.int32)
-    holes = np.zeros(num_levels, np.int64)
-    peaks = 0
-    emitted = 0
-    components = 0
-    euler_sum = 0
+    nodes, hole_level = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, _CRITICAL, -1)
+    for n in range(len(nodes)):
+        # Coordinates lose the border; the upper ends become exclusive.
+        nodes[n, X0] -= 1
+        nodes[n, Y0] -= 1
+        nodes[n, FIRST_LEVEL] -= 1
+        nodes[n, LAST_LEVEL] -= 1
+    return nodes, hole_level
 
-    root = np.uint32(0)
-    for v in range(num_levels, 0, -1):
-        previous = -1
-        for i in range(starts[v], starts[v - 1]):
-            entry = pixels[i]
-            mask = np.uint8(entry & 255)
-            x = (entry >> 8) & 0xFFFFFF
-            y = entry >> 32
-            p = y * stride + x
-            if mask == 0:
-                previous = -1
-                labels[p] = peaks
-                parent[peaks] = peaks
-                since[peaks] = v
-                state[peaks, MINUS_MIN_X] = -x
-                state[peaks, MAX_X] = x
-                state[peaks, MINUS_MIN_Y] = -y
-                state[peaks, MAX_Y] = y
-                state[peaks, _MINUS_FIRST] = -p
-                state[peaks, _AREA2] = 0
-                state[peaks, _EULER] = 1
-                state[peaks, _COUNT] = 1
-                peaks += 1
-                components += 1
-                euler_sum += 1
-                continue
 
-            if p == previous + 1 and _SIMPLE[mask]:
-                # The run goes on: same root, and only these three can change.
-                previous = p
-                labels[p] = root
-                state[root, MAX_X] = max(state[root, MAX_X], np.int32(x))
-                state[root, _AREA2] += AREA2_CHANGE[mask]
-                state[root, _COUNT] += 1
-                continue
-            previous = p
+@numba.njit(cache=True, nogil=True)
+def hole_nodes(image, masks, stride, hole_levels):
+    """Borders of all holes of ``image > j`` for every level j.
 
-            root = find_root(parent, labels[p + offsets[mask, 0]])
-            if since[root] > v:
-                _emit(nodes, emitted, root, state, v, since[root] - 1)
-                emitted += 1
-                since[root] = v
-            if not _SIMPLE[mask]:
-                euler_sum += EULER_CHANGE[mask]
-                state[root, _EULER] += EULER_CHANGE[mask]
-                for k in range(1, ARCS[mask]):
-                    other = find_root(parent, labels[p + offsets[mask, k]])
-                    if other == root:
-                        continue
-                    if since[other] > v:
-                        _emit(nodes, emitted, other, state, v, since[other] - 1)
-                        emitted += 1
-                    if state[other, _COUNT] > state[root, _COUNT]:
-                        root, other = other, root
-                    parent[other] = root
-                    since[root] = v
-                    components -= 1
-                    for c in range(5):
-                        state[root, c] = max(state[root, c], state[other, c])
-                    for c in range(5, 8):
-                        state[root, c] += state[other, c]
+    A hole is a 4-connected component of ``image <= j`` that does not touch the edge of the image; its border
+    is the hole grown by one pixel on all sides.
 
-            labels[p] = root
-            state[root, MINUS_MIN_X] = max(state[root, MINUS_MIN_X], np.int32(-x))
-            state[root, MAX_X] = max(state[root, MAX_X], np.int32(x))
-            state[root, MINUS_MIN_Y] = max(state[root, MINUS_MIN_Y], np.int32(-y))
-            state[root, MAX_Y] = max(state[root, MAX_Y], np.int32(y))
-            state[root, _MINUS_FIRST] = max(state[root, _MINUS_FIRST], np.int32(-p))
-            state[root, _AREA2] += AREA2_CHANGE[mask]
-            state[root, _COUNT] += 1
-        holes[v - 1] = components - euler_sum
+    Args:
+        image, masks, stride: As for :func:`component_nodes`.
+        hole_levels: Number of levels up to the highest one with a hole, at least 1.
 
-    for peak in range(peaks):
-        if parent[peak] == peak:
-            _emit(nodes, emitted, peak, state, 0, since[peak] - 1)
-            emitted += 1
-    return nodes[:emitted], holes
+    Returns:
+        nodes (n, 6) int32: box of the hole's border and range of levels.
+    """
+    # Higher pixels are in no hole.
+    nodes, _ = _tree_nodes(
+        np.maximum(np.int32(hole_levels) - image, np.int32(0)),
+        ~masks,
+        stride,
+        hole_levels,
+        ARCS_4,
+        ARC_RING_4,
+        _CRITICAL_4,
+        0,
+    )
+    borders = np.empty((len(nodes), 6), np.int32)
+    for n in range(len(nodes)):
+        borders[n, X0] = nodes[n, X0] - 2
+        borders[n, Y0] = nodes[n, Y0] - 2
+        borders[n, X1] = nodes[n, X1] + 1
+        borders[n, Y1] = nodes[n, Y1] + 1
+        borders[n, FIRST_LEVEL] = hole_levels - nodes[n, LAST_LEVEL]
+        borders[n, LAST_LEVEL] = hole_levels - nodes[n, FIRST_LEVEL]
+    return borders

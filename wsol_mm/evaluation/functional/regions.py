@@ -9,6 +9,7 @@ Terms. *Levels* come from :func:`~wsol_mm.evaluation.functional.thresholding.lev
 level j is ``levels > j``. A box is x0, y0, x1, y1 with exclusive upper ends, as OpenCV's x, y, x + w, y + h.
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -35,127 +36,154 @@ class Regions(NamedTuple):
     last_level: np.ndarray
 
 
-def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
-    """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
+class RegionFinder:
+    """Regions of one level image, whose sorted pixels and components are made once, at the first question.
 
     Args:
         levels: (H, W) uint16, at most ``num_levels``.
         num_levels: Number of levels, L.
-        criterion: What is large. ``'polygon'``: the area of the polygon through the pixel centres of the
-            outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in raster
-            order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the number of
-            pixels; among equal ones that whose first pixel comes first in raster order (SAT, BAS).
-            ``'pixels_4'``: the same of 4-connected regions, at a single level (FOUND).
-
-    Returns:
-        (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
-        level.
-
-    Raises:
-        TypeError: The levels are not an array of uint16.
-        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``;
-            unknown criterion.
-    """
-    if criterion not in CRITERIA:
-        raise ValueError(f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}')
-    num_levels = int(num_levels)
-    _check_levels(levels, num_levels)
-    if num_levels == 1:
-        if criterion == 'polygon':
-            return _largest_polygon(levels)
-        return _largest_component(levels, connectivity=4 if criterion == 'pixels_4' else 8)
-    if criterion == 'pixels_4':
-        raise ValueError(f"num_levels: expected 1, as criterion is 'pixels_4', got {num_levels}")
-    image, stride = _bordered(levels)
-    # Compiled code, imported only where it is wanted.
-    from .largest_region_kernels import pixel_boxes, polygon_boxes
-    from .region_kernels import component_nodes, sort_pixels
-
-    pixels, starts, num_peaks = sort_pixels(image, stride, num_levels)
-    nodes, _ = component_nodes(pixels, starts, num_peaks, image.size, stride)
-    if criterion == 'polygon':
-        return polygon_boxes(nodes, image, stride, num_levels)
-    return pixel_boxes(nodes, num_levels)
-
-
-def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regions:
-    """Boxes of all regions above each level, as ``cv2.findContours`` lists them.
-
-    Args:
-        levels: (H, W) uint16, at most ``num_levels``.
-        num_levels: Number of levels, L.
-        holes: With the borders of holes (modes RETR_TREE, RETR_LIST, RETR_CCOMP); they run on the pixels
-            around the hole, so that their box is the hole's grown by one on all sides. Without: outer
-            borders alone.
-
-    Returns:
-        The boxes and their ranges of levels: the multiset of the boxes at level j is that of all rows with
-        ``first_level <= j <= last_level``. No row for a level without foreground.
 
     Raises:
         TypeError: The levels are not an array of uint16.
         ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``.
     """
-    num_levels = int(num_levels)
-    _check_levels(levels, num_levels)
-    if num_levels == 1:
-        boxes = _contour_boxes(levels) if holes else _component_stats(levels)[1][1:, :4]
-        return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
-    image, stride = _bordered(levels)
-    # Compiled code, imported only where it is wanted.
-    from .region_hole_kernels import hole_nodes
-    from .region_kernels import FIRST_LEVEL, LAST_LEVEL, component_nodes, sort_pixels
 
-    pixels, starts, num_peaks = sort_pixels(image, stride, num_levels)
-    nodes, num_holes = component_nodes(pixels, starts, num_peaks, image.size, stride)
-    nodes = nodes[:, : LAST_LEVEL + 1]
-    if holes and num_holes.any():
-        nodes = np.concatenate([nodes, hole_nodes(image, stride, pixels, starts, num_holes)])
-    # Copies: views would keep the kernels' work space alive.
-    return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
+    def __init__(self, levels: np.ndarray, num_levels: int) -> None:
+        self.levels = levels
+        self.num_levels = int(num_levels)
+        _check_levels(levels, self.num_levels)
+
+    def largest(self, criterion: str = 'polygon') -> np.ndarray:
+        """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
+
+        Args:
+            criterion: What is large. ``'polygon'``: the area of the polygon through the pixel centres of the
+                outer border, ``cv2.contourArea``; among equal ones that whose first pixel comes last in
+                raster order, which OpenCV lists first (TS-CAM, wsolevaluation and others). ``'pixels'``: the
+                number of pixels; among equal ones that whose first pixel comes first in raster order (SAT,
+                BAS). ``'pixels_4'``: the same of 4-connected regions, at a single level (FOUND).
+
+        Returns:
+            (L, 4) int32, x0, y0, x1, y1 with exclusive upper ends; -1, -1, -1, -1 where nothing is above the
+            level.
+
+        Raises:
+            ValueError: Unknown criterion, or ``'pixels_4'`` at several levels.
+        """
+        if criterion not in CRITERIA:
+            raise ValueError(
+                f'criterion: expected one of {", ".join(map(repr, CRITERIA))}, got {criterion!r}'
+            )
+        if self.num_levels == 1:
+            if criterion == 'polygon':
+                return _largest_polygon(self.levels)
+            return _largest_component(self.levels, connectivity=4 if criterion == 'pixels_4' else 8)
+        if criterion == 'pixels_4':
+            raise ValueError(f"num_levels: expected 1, as criterion is 'pixels_4', got {self.num_levels}")
+        # Compiled code, imported only where it is wanted.
+        from .largest_region_kernels import pixel_boxes, polygon_boxes
+
+        nodes, _ = self._components
+        if criterion == 'polygon':
+            image, _, stride = self._masked
+            return polygon_boxes(nodes, image, stride, self.num_levels)
+        return pixel_boxes(nodes, self.num_levels)
+
+    def all(self, holes: bool = True) -> Regions:
+        """Boxes of all regions above each level, as ``cv2.findContours`` lists them.
+
+        Args:
+            holes: With the borders of holes (modes RETR_TREE, RETR_LIST, RETR_CCOMP); they run on the pixels
+                around the hole, so that their box is the hole's grown by one on all sides. Without: outer
+                borders alone.
+
+        Returns:
+            The boxes and their ranges of levels: the multiset of the boxes at level j is that of all rows
+            with ``first_level <= j <= last_level``. No row for a level without foreground.
+        """
+        if self.num_levels == 1:
+            boxes = _contour_boxes(self.levels) if holes else _component_stats(self.levels)[1][1:, :4]
+            return Regions(boxes, np.zeros(len(boxes), np.int32), np.zeros(len(boxes), np.int32))
+        # Compiled code, imported only where it is wanted.
+        from .region_kernels import FIRST_LEVEL, LAST_LEVEL, hole_nodes
+
+        nodes, hole_levels = self._components
+        nodes = nodes[:, : LAST_LEVEL + 1]
+        if holes and hole_levels:
+            nodes = np.concatenate([nodes, hole_nodes(*self._masked, hole_levels)])
+        # Copies: views would keep the kernels' work space alive.
+        return Regions(nodes[:, :4].copy(), nodes[:, FIRST_LEVEL].copy(), nodes[:, LAST_LEVEL].copy())
+
+    @cached_property
+    def _masked(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """Flat copy of the levels with a border of one pixel of level 0, neighbour masks, and row length."""
+        from .region_kernels import neighbour_masks
+
+        height, width = self.levels.shape
+        image = np.zeros((height + 2, width + 2), np.int32)
+        image[1:-1, 1:-1] = self.levels
+        flat, stride = image.reshape(-1), width + 2
+        return flat, neighbour_masks(flat, stride), stride
+
+    @cached_property
+    def _components(self) -> tuple[np.ndarray, int]:
+        from .region_kernels import component_nodes
+
+        return component_nodes(*self._masked, self.num_levels)
 
 
-def max_per_level(
-    values: np.ndarray, first_level: np.ndarray, last_level: np.ndarray, num_levels: int, empty: float = -1.0
+def largest_regions(levels: np.ndarray, num_levels: int, criterion: str = 'polygon') -> np.ndarray:
+    """:meth:`RegionFinder.largest` of a level image: (L, 4) boxes of the largest region above each level."""
+    return RegionFinder(levels, num_levels).largest(criterion)
+
+
+def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regions:
+    """:meth:`RegionFinder.all` of a level image: boxes of all regions above each level."""
+    return RegionFinder(levels, num_levels).all(holes)
+
+
+def best_iou_per_level(
+    regions: Regions,
+    gt_boxes: np.ndarray,
+    num_levels: int,
+    last_pixel: tuple[float, float] = (np.inf, np.inf),
+    inclusive: bool = False,
 ) -> np.ndarray:
-    """Largest value at each level, of values that hold over ranges of levels.
+    """Best IoU of the regions' boxes with the ground truth at each level.
 
     Args:
-        values: (M,) real numbers, one per region, such as its IoU.
-        first_level: (M,) integers, first level of each range.
-        last_level: (M,) integers, last level of each range, inclusive, at least ``first_level``.
+        regions: Boxes and their ranges of levels.
+        gt_boxes: Ground-truth boxes (G, 4), x0 y0 x1 y1, G >= 1.
         num_levels: Number of levels, L.
-        empty: Result for a level in no range.
+        last_pixel: Largest upper ends x1 and y1 of boxes; larger ones are clipped.
+        inclusive: Whether the end pixel counts, see :func:`~wsol_mm.evaluation.functional.box_iou`.
 
     Returns:
-        (L,) float64.
+        (L,) float64; -1 at a level without a region.
 
     Raises:
-        ValueError: The arrays are not one-dimensional and of equal length, or a range is not within [0, L).
+        ValueError: The ground truth is not (G, 4), or a range of levels is not within [0, L).
     """
     # Copies, which are writable: the kernel would be compiled again for arrays that are not.
-    values = np.array(values, np.float64, order='C')
-    first_level = np.array(first_level, np.int32, order='C')
-    last_level = np.array(last_level, np.int32, order='C')
-    if values.ndim != 1 or not values.shape == first_level.shape == last_level.shape:
+    gt_boxes = np.array(gt_boxes, np.float64, order='C')
+    if gt_boxes.ndim != 2 or gt_boxes.shape[1] != 4 or not len(gt_boxes):
+        raise ValueError(f'gt_boxes: expected the shape (G, 4) with at least one, got {gt_boxes.shape}')
+    first, last = regions.first_level, regions.last_level
+    if len(first) and (first.min() < 0 or last.max() >= num_levels):
         raise ValueError(
-            f'values, first_level, last_level: expected three times the shape (M,), got {values.shape}, '
-            f'{first_level.shape} and {last_level.shape}'
+            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
         )
-    if values.size and (first_level.min() < 0 or last_level.max() >= num_levels):
-        raise ValueError(
-            f'first_level, last_level: expected levels within [0, {num_levels}), got {first_level.min()} to '
-            f'{last_level.max()}'
-        )
-    if (first_level > last_level).any():
-        n = int(np.argmax(first_level > last_level))
-        raise ValueError(
-            f'first_level, last_level: expected first_level <= last_level, got {first_level[n]} and '
-            f'{last_level[n]} in range {n}'
-        )
-    from .largest_region_kernels import max_over_ranges  # compiled code, imported only where it is wanted
+    from .largest_region_kernels import best_iou  # compiled code, imported only where it is wanted
 
-    return max_over_ranges(values, first_level, last_level, int(num_levels), float(empty))
+    return best_iou(
+        np.array(regions.boxes, np.int32, order='C'),
+        np.array(first, np.int32, order='C'),
+        np.array(last, np.int32, order='C'),
+        gt_boxes,
+        np.array(last_pixel, np.float64),
+        bool(inclusive),
+        int(num_levels),
+    )
 
 
 def _largest_polygon(levels: np.ndarray) -> np.ndarray:
@@ -223,11 +251,3 @@ def _check_levels(levels: np.ndarray, num_levels: int) -> None:
         raise ValueError(
             f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'
         )
-
-
-def _bordered(levels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Flat copy of the levels with a border of one pixel of level 0, and its row length."""
-    height, width = levels.shape
-    image = np.zeros((height + 2, width + 2), np.uint16)
-    image[1:-1, 1:-1] = levels
-    return image.reshape(-1), width + 2

@@ -20,12 +20,15 @@ class ConstantMapError(ValueError):
     """A localization map without contrast (constant, or with NaN), which has no normalised form."""
 
 
-def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[np.floating]:
+def min_max_normalize(
+    score: NDArray[np.floating], eps: float = 0.0, overwrite: bool = False
+) -> NDArray[np.floating]:
     """Scale a map to [0, 1] in its own precision.
 
     Args:
         score: Map of any shape.
         eps: Added to the range in the divisor (SAT uses 1e-5).
+        overwrite: Whether the result may take the place of the map.
 
     Returns:
         The normalised map.
@@ -38,8 +41,34 @@ def min_max_normalize(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[
         raise ConstantMapError('score: expected numbers, got NaN')
     if high == low and eps == 0:
         raise ConstantMapError(f'score: expected more than one value, got {low} alone: normalised, 0/0 (NaN)')
-    shifted = score - low
-    return shifted / (shifted.max() + score.dtype.type(eps))
+    shifted = np.subtract(score, low, out=score if overwrite else None)
+    # The largest difference is that of the extremes: rounding keeps the order.
+    shifted /= (high - low) + score.dtype.type(eps)
+    return shifted
+
+
+def enlarge(
+    loc_map: NDArray[np.floating],
+    size: tuple[int, int],
+    dtype: str = 'float32',
+    interpolation: Interpolation = 'bilinear',
+) -> NDArray[np.floating]:
+    """Enlarge one localization map to the evaluation frame.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid.
+        size: Width and height of the frame in pixels.
+        dtype: 'float32' or 'float64': the precision.
+        interpolation: OpenCV's 'bilinear' or 'bicubic', both with half-pixel centres, or 'nearest'.
+
+    Returns:
+        Map (height, width).
+
+    Raises:
+        ConstantMapError: If the map holds NaN.
+        ValueError: If ``loc_map`` is not a non-empty 2-D array.
+    """
+    return cv2.resize(_checked(loc_map, dtype), size, interpolation=_CV2_INTERPOLATION[interpolation])
 
 
 def make_score_map(
@@ -68,15 +97,17 @@ def make_score_map(
         ConstantMapError: If the map holds NaN or is constant (and ``eps`` is 0).
         ValueError: If ``loc_map`` is not a non-empty 2-D array.
     """
+    if normalize == 'before_resize':
+        loc_map = min_max_normalize(_checked(loc_map, dtype), eps)
+    score = enlarge(loc_map, size, dtype, interpolation)
+    return min_max_normalize(score, eps, overwrite=True) if normalize == 'after_resize' else score
+
+
+def _checked(loc_map: NDArray[np.floating], dtype: str) -> NDArray[np.floating]:
     loc_map = np.asarray(loc_map)
     if loc_map.ndim != 2 or loc_map.size == 0:
         raise ValueError(f'loc_map: expected a non-empty (h, w) array, got shape {loc_map.shape}')
-    score = loc_map.astype(dtype)
-    if np.isnan(score).any():
+    loc_map = loc_map.astype(dtype)
+    if np.isnan(loc_map).any():
         raise ConstantMapError('loc_map: expected numbers, got NaN')
-    if normalize == 'before_resize':
-        score = min_max_normalize(score, eps)
-    score = cv2.resize(score, size, interpolation=_CV2_INTERPOLATION[interpolation])
-    if normalize == 'after_resize':
-        score = min_max_normalize(score, eps)
-    return score
+    return loc_map

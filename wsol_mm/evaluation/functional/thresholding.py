@@ -122,8 +122,8 @@ def _code_levels(image: np.ndarray, thresholds: np.ndarray) -> LevelImage:
 
 
 def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None:
-    accepted = ' or '.join(np.dtype(dtype).name for dtype in dtypes)
     if not isinstance(image, np.ndarray) or image.dtype not in dtypes:
+        accepted = ' or '.join(np.dtype(dtype).name for dtype in dtypes)
         found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise TypeError(f'{name}: expected an array of {accepted}, got {found}')
     if image.ndim != 2 or image.size == 0:

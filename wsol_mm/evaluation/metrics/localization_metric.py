@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
@@ -20,6 +20,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 from numpy.typing import NDArray
 
+from .ordered_threads import OrderedThreads
 from .protocol_record import (
     TOP_K,
     MapsByClass,
@@ -49,12 +50,29 @@ class ImageRecord:
     finite: bool = True
 
 
+class _Image(NamedTuple):
+    """What the record of an image is made of.
+
+    ``geometries`` has one for each protocol, None where its map counts as wrong; it is None without boxes.
+    """
+
+    name: str
+    label: int
+    ranked: NDArray[np.integer]
+    failed: bool
+    finite: bool
+    maps: MapsByClass
+    gt_boxes: NDArray[np.number]
+    geometries: list[ImageGeometry | None] | None
+
+
 @METRICS.register_module()
 class LocalizationMetric(BaseMetric):
     """GT-known / Top-1 / Top-5 Loc, MaxBoxAcc and relatives under several protocols at once.
 
-    Boxes are found in :meth:`process` on every rank; only an :class:`ImageRecord` of some hundred bytes
-    per image travels, and the result is the same for any number of processes.
+    Boxes are found on every rank, by threads beside the network (``num_eval_workers``); only an
+    :class:`ImageRecord` of some hundred bytes per image travels, and the result is the same for any number of
+    processes and threads.
 
     The results are percentages under ``<protocol>/<metric>``:
 
@@ -80,6 +98,8 @@ class LocalizationMetric(BaseMetric):
             the evaluated split.
         per_class: Also compute per-class accuracies; they are logged as a table and written to the report.
         report_file: JSON file for the threshold curves, optima, outcomes and per-class numbers.
+        num_eval_workers: Threads of each process that find the boxes of a batch while the network works on
+            the next ones. At most two batches wait for them. 0: :meth:`process` finds the boxes itself.
         collect_device: 'cpu' or 'gpu'.
         prefix: Optional prefix of all names.
         **kwargs: Of :class:`mmengine.evaluator.BaseMetric`.
@@ -98,6 +118,7 @@ class LocalizationMetric(BaseMetric):
         thresholds_from: str | None = None,
         per_class: bool = False,
         report_file: str | None = None,
+        num_eval_workers: int = 2,
         collect_device: str = 'cpu',
         prefix: str | None = None,
         **kwargs: Any,
@@ -107,6 +128,9 @@ class LocalizationMetric(BaseMetric):
         if unknown := sorted(kwargs.keys() - accepted):
             names = [name for name in accepted if name != 'kwargs']
             raise ValueError(f'LocalizationMetric: expected arguments out of {names}, got {unknown}')
+        if not isinstance(num_eval_workers, int) or num_eval_workers < 0:
+            raise ValueError(f'num_eval_workers: expected an integer from 0, got {num_eval_workers!r}')
+        self._threads = OrderedThreads(self._image_record, num_eval_workers)
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
@@ -126,8 +150,18 @@ class LocalizationMetric(BaseMetric):
         self.report_file = report_file
         self._warned_geometry: set[str] = set()
 
+    @property
+    def results(self) -> list[ImageRecord]:
+        """The records of all images so far; waits for those that are not ready."""
+        self._records += self._threads.finish()
+        return self._records
+
+    @results.setter
+    def results(self, records: list[ImageRecord]) -> None:
+        self._records = records
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Find the boxes of a batch and keep one :class:`ImageRecord` per image.
+        """Start on finding the boxes of a batch, for one :class:`ImageRecord` per image.
 
         Args:
             data_batch: Not used.
@@ -137,31 +171,41 @@ class LocalizationMetric(BaseMetric):
                 names, where it is there, the image has no usable map and its localization counts as wrong.
 
         Raises:
-            KeyError: If a field is missing, or a protocol needs a class whose map is not there.
+            KeyError: If a field is missing, or a protocol needs a class whose map is not there. What is wrong
+                with a map may be raised by a later call; the message begins with the image's path.
         """
-        for sample in data_samples:
-            for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
-                if key not in sample:
-                    raise KeyError(
-                        f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
-                    )
-            label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
-            ranked = to_numpy(sample['pred_topk'])
-            failed = sample.get('load_error') is not None
-            finite = failed or all_finite(sample)
-            rank = -1 if failed else rank_of_label(label, ranked)
-            without_map = sample.get('no_map_for', ())
-            records = None
-            gt_boxes = sample.get('gt_bboxes')
-            if gt_boxes is not None and len(gt_boxes):
-                maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
-                records = tuple(
-                    failed_record(protocol, maps, rank)
-                    if failed or not finite or protocol.name in without_map
-                    else self._record(protocol, maps, label, ranked, np.asarray(gt_boxes), sample)
-                    for protocol in self.protocols
+        self._records += self._threads.put([self._image(sample) for sample in data_samples])
+
+    def _image(self, sample: dict) -> _Image:
+        for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
+            if key not in sample:
+                raise KeyError(
+                    f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
                 )
-            self.results.append(ImageRecord(label, rank, records, failed, finite))
+        failed = sample.get('load_error') is not None
+        finite = failed or all_finite(sample)
+        gt_boxes = sample.get('gt_bboxes')
+        geometries = None
+        if gt_boxes is not None and len(gt_boxes):
+            without_map = sample.get('no_map_for', ())
+            geometries = [
+                self._geometry(protocol, sample)
+                if finite and not failed and protocol.name not in without_map
+                else None
+                for protocol in self.protocols
+            ]
+        return _Image(
+            str(sample.get('img_path', 'image without a path')),
+            int(to_numpy(sample['gt_label']).reshape(-1)[0]),
+            to_numpy(sample['pred_topk']),
+            failed,
+            finite,
+            MapsByClass(
+                to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']), shared=len(self.protocols) > 1
+            ),
+            np.asarray(gt_boxes),
+            geometries,
+        )
 
     def metric_names(self) -> set[str]:
         """Return the names of all metrics that there may be, whatever maps the model has."""
@@ -174,25 +218,37 @@ class LocalizationMetric(BaseMetric):
             names.update(trial.compute_metrics([ImageRecord(0, -1, records)]))
         return {f'{self.prefix}/{name}' for name in names} if self.prefix else names
 
-    def _record(
-        self,
-        protocol: LocalizationProtocol,
-        maps: MapsByClass,
-        label: int,
-        ranked: NDArray[np.integer],
-        gt_boxes: NDArray[np.float64],
-        metainfo: dict,
-    ) -> ProtocolRecord:
-        geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)
-        self._check_geometry(protocol, geometry)
-        frame_boxes = ground_truth_in_frame(gt_boxes, geometry, protocol)
-        return make_record(protocol, maps, label, ranked, frame_boxes, geometry.frame)
+    def _image_record(self, image: _Image) -> ImageRecord:
+        rank = -1 if image.failed else rank_of_label(image.label, image.ranked)
+        if image.geometries is None:
+            return ImageRecord(image.label, rank, None, image.failed, image.finite)
+        try:
+            records = tuple(
+                failed_record(protocol, image.maps, rank)
+                if geometry is None
+                else make_record(
+                    protocol,
+                    image.maps,
+                    image.label,
+                    image.ranked,
+                    ground_truth_in_frame(image.gt_boxes, geometry, protocol),
+                    geometry.frame,
+                )
+                for protocol, geometry in zip(self.protocols, image.geometries, strict=True)
+            )
+        except Exception as error:
+            # The type stays; which image it was is known here alone.
+            reason = error.args[0] if error.args else type(error).__name__
+            error.args = (f'{image.name}: {reason}', *error.args[1:])
+            raise
+        return ImageRecord(image.label, rank, records, image.failed, image.finite)
 
-    def _check_geometry(self, protocol: LocalizationProtocol, geometry: ImageGeometry) -> None:
+    def _geometry(self, protocol: LocalizationProtocol, metainfo: dict) -> ImageGeometry:
+        geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)
         # A (nearly) square image looks alike, squashed or not.
         square = geometry.resized[0] == geometry.resized[1] and geometry.keeps_aspect
         if geometry.kind == protocol.geometry or square or protocol.name in self._warned_geometry:
-            return
+            return geometry
         self._warned_geometry.add(protocol.name)
         print_log(
             f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the '
@@ -201,6 +257,7 @@ class LocalizationMetric(BaseMetric):
             logger='current',
             level=logging.WARNING,
         )
+        return geometry
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Turn the records of all images into percentages.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from wsol_mm.evaluation.functional.error_breakdown import OUTCOMES, localization_outcome
 from wsol_mm.evaluation.functional.score_maps import ConstantMapError
-from wsol_mm.evaluation.map_boxes import MapIoU, empty_map_iou, is_empty, localization_map_iou
+from wsol_mm.evaluation.map_boxes import EvaluatedMap, MapIoU, empty_map_iou, is_empty
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -42,23 +42,35 @@ class MapsByClass:
     Args:
         maps: Maps (K, h, w).
         labels: Class of each map (K,); a single -1 marks a class-agnostic map.
+        shared: Whether several protocols will read them: what one makes of a map is kept for the next then.
     """
 
-    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer], shared: bool = False) -> None:
         self.maps = maps
         self.labels = labels
         self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
+        self._evaluated: dict[int, EvaluatedMap] | None = {} if shared else None
 
     def __getitem__(self, label: int) -> NDArray[np.floating]:
+        return self.maps[self._index(label)]
+
+    def evaluated(self, label: int) -> EvaluatedMap:
+        """Map of a class, with what earlier protocols have made of it."""
+        index = self._index(label)
+        if self._evaluated is None:
+            return EvaluatedMap(self.maps[index])
+        return self._evaluated.setdefault(index, EvaluatedMap(self.maps[index]))
+
+    def _index(self, label: int) -> int:
         if self.agnostic:
-            return self.maps[0]
+            return 0
         found = np.flatnonzero(self.labels == label)
         if not found.size:
             raise KeyError(
                 f'loc_labels: expected a map of class {label}, got maps of {self.labels.tolist()}. Raise '
                 'map_topk of the head'
             )
-        return self.maps[found[0]]
+        return int(found[0])
 
 
 def rank_of_label(label: int, ranked: NDArray[np.integer]) -> int:
@@ -138,10 +150,10 @@ def make_record(
     constant = empty = 0
     results: list[MapIoU] = []
     for wanted in wanted_classes(protocol, maps, label, ranked):
-        loc_map = maps[wanted]
+        loc_map = maps.evaluated(wanted)
         try:
-            results.append(localization_map_iou(loc_map, frame_boxes, size, protocol))
-            empty += is_empty(loc_map, protocol)
+            results.append(loc_map.iou(frame_boxes, size, protocol))
+            empty += is_empty(loc_map.loc_map, protocol)
         except ConstantMapError:
             constant += 1
             results.append(empty_map_iou(frame_boxes, size, protocol))

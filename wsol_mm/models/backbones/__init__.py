@@ -1,5 +1,6 @@
 """Backbones that return :class:`wsol_mm.structures.Features`."""
 
+from .clip_vision_transformer import CLIPVisionTransformer
 from .conformer import TokenConformer
 from .inception_v3 import InceptionV3
 from .layer_sequence import LayerSequence
@@ -12,6 +13,7 @@ from .vision_transformer import TokenVisionTransformer
 
 __all__ = [
     'VGG16',
+    'CLIPVisionTransformer',
     'InceptionV3',
     'LayerSequence',
     'MobileNetV1',

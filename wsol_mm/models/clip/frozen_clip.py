@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .loading import load_clip
+from .loading import CLIP_KEY, load_clip, model_config
 
 #: Prompts that are encoded at a time.
 _TEXT_CHUNK = 64
@@ -29,13 +29,18 @@ class FrozenCLIP:
     Args:
         model: See :func:`load_clip`.
         pretrained: See :func:`load_clip`.
+        key: See :func:`load_clip`.
     """
 
     def __init__(
-        self, model: str | Mapping[str, Any] = 'ViT-B-32-quickgelu', pretrained: str | None = 'openai'
+        self,
+        model: str | Mapping[str, Any] = 'ViT-B-32-quickgelu',
+        pretrained: str | None = 'openai',
+        key: str = CLIP_KEY,
     ) -> None:
         self.model = model
         self.pretrained = pretrained
+        self.key = key
         self._visual: nn.Module | None = None
         self._whole: nn.Module | None = None  # with the text encoder, as long as that is needed
         self._encoded: tuple[tuple[str, ...], Tensor] | None = None
@@ -50,6 +55,15 @@ class FrozenCLIP:
         return self._visual is not None
 
     @property
+    def config(self) -> dict[str, Any]:
+        """open_clip's config of the model, for which no weights are needed.
+
+        Raises:
+            ValueError: See :func:`load_clip`.
+        """
+        return model_config(self.model, self.key)
+
+    @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of RGB images in [0, 1] with which the model was trained."""
         self.load()
@@ -62,12 +76,16 @@ class FrozenCLIP:
             FileNotFoundError: See :func:`load_clip`.
             ValueError: See :func:`load_clip`.
         """
-        return self._load().visual if self._visual is None else self._visual
+        if self._visual is None:
+            self._load()
+        assert self._visual is not None
+        return self._visual
 
     def _load(self) -> nn.Module:
-        loaded = load_clip(self.model, self.pretrained)
+        loaded = load_clip(self.model, self.pretrained, self.key)
         self._whole = loaded.network.requires_grad_(False).eval()
-        self._visual = loaded.network.visual
+        # One that is in use stays, when other prompts need the text encoder again.
+        self._visual = loaded.network.visual if self._visual is None else self._visual
         self._tokenizer = loaded.tokenizer
         self._statistics = (loaded.mean, loaded.std)
         return loaded.network

@@ -1,6 +1,6 @@
 """Build CLIP models and load their weights with open_clip.
 
-open_clip is imported where it is used: it takes seconds, and only training needs it.
+open_clip is imported where it is used: it takes seconds, and only what uses CLIP needs it.
 """
 
 import copy
@@ -19,7 +19,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-#: Where a config describes CLIP.
+#: Where the config of CDTR describes CLIP.
 CLIP_KEY = 'model.head.sba.clip'
 
 # Entries of OpenAI's archives that are no weights.
@@ -52,7 +52,7 @@ class _Weights(NamedTuple):
     tag: Mapping[str, Any]
 
 
-def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedCLIP:
+def load_clip(model: str | Mapping[str, Any], pretrained: str | None, key: str = CLIP_KEY) -> LoadedCLIP:
     """Build a CLIP model and load its weights. PyTorch's random state stays as if nothing had been built.
 
     Args:
@@ -61,6 +61,7 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
         pretrained: Tag of open_clip for a named model, downloaded once per machine into its cache; or a file:
             OpenAI's archive, ``.safetensors``, or a state dict saved by PyTorch. None for random weights, the
             same in every process.
+        key: Where the config describes CLIP, for messages.
 
     Returns:
         The model.
@@ -72,24 +73,24 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     """
     import open_clip
 
-    config = _model_config(model)
+    config = model_config(model, key)
     described = repr(model) if isinstance(model, str) else 'of the given config'
-    weights = None if pretrained is None else _find_weights(model, pretrained)
+    weights = None if pretrained is None else _find_weights(model, pretrained, key)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         network = _build(config)
     tag: Mapping[str, Any] = {}
     if weights is None:
         print_log(
-            f'{CLIP_KEY}.pretrained: expected weights, got None: CLIP has random weights, from which nothing '
+            f'{key}.pretrained: expected weights, got None: CLIP has random weights, from which nothing '
             'can be learned. This is for trials of the program alone.',
             logger='current',
             level=logging.WARNING,
         )
     else:
         tag = weights.tag
-        _load_weights(network, weights.path, described)
-        _compare_activation(config, weights, described)
+        _load_weights(network, weights.path, described, key)
+        _compare_activation(config, weights, described, key)
         print_log(f'Loaded CLIP model {described} from {weights.path}', logger='current')
     return LoadedCLIP(
         network,
@@ -99,7 +100,11 @@ def load_clip(model: str | Mapping[str, Any], pretrained: str | None) -> LoadedC
     )
 
 
-def _model_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
+def model_config(model: str | Mapping[str, Any], key: str = CLIP_KEY) -> dict[str, Any]:
+    """Return open_clip's config of a model; no weights are needed.
+
+    Arguments and errors are those of :func:`load_clip`.
+    """
     import open_clip
 
     if isinstance(model, str):
@@ -107,7 +112,7 @@ def _model_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
         if config is None:
             near = difflib.get_close_matches(model, open_clip.list_models(), n=5, cutoff=0.4)
             raise ValueError(
-                f'{CLIP_KEY}.model: expected a name in open_clip.list_models(), such as '
+                f'{key}.model: expected a name in open_clip.list_models(), such as '
                 f'{near or [_PLAIN_MODEL]}, got {model!r} (open_clip {open_clip.__version__})'
             )
     else:
@@ -115,11 +120,11 @@ def _model_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
         missing = [name for name in ('embed_dim', 'vision_cfg', 'text_cfg') if name not in config]
         if missing or 'hf_model_name' in config['text_cfg']:
             raise ValueError(
-                f'{CLIP_KEY}.model: expected a config of open_clip with embed_dim, vision_cfg and text_cfg '
+                f'{key}.model: expected a config of open_clip with embed_dim, vision_cfg and text_cfg '
                 f'(a text encoder of open_clip itself), got a dict with {sorted(config)}'
             )
     if 'multimodal_cfg' in config:
-        raise ValueError(f'{CLIP_KEY}.model: expected a CLIP model, got {model!r}, which writes captions')
+        raise ValueError(f'{key}.model: expected a CLIP model, got {model!r}, which writes captions')
     return config
 
 
@@ -145,7 +150,7 @@ def _tokenizer(model: str | Mapping[str, Any], config: dict[str, Any]) -> Callab
     return open_clip.get_tokenizer(_PLAIN_MODEL, context_length=config['text_cfg'].get('context_length', 77))
 
 
-def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
+def _find_weights(model: str | Mapping[str, Any], pretrained: str, key: str) -> _Weights:
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(model) if isinstance(model, str) else []
@@ -156,8 +161,8 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
             f'a file or one of the tags {tags} of {model}' if tags else 'a file (the model has no tags)'
         )
         raise FileNotFoundError(
-            f'{CLIP_KEY}.pretrained: expected {accepted}, got {pretrained!r}. Give a local file: '
-            f'{CLIP_KEY}.pretrained=PATH'
+            f'{key}.pretrained: expected {accepted}, got {pretrained!r}. Give a local file: '
+            f'{key}.pretrained=PATH'
         )
     if not tag:
         return _Weights(path, {})
@@ -166,9 +171,9 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> _Weights:
             return _Weights(Path(open_clip.download_pretrained(tag)), tag)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
-            f'{CLIP_KEY}.pretrained: expected the weights {pretrained!r} of the CLIP model {model!r} in the '
+            f'{key}.pretrained: expected the weights {pretrained!r} of the CLIP model {model!r} in the '
             f'cache of open_clip or from the network, got neither ({error}). Where there is a network, '
-            f'download {" or ".join(_addresses(tag))}, and give the file: {CLIP_KEY}.pretrained=PATH'
+            f'download {" or ".join(_addresses(tag))}, and give the file: {key}.pretrained=PATH'
         ) from error
 
 
@@ -181,7 +186,7 @@ def _addresses(tag: Mapping[str, Any]) -> list[str]:
     return addresses
 
 
-def _load_weights(network: nn.Module, path: Path, described: str) -> None:
+def _load_weights(network: nn.Module, path: Path, described: str, key: str) -> None:
     import open_clip
     from safetensors import SafetensorError
 
@@ -196,8 +201,7 @@ def _load_weights(network: nn.Module, path: Path, described: str) -> None:
     except (RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError) as error:
         reason = ' '.join(str(error).split())[:500]
         raise ValueError(
-            f'{path}: expected the weights of the CLIP model {described} ({CLIP_KEY}.model), got others: '
-            f'{reason}'
+            f'{path}: expected the weights of the CLIP model {described} ({key}.model), got others: {reason}'
         ) from error
 
 
@@ -209,7 +213,7 @@ def _is_archive(path: Path) -> bool:
         return any(name.rpartition('/')[2] == 'constants.pkl' for name in archive.namelist())
 
 
-def _compare_activation(config: Mapping[str, Any], weights: _Weights, described: str) -> None:
+def _compare_activation(config: Mapping[str, Any], weights: _Weights, described: str, key: str) -> None:
     """Warn where the weights are known to have been trained with the other GELU."""
     if weights.tag:
         expected = bool(weights.tag.get('quick_gelu', False))
@@ -219,7 +223,7 @@ def _compare_activation(config: Mapping[str, Any], weights: _Weights, described:
         return
     if bool(config.get('quick_gelu', False)) != expected:
         print_log(
-            f'{CLIP_KEY}.model: expected quick_gelu={expected}, with which the weights {weights.path} were '
+            f'{key}.model: expected quick_gelu={expected}, with which the weights {weights.path} were '
             f'trained, got {described} with quick_gelu={not expected}: its features are off. Use the model '
             f'whose name {"ends" if expected else "does not end"} in -quickgelu.',
             logger='current',

@@ -7,6 +7,7 @@ from .catr_head import CATRHead
 from .cdtr_head import CDTRHead
 from .class_attention_head import ClassAttentionHead
 from .found_head import FOUNDHead
+from .gem_head import GEMHead
 from .graph_cut_head import GraphCutHead
 from .lctr_head import LCTRHead
 from .localization_head import LocalizationHead
@@ -26,6 +27,7 @@ __all__ = [
     'CDTRHead',
     'ClassAttentionHead',
     'FOUNDHead',
+    'GEMHead',
     'GraphCutHead',
     'LCTRHead',
     'LocalizationHead',

@@ -76,9 +76,12 @@ class FOUNDHead(ProbeHead):
         if features not in FEATURES:
             raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
         self.features = features
-        self.needs_feature_map = True
         self.decoder = nn.Conv2d(in_channels, 1, 1)
         self.pseudo_masks = MODELS.build(pseudo_masks)
+        pools_map = self.pooling == 'mean' and self.tokens == 'normed'
+        # Of cached features something has to say what the grid is; the class attention does.
+        says_grid = 'class_attention' in self.pseudo_masks.needs
+        self.needs_feature_map = features == 'tokens' or pools_map or not says_grid
         self.mask_loss = MODELS.build({'type': 'SelfTrainingLoss', **(mask_loss or {})})
         self.refinement = None if refinement is None else MODELS.build(refinement)
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))

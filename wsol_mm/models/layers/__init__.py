@@ -27,6 +27,7 @@ from .relational_patch_attention import (
     relational_patch_maps,
 )
 from .scaled_maps import scaled_maps
+from .self_self_attention import self_self_attention
 from .semantic_conv import SemanticConv
 from .semantic_kernel_integrator import SemanticKernelIntegrator
 from .spatial_calibration import SpatialCalibration, SpatialCalibrationLayer, min_max
@@ -93,6 +94,7 @@ __all__ = [
     'relational_patch_maps',
     'rollout_map',
     'rollout_row',
-    'tokencut',
     'scaled_maps',
+    'self_self_attention',
+    'tokencut',
 ]

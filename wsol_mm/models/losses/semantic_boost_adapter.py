@@ -47,6 +47,9 @@ class SemanticBoostAdapter(nn.Module):
         ValueError: If ``prompt_index`` is neither of the two, or ``prompt`` has not one {}.
     """
 
+    #: Where a config gives the names.
+    names_key = CLASS_NAMES_KEY
+
     def __init__(
         self,
         num_classes: int | None = None,

@@ -1,0 +1,273 @@
+"""Measure how much of a test the network waits for the evaluation, with a stand-in for network and GPU.
+
+    python -m benchmarks.overlap
+    python -m benchmarks.overlap --protocols ts_cam maxboxacc --images-per-second 500 2000 --workers 0 1 2 4
+
+The stand-in takes as long for a batch as a network of the given speed, by sleeping, and returns real maps:
+14x14 noise, blurred more or less, with boxes in images of 500x375 pixels. Everything else is a test as it is:
+MMEngine's loop, the data loader, hooks, the metric.
+
+A test can be as fast as its network or as its evaluation, whichever is slower. Expected of W workers is
+min(1 / (network + loop), W / evaluation), in seconds per image, and without workers the inverse of the sum of
+all three. Loop is what the test takes without network and evaluation. Evaluation on W threads needs W idle
+cores.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.evaluation.metrics import LocalizationMetric
+from wsol_mm.evaluation.protocols import PRESETS
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch.utils.data import Dataset
+
+NUM_CLASSES = 1000
+NUM_MAPS = 5
+IMAGE_SIZE, FRAME = (500, 375), 224
+# Different maps; a test repeats them.
+POOL = 64
+ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
+
+
+def make_sample(rng: np.random.Generator) -> DataSample:
+    """Prediction of one image: maps of five classes, the label among them, a box."""
+    maps = rng.standard_normal((NUM_MAPS, 14, 14)).astype(np.float32)
+    # Sides of 1 to 7: from noise to a few blobs.
+    side = int(rng.integers(0, 4)) * 2 + 1
+    maps = np.stack([cv2.GaussianBlur(one, (side, side), 0) for one in maps])
+    classes = rng.permutation(NUM_CLASSES)[:NUM_MAPS]
+    corner = rng.uniform(0, 0.5, 2) * IMAGE_SIZE
+    sample = DataSample(
+        metainfo=dict(
+            img_path='noise',
+            ori_shape=IMAGE_SIZE[::-1],
+            img_shape=(FRAME, FRAME),
+            scale_factor=(FRAME / IMAGE_SIZE[0], FRAME / IMAGE_SIZE[1]),
+        )
+    )
+    sample.set_gt_label(int(rng.choice(classes)))
+    sample.gt_bboxes = np.concatenate([corner, corner + rng.uniform(0.2, 0.5, 2) * IMAGE_SIZE])[None]
+    sample.pred_topk = torch.from_numpy(classes)
+    sample.loc_labels = torch.from_numpy(classes)
+    sample.loc_maps = torch.from_numpy(maps)
+    return sample
+
+
+class Predictions(Dataset):
+    """As many predictions as a data set has images.
+
+    Args:
+        number: Number of images.
+        seed: Of the predictions.
+    """
+
+    metainfo = dict(classes=None)
+
+    def __init__(self, number: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.pool = [make_sample(rng) for _ in range(min(number, POOL))]
+        self.number = number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> DataSample:
+        if index >= self.number:
+            raise IndexError(index)
+        return self.pool[index % len(self.pool)]
+
+
+class StandIn(BaseModel):
+    """A network that sleeps as long as one of the given speed computes.
+
+    Args:
+        images_per_second: Its speed.
+
+    Attributes:
+        busy: Seconds in which it computed.
+    """
+
+    def __init__(self, images_per_second: float) -> None:
+        super().__init__()
+        self.seconds = 1 / images_per_second
+        self.busy = 0.0
+
+    def test_step(self, data: Any) -> list[dict]:
+        """Sleep, and return the batch as its prediction."""
+        start = time.perf_counter()
+        time.sleep(self.seconds * len(data))
+        self.busy += time.perf_counter() - start
+        return data
+
+    def forward(self, inputs: Any) -> None:
+        """Not used: there is nothing to compute."""
+
+
+class NoEvaluation(BaseMetric):
+    """No metric, to time the loop without one."""
+
+    default_prefix = 'none'
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep one result per image."""
+        self.results += [None] * len(data_samples)
+
+    def compute_metrics(self, results: list[None]) -> dict[str, float]:
+        """Return the number of images."""
+        return {'images': len(results)}
+
+
+def timed_test(
+    dataset: Predictions, batch_size: int, images_per_second: float, metric: BaseMetric
+) -> tuple[float, float, dict[str, float]]:
+    """Run a test.
+
+    Returns:
+        Its seconds, those in which the network computed, and the metrics.
+    """
+    model = StandIn(images_per_second)
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(
+            model,
+            folder,
+            test_dataloader=dict(
+                dataset=dataset,
+                batch_size=batch_size,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                collate_fn=pseudo_collate,
+            ),
+            test_evaluator=[metric],
+            test_cfg=dict(type='TestLoop'),
+            default_hooks=dict(logger=None),
+            default_scope='mmengine',
+            log_level='ERROR',
+            experiment_name=f'overlap_{time.time_ns()}',
+        )
+        start = time.perf_counter()
+        metrics = runner.test()
+    return time.perf_counter() - start, model.busy, metrics
+
+
+def evaluation_seconds(dataset: Predictions, protocols: list[str], repeats: int = 3) -> float:
+    """CPU seconds of evaluation per image on one thread, the least of some passes over all predictions."""
+    metric = LocalizationMetric(protocols, num_eval_workers=0)
+    samples = [sample.to_dict() for sample in dataset.pool]
+    passes = []
+    # The first one compiles the kernels or loads them.
+    for _ in range(repeats + 1):
+        start = time.process_time()
+        metric.process(None, samples)
+        passes.append((time.process_time() - start) / len(samples))
+    return min(passes[1:])
+
+
+def expected_rate(images_per_second: float, workers: int, evaluation: float, loop: float) -> float:
+    """Images per second that a test can reach.
+
+    Args:
+        images_per_second: Speed of the network.
+        workers: Threads of the evaluation.
+        evaluation: Seconds of evaluation per image.
+        loop: Seconds per image that the test takes besides.
+    """
+    if workers == 0:
+        return 1 / (1 / images_per_second + loop + evaluation)
+    return min(1 / (1 / images_per_second + loop), workers / evaluation)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; with ``--check`` 1 if a test is more than a tenth slower than expected."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument(
+        '--protocols',
+        nargs='+',
+        choices=PRESETS,
+        default=['ts_cam', 'maxboxacc', 'maxboxacc_v2'],
+        help='what is evaluated',
+    )
+    parser.add_argument('--images', type=integer_within(1), default=5000, help='images of a test')
+    parser.add_argument('--batch-size', type=integer_within(1), default=128, help='images of a batch')
+    parser.add_argument(
+        '--images-per-second',
+        type=integer_within(1),
+        nargs='+',
+        default=[500, 2000],
+        help='speeds of the network',
+    )
+    parser.add_argument(
+        '--workers', type=integer_within(0), nargs='+', default=[0, 1, 2], help='threads of the evaluation'
+    )
+    parser.add_argument('--out', type=output_file, help='JSON file for the results')
+    parser.add_argument('--check', action='store_true', help='exit with 1 when a test is too slow')
+    args = parser.parse_args(arguments)
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    dataset = Predictions(args.images)
+    evaluation = evaluation_seconds(dataset, args.protocols)
+    # A network that takes no time.
+    seconds, busy, _ = timed_test(dataset, args.batch_size, 1e9, NoEvaluation())
+    loop = (seconds - busy) / args.images
+    print(
+        f'{" + ".join(args.protocols)}; {args.images} images, batches of {args.batch_size}, '
+        f'{os.cpu_count()} cores\n'
+        f'evaluation {evaluation * 1e3:.2f} ms per image on one thread, loop and data {loop * 1e3:.2f} ms\n'
+    )
+    print(ROW.format('network', 'workers', 'images/s', 'expected', 'share', 'waits'))
+    results, values = [], None
+    for speed in args.images_per_second:
+        for workers in args.workers:
+            metric = LocalizationMetric(args.protocols, num_eval_workers=workers)
+            seconds, busy, metrics = timed_test(dataset, args.batch_size, speed, metric)
+            if values not in (None, metrics):
+                raise SystemExit(f'--workers {workers}: expected the metrics of the others, got {metrics}')
+            values = metrics
+            result = {
+                'images_per_second_of_network': speed,
+                'workers': workers,
+                'images_per_second': args.images / seconds,
+                'expected': expected_rate(speed, workers, evaluation, loop),
+                'waits': 1 - busy / seconds,
+            }
+            results.append(result)
+            share = result['images_per_second'] / result['expected']
+            print(
+                ROW.format(
+                    f'{speed}/s',
+                    workers,
+                    f'{result["images_per_second"]:.0f}',
+                    f'{result["expected"]:.0f}',
+                    f'{share:.2f}',
+                    f'{result["waits"]:.0%}',
+                ),
+                flush=True,
+            )
+    if args.out is not None:
+        settings = {name: value for name, value in vars(args).items() if name not in ('out', 'check')}
+        report = {**settings, 'evaluation': evaluation, 'loop': loop, 'metrics': values, 'results': results}
+        args.out.write_text(json.dumps(report, indent=1) + '\n')
+    slow = [result for result in results if result['images_per_second'] < 0.9 * result['expected']]
+    return int(bool(args.check and slow))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

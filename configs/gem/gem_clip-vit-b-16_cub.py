@@ -1,0 +1,8 @@
+_base_ = ['../_base_/datasets/cub.py', './_base_/no-training.py']
+
+model = dict(class_names='cub')
+# Mean and standard deviation are those of the weights.
+data_preprocessor = dict(_delete_=True, type='LocalizationDataPreprocessor')
+train_dataloader = None
+val_dataloader = dict(batch_size=16, dataset=dict(pipeline=_base_.squash_448_bicubic))
+test_dataloader = val_dataloader
