@@ -37,6 +37,8 @@ OTHERS = (
     'mim download',
     'source .venv',
     'jupyter lab',
+    'python -m pytest',
+    'srun ',
     'tensorboard',
     'make ',
     '--',  # options alone, which the text adds to a command

@@ -64,6 +64,8 @@ def test_models_build_by_name(repo_dir, model_hub):
     assert {f'configs/{folder}/metafile.yml' for folder in names} == set(imported_metafiles(repo_dir))
     for name in names.values():
         cfg = model_hub.get(name).config
+        if cfg.model.type == 'CLIPLocalizer':
+            continue  # its weights would be fetched; built with random ones there, too
         if 'sba' in cfg.model.head:
             cfg.model.head.sba = None  # the weights of CLIP would be fetched
         with DefaultScope.overwrite_default_scope('wsol_mm'), torch.device('meta'):
