@@ -7,6 +7,7 @@ from typing import Any
 from wsol_mm.registry import HOOKS
 from wsol_mm.utils.all_processes import largest_of_all
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -46,7 +47,11 @@ class FiniteLossHook(Hook):
         Raises:
             ValueError: If there have been too many that are not finite.
         """
-        losses = {name: float(value) for name, value in (outputs or {}).items() if 'loss' in name}
+        losses = {
+            name: float(torch.as_tensor(value).detach())
+            for name, value in (outputs or {}).items()
+            if 'loss' in name
+        }
         bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
         if not largest_of_all(len(bad)):
             self._in_a_row = 0
