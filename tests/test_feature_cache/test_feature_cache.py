@@ -181,7 +181,7 @@ def test_a_changed_weight_image_size_view_or_type_is_refused_by_name(cfg, model,
         extract(cfg, model, folder, names=('plain',))
     smaller = Config(cfg.to_dict())
     smaller.train_dataloader.dataset.pipeline[2]['crop_size'] = 16
-    with pytest.raises(CacheMismatchError, match=r'views: expected .*16, 16.* got .*32, 32'):
+    with pytest.raises(CacheMismatchError, match=r'views\[0\]: expected .*16, 16.* got .*32, 32'):
         extract(smaller, model, folder)
     with torch.no_grad():
         model.backbone.model.norm.weight[0] += 1e-3
@@ -299,6 +299,19 @@ def test_views_of_the_training_have_its_size(cfg):
     assert plain[1]['scale'] == flip[1]['scale'] == (16, 16)
     assert crop == cfg.train_dataloader.dataset.pipeline
     assert view_pipelines(cfg, ['plain'], 'test') == [cfg.test_dataloader.dataset.pipeline]
+
+
+def test_only_views_that_are_used_must_be_those_of_the_config(cfg, model, tmp_path):
+    extract(cfg, model, tmp_path / 'cache' / 'train')
+    cfg.train_dataloader.dataset.pipeline.pop(3)  # crops that are not mirrored
+    other = Config(cfg.to_dict())
+    use_cached_features(cfg, tmp_path / 'cache', num_views=2)
+    assert DATASETS.build(cfg.train_dataloader.dataset).views == [0, 1]
+    use_cached_features(other, tmp_path / 'cache')
+    with pytest.raises(
+        CacheMismatchError, match=r'holds other features: views\[2\]: expected .*; views\[3\]: '
+    ):
+        DATASETS.build(other.train_dataloader.dataset)
 
 
 def test_views_are_named(cfg):

@@ -27,7 +27,8 @@ class CachedFeatures(Dataset):
         cache: Folder of the cache.
         dataset: Config of the data set.
         views: Views of which each item draws one; all in training, the first in a test if None.
-        view_pipelines: Pipelines that the views must have been made with; not compared if None.
+        view_pipelines: Pipelines of all views of the cache, with which those that are used must have been
+            made; not compared if None.
 
     Raises:
         CacheMismatchError: If the cache is of other images or views.
@@ -56,13 +57,14 @@ class CachedFeatures(Dataset):
                 f'{cache} holds other images: expected the {len(self.dataset)} of {self.dataset.img_prefix}, '
                 f'with their names and sizes, got {key.num_images} others'
             )
-        if view_pipelines is not None:
-            wanted = describe_views([list(map(TRANSFORMS.build, view)) for view in view_pipelines])
-            self.cache.check(replace(key, views=wanted))
         every = range(len(key.views))
         self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
+        if view_pipelines is not None:
+            made = describe_views([list(map(TRANSFORMS.build, view)) for view in view_pipelines])
+            wanted = tuple(made[view] if view in self.views else key.views[view] for view in every)
+            self.cache.check(replace(key, views=wanted))
         self._names: Sequence[str] = self.cache.record.names or ()
         self._loaders = [
             step

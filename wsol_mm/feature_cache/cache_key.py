@@ -64,8 +64,18 @@ class CacheKey:
 
     def differences(self, other: 'CacheKey') -> list[str]:
         """Return what differs from another key, one text for each field."""
-        pairs = zip(asdict(self).items(), asdict(other).values(), strict=True)
-        return [f'{name}: expected {mine}, got {theirs}' for (name, mine), theirs in pairs if mine != theirs]
+        found = []
+        for name, mine in asdict(self).items():
+            theirs = getattr(other, name)
+            if name == 'views' and len(mine) == len(theirs):  # of long texts, only what differs
+                found += [
+                    f'views[{view}]: expected {texts[0]}, got {texts[1]}'
+                    for view, texts in enumerate(zip(mine, theirs, strict=True))
+                    if texts[0] != texts[1]
+                ]
+            elif mine != theirs:
+                found.append(f'{name}: expected {mine}, got {theirs}')
+        return found
 
 
 def cache_key(
