@@ -9,6 +9,7 @@ An adapter is a module of :mod:`tests.parity.adapters`. It registers functions f
 
 import pkgutil
 from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -74,13 +75,17 @@ def _may_be_rounding(results: Iterable[Comparison]) -> bool:
     return bool(failed) and all(result.error <= result.rounding for result in failed)
 
 
+@cache
+def _load_adapters() -> None:
+    from . import adapters
+
+    for module in pkgutil.iter_modules(adapters.__path__):
+        import_module(f'{adapters.__name__}.{module.name}')
+
+
 def find_check(case: Case) -> Check | None:
     """The check of a case, or None if there is none (which counts as a failure)."""
-    if not _checks:
-        from . import adapters
-
-        for module in pkgutil.iter_modules(adapters.__path__):
-            import_module(f'{adapters.__name__}.{module.name}')
+    _load_adapters()
     return next((check for system, fits, check in _checks if system == case.system and fits(case)), None)
 
 
