@@ -27,6 +27,7 @@ MAINTAINED = {
     'numba': '0.68.1',
     'safetensors': '0.8.0',
     'mat4py': '0.6.0',
+    'pyyaml': '6.0.3',
 }
 ORIGINAL = {name: version for name, version in MAINTAINED.items() if not name.startswith('onedl')} | {
     'mmengine': '0.10.7',
@@ -164,7 +165,7 @@ def read_ranges(path) -> dict[str, SpecifierSet]:
     """Read the specifiers of a requirement file."""
     lines = (line.partition('#')[0].strip() for line in path.read_text().splitlines())
     requirements = [Requirement(line) for line in lines if line]
-    return {requirement.name: requirement.specifier for requirement in requirements}
+    return {requirement.name.lower(): requirement.specifier for requirement in requirements}
 
 
 def test_agrees_with_the_requirement_files(repo_dir):

@@ -23,7 +23,6 @@ from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
-from wsol_mm.utils.safe_pickle import read_pickle
 from wsol_mm.utils.whole_files import write_json
 
 from mmengine.config import Config
@@ -204,6 +203,8 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is something else, or lacks what the metrics need.
     """
+    from wsol_mm.utils.safe_pickle import read_pickle
+
     try:
         samples = read_pickle(path)
     except ValueError as error:

@@ -48,6 +48,7 @@ DEPENDENCIES = (
     Dependency('numba', {'numba': '>=0.59'}),
     Dependency('safetensors', {'safetensors': '>=0.4'}),
     Dependency('mat4py', {'mat4py': '>=0.5'}),
+    Dependency('yaml', {'pyyaml': '>=6'}),
 )
 # Distributions of the two families share their import names: the files of one overwrite the other's.
 _MAINTAINED_FAMILY = ('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain')
