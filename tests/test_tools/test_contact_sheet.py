@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from wsol_mm.apis.contact_sheet import make_sheet
 from wsol_mm.evaluation import get_protocol
 from wsol_mm.registry import MODELS
 
@@ -79,7 +80,7 @@ def test_wrong_options_stop_with_one_line(sheet_tool, micro_project, checkpoint,
 
 
 @pytest.mark.parametrize('attention', [True, False])
-def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
+def test_sheet_has_a_column_for_each_picture(tmp_path, attention):
     Image.new('RGB', (32, 32), 'white').save(tmp_path / 'a.png')
     sample = DataSample(
         metainfo=dict(
@@ -90,5 +91,5 @@ def test_sheet_has_a_column_for_each_picture(sheet_tool, tmp_path, attention):
     sample.set_pred_score(torch.ones(2) / 2).set_pred_label(1)
     if attention:
         sample.attn_map = torch.eye(4)
-    sheet = sheet_tool.make_sheet([sample], None, get_protocol('sat'), 'title', 100)
+    sheet = make_sheet([sample], None, get_protocol('sat'), 'title', 100)
     assert sheet.width // 100 == (4 if attention else 3)

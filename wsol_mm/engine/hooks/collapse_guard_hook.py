@@ -24,7 +24,7 @@ RESTARTS = 'collapse_restarts'
 class CollapseGuardHook(Hook):
     """Say when a :class:`FOUNDHead` predicts too little for its pseudo masks, and restart the training.
 
-    A collapse shows soon after the first phase of the loss: the predicted area falls below half of the pseudo
+    A collapse shows soon after the first phase of the loss: the predicted area falls below 0.65 of the pseudo
     masks'. The training then begins anew, with new weights of the head from the next seed, a new optimizer
     state and the schedule from its start. Checkpoints keep the number of restarts: a resumed training does
     not get more of them. In a test, empty predictions are counted and named in the log.
