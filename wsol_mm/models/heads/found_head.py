@@ -25,8 +25,8 @@ FOUND = Layout(
     rules=((r'decoder\.(weight|bias)', r'head.decoder.\1'),),
 )
 
-#: Share of the pseudo masks' area below which the predicted area counts as collapsed. Good trainings with pseudo
-#: masks of 0.14 to 0.3 ended at 0.75 to 1.4 of it, useless ones at 0.07 to 0.61.
+#: Share of the pseudo masks' area below which the predicted area counts as collapsed. Good trainings with
+#: pseudo masks of 0.14 to 0.3 ended at 0.75 to 1.4 of it, useless ones at 0.07 to 0.61.
 COLLAPSED_SHARE = 0.65
 #: Weight of an iteration in the running means of the areas.
 _MOMENTUM = 0.1
