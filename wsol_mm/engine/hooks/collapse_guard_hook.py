@@ -168,9 +168,8 @@ class CollapseGuardHook(Hook):
         runner.message_hub.update_info(RESTARTS, number)
         set_random_seed(runner.seed + number)
         head.restart()
-        optimizer = runner.optim_wrapper.optimizer
-        optimizer.state.clear()
-        for group in optimizer.param_groups:
+        runner.optim_wrapper.optimizer.state.clear()
+        for group in runner.optim_wrapper.param_groups:  # with that of the rate in the log
             group['lr'] = group.get('initial_lr', group['lr'])
         runner.param_schedulers = runner.build_param_scheduler(copy.deepcopy(runner.cfg.param_scheduler))
 
