@@ -155,7 +155,7 @@ def timed_test(
             test_evaluator=[metric],
             test_cfg=dict(type='TestLoop'),
             default_hooks=dict(logger=None),
-            default_scope='mmengine',
+            default_scope='wsol_mm',
             log_level='ERROR',
             experiment_name=f'overlap_{time.time_ns()}',
         )
