@@ -1,13 +1,5 @@
 # The published threshold makes pseudo masks of 0.13 of these images with this supervised network, and the
 # decoder often collapses: here they have 0.3 of them, and the decoder follows them alone at first.
-_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/cub40.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/cub40.py', './_base_/head.py']
 
-model = dict(
-    head=dict(
-        type='FOUNDHead',
-        num_classes=40,
-        dropout=0.5,
-        pseudo_masks=dict(type='BackgroundMasks', target_area=0.3),
-        mask_loss=dict(first_targets='pseudo'),
-    )
-)
+model = dict(head=dict(**_base_.found_head, num_classes=40))

@@ -1,11 +1,3 @@
-_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/folder.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/folder.py', './_base_/head.py']
 
-model = dict(
-    head=dict(
-        type='FOUNDHead',
-        num_classes=2,
-        dropout=0.5,
-        pseudo_masks=dict(type='BackgroundMasks', target_area=0.3),
-        mask_loss=dict(first_targets='pseudo'),
-    )
-)
+model = dict(head=dict(**_base_.found_head, num_classes=2))

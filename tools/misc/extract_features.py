@@ -1,7 +1,6 @@
 """Compute what a frozen backbone makes of the data of a config once, for trainings that read it from disk."""
 
 import argparse
-from pathlib import Path
 
 from wsol_mm.cli.argument_types import integer_within, output_folder
 from wsol_mm.cli.launch import finish_launch
@@ -11,7 +10,7 @@ from wsol_mm.cli.runner_options import (
     load_runner_config,
     one_line_errors,
 )
-from wsol_mm.feature_cache.settings import SPLITS, VIEWS, splits_to_cache, view_pipelines
+from wsol_mm.feature_cache.settings import SPLITS, VIEWS, splits_to_cache
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,10 +61,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Extract features of every split; what is there already is kept."""
     args = parse_arguments()
-    from wsol_mm.feature_cache.extraction import extract_features
-    from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
+    from wsol_mm.feature_cache.extraction import extract_split, extraction_model
 
-    import torch
     from mmengine.dist import init_dist, is_distributed
     from mmengine.registry import init_default_scope
 
@@ -73,19 +70,14 @@ def main() -> None:
     if args.launcher != 'none' and not is_distributed():
         init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
     init_default_scope('wsol_mm')
-    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
-    model.init_weights()
-    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    model = extraction_model(cfg)
     for split in args.splits or splits_to_cache(cfg):
-        names = args.views if split == 'train' else ['plain']
-        views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names, split)]
-        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
-        extract_features(
+        extract_split(
+            cfg,
             model,
-            dataset,
-            views,
-            Path(args.out) / split,
-            view_names=names,
+            split,
+            args.views if split == 'train' else ['plain'],
+            args.out,
             dtype=args.dtype,
             batch_size=args.batch_size,
             num_workers=args.num_workers,

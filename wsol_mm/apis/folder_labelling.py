@@ -9,15 +9,14 @@ from typing import Any
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.feature_cache.extraction import extract_features
-from wsol_mm.feature_cache.settings import use_cached_features, view_pipelines
+from wsol_mm.feature_cache.extraction import extract_split, extraction_model
+from wsol_mm.feature_cache.settings import use_cached_features
 from wsol_mm.models.weights.sources import TIMM_SCHEME
-from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
+from wsol_mm.registry import DATASETS
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.whole_files import write_whole
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -97,7 +96,15 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
         cfg = labelling_config(task)
         _keep_config(cfg, task.out / 'config.py')
-        _extract(cfg, task)
+        extract_split(
+            cfg,
+            extraction_model(cfg),
+            'train',
+            task.views,
+            task.out / 'features',
+            batch_size=task.batch_size,
+            num_workers=task.num_workers,
+        )
         checkpoint = _train(cfg, task)
         summary = _predict(cfg, checkpoint, task)
         samples, classes = predict_samples(cfg, checkpoint, _SHEET_IMAGES)
@@ -147,13 +154,14 @@ def labelling_config(task: LabellingTask) -> Config:
 def _num_classes(cfg: Config, broken: Path) -> int:
     """Return the number of classes with usable images; list those that do not decode, once."""
     settings = {**cfg.train_dataloader.dataset, 'pipeline': []}
-    if not broken.is_file():
-        dataset = DATASETS.build({**settings, 'leave_out': None, 'verify_images': True})
-        known = {dataset.get_data_info(index)['img_id'] for index in range(len(dataset))}
-        everything = DATASETS.build({**settings, 'leave_out': None, 'read_headers': False})
-        names = (everything.get_data_info(index)['img_id'] for index in range(len(everything)))
-        write_whole(broken, ''.join(f'{name}\n' for name in names if name not in known).encode())
-    return len(DATASETS.build(settings).metainfo['classes'])
+    if broken.is_file():
+        return len(DATASETS.build(settings).metainfo['classes'])
+    dataset = DATASETS.build({**settings, 'leave_out': None, 'verify_images': True})
+    known = {dataset.get_data_info(index)['img_id'] for index in range(len(dataset))}
+    everything = DATASETS.build({**settings, 'leave_out': None, 'read_headers': False})
+    names = (everything.get_data_info(index)['img_id'] for index in range(len(everything)))
+    write_whole(broken, ''.join(f'{name}\n' for name in names if name not in known))
+    return len(dataset.metainfo['classes'])
 
 
 def _keep_config(cfg: Config, path: Path) -> None:
@@ -164,22 +172,7 @@ def _keep_config(cfg: Config, path: Path) -> None:
             f'{path}: expected the work of the same images and settings, got that of others: give another '
             'folder for the output, or remove this one'
         )
-    write_whole(path, text.encode())
-
-
-def _extract(cfg: Config, task: LabellingTask) -> None:
-    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
-    model.init_weights()
-    model.to('cuda' if torch.cuda.is_available() else 'cpu')
-    extract_features(
-        model,
-        DATASETS.build(cfg.train_dataloader.dataset),
-        [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, task.views)],
-        task.out / 'features' / 'train',
-        view_names=task.views,
-        batch_size=task.batch_size,
-        num_workers=task.num_workers,
-    )
+    write_whole(path, text)
 
 
 def _train(cfg: Config, task: LabellingTask) -> Path:

@@ -10,12 +10,13 @@ from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_differences import non_finite, read_fitting_checkpoint
 from wsol_mm.utils.config_checks import check_model_settings
 from wsol_mm.utils.config_settings import CONFIG_SUFFIXES, read_config_file
+from wsol_mm.utils.model_wrappers import unwrapped
 
 import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_state_dict
 
@@ -157,7 +158,7 @@ def check_trained(model: BaseModel) -> None:
     Raises:
         ValueError: If it does need one.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(model)
     if not getattr(model, 'trained', False):
         raise ValueError(
             f'checkpoint: expected a file or an address with the weights of {type(model).__name__}, got none'

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.datasets.image_pipeline import pipeline_item, run_transforms
+from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
 from wsol_mm.structures import Features
 from wsol_mm.utils.random_state import seeded
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.dist import barrier, get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
@@ -21,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .cache import FeatureCache
 from .cache_key import CacheKey, cache_key, cached_needs
+from .settings import view_pipelines
 
 #: Meta fields of a sample that its data set knows by itself.
 _OF_THE_DATASET = ('sample_idx', 'img_path', 'img_id')
@@ -154,6 +157,31 @@ def extract_features(
             records, metas = [], []
     barrier()
     return cache
+
+
+def extraction_model(cfg: Config) -> nn.Module:
+    """Return the localizer of a config as a training starts with it, on a GPU if there is one."""
+    model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
+    model.init_weights()
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def extract_split(
+    cfg: Config, model: nn.Module, split: str, names: Sequence[str], folder: str | Path, **options: Any
+) -> FeatureCache:
+    """Write the features of a split of a config's data.
+
+    Args:
+        cfg: Runner config.
+        model: See :func:`extraction_model`.
+        split: Of :data:`wsol_mm.feature_cache.settings.SPLITS`.
+        names: Of :data:`wsol_mm.feature_cache.settings.VIEWS`, one for each view.
+        folder: Folder of the caches of all splits.
+        **options: Of :func:`extract_features`, which says what is returned and raised.
+    """
+    views = [[TRANSFORMS.build(step) for step in view] for view in view_pipelines(cfg, names, split)]
+    dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+    return extract_features(model, dataset, views, Path(folder) / split, view_names=names, **options)
 
 
 def _create(folder: str | Path, key: CacheKey, record: np.dtype, shard_size: int) -> FeatureCache:

@@ -3,6 +3,7 @@
 _base_ = [
     '../../_base_/datasets/ilsvrc.py',
     '../../_base_/pipelines/squash_model.py',
+    '../../_base_/settings/no-training.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -11,16 +12,4 @@ data_preprocessor = dict(_delete_=True, type='LocalizationDataPreprocessor')
 train_dataloader = None
 val_dataloader = dict(batch_size=64, dataset=dict(pipeline=_base_.squash_model))
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='LocalizationMetric',
-    protocols=[
-        'maxboxacc',
-        'maxboxacc_v2',
-        # GT-known, Top-1 and Top-5 Loc of these boxes, at the threshold that is best for the first two.
-        dict(name='maxboxacc', alias='loc', threshold_choice='joint', report='localization'),
-    ],
-)
-test_evaluator = val_evaluator
-val_cfg = dict()
-test_cfg = dict()
 model = dict(type='ClassifierLocalizer')

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.model_wrappers import unwrapped
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @HOOKS.register_module()
@@ -56,7 +56,7 @@ class BestPartsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check that every part is there."""
-        names = list(_model(runner).state_dict())
+        names = list(unwrapped(runner.model).state_dict())
         for metric, prefixes in self.parts.items():
             for prefix in prefixes:
                 if not any(name.startswith(prefix) for name in names):
@@ -75,7 +75,7 @@ class BestPartsHook(Hook):
                 self.scores[metric] = metrics[metric]
                 self.kept[metric] = {
                     name: value.detach().cpu().clone()
-                    for name, value in _model(runner).state_dict().items()
+                    for name, value in unwrapped(runner.model).state_dict().items()
                     if name.startswith(prefixes)
                 }
         self.counter = 0 if any(better) else self.counter
@@ -99,12 +99,8 @@ class BestPartsHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Put the best parts into the model and write it."""
         state = {name: value for kept in self.kept.values() for name, value in kept.items()}
-        _model(runner).load_state_dict(state, strict=False)
+        unwrapped(runner.model).load_state_dict(state, strict=False)
         runner.logger.info(f'Best parts, by {self.scores}: {self.filename}')
         runner.save_checkpoint(
             runner.work_dir, self.filename, save_optimizer=False, save_param_scheduler=False, by_epoch=True
         )
-
-
-def _model(runner: Runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -9,11 +9,11 @@ from typing import Any
 from wsol_mm.engine.training_checkpoints import INTERRUPTED, note_validation
 from wsol_mm.registry import HOOKS
 from wsol_mm.utils.checkpoint_differences import non_finite
+from wsol_mm.utils.model_wrappers import unwrapped
 from wsol_mm.utils.whole_files import remove_partial_files, write_whole
 
 from mmengine import hooks
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 # Where the message hub keeps names of files that are to be removed.
@@ -94,7 +94,7 @@ class CheckpointHook(hooks.CheckpointHook):
         Raises:
             ValueError: If there are some; it names the first.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         bad = non_finite(checkpoint['state_dict'], {name for name, _ in model.named_parameters()})
         if bad:
             raise ValueError(

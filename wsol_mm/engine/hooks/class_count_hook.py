@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.model_wrappers import unwrapped
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 
@@ -49,7 +49,7 @@ class ClassCountHook(Hook):
 
     @staticmethod
     def _compare(runner: Runner, split: str, dataset: Any) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         in_head = getattr(getattr(model, 'head', None), 'num_classes', None)
         in_data = count_classes(dataset)
         if in_head is None or in_data is None or in_head == in_data:

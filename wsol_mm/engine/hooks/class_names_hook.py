@@ -6,10 +6,10 @@ from wsol_mm.models.clip import class_names_from
 from wsol_mm.models.localizers import CLIPLocalizer
 from wsol_mm.models.losses.semantic_boost_adapter import SemanticBoostAdapter
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.model_wrappers import unwrapped
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from .class_count_hook import find_classes
@@ -50,7 +50,7 @@ class ClassNamesHook(Hook):
         runner: Runner, kind: type[SemanticBoostAdapter] | type[CLIPLocalizer], dataset: Any
     ) -> list[str]:
         """Set the names of the modules of a kind that have none; return them if there is such a module."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         unnamed = [
             module for module in model.modules() if isinstance(module, kind) and module.class_names is None
         ]

@@ -7,12 +7,12 @@ from typing import Any
 
 from wsol_mm.models.heads.found_head import COLLAPSED_SHARE, FOUNDHead
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.model_wrappers import unwrapped
 
 import mmengine.dist as dist
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner, set_random_seed
 from mmpretrain.structures import DataSample
 
@@ -144,7 +144,7 @@ class CollapseGuardHook(Hook):
 
     @staticmethod
     def _head(runner: Runner) -> FOUNDHead:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         head = getattr(model, 'head', None)
         if not isinstance(head, FOUNDHead):
             raise TypeError(f'model.head: expected a FOUNDHead, got {type(head).__name__}')

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from wsol_mm.feature_cache.cache_key import cached_needs, model_fields
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.model_wrappers import unwrapped
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -45,7 +45,7 @@ class FeatureCacheHook(Hook):
         datasets = [loader.dataset for loader in loaders if hasattr(loader.dataset, 'cache')]
         if not datasets:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         needs, fields = cached_needs(model.head), model_fields(model)
         for dataset in datasets:
             key = dataset.cache.key
