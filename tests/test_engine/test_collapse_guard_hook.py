@@ -92,7 +92,8 @@ def make_runner(
     config = dict(
         model=dict(type='ImageLocalizer', backbone=backbone, head=head, frozen=['backbone.*']),
         work_dir=str(tmp_path),
-        experiment_name=name,
+        # With the folder: runs of one name and second would share MMEngine's messages, restarts among them.
+        experiment_name=f'{name} {tmp_path}',
         train_dataloader=dict(**loader, sampler=dict(type=sampler, shuffle=True)),
         train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05)),
