@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.engine.hooks.checkpoint_hook import CheckpointHook
+from wsol_mm.engine.optimizers.regrouped_checkpoint import regroup_checkpoint
 from wsol_mm.engine.training_checkpoints import (
     INTERRUPTED,
     check_resumable,
@@ -15,11 +16,13 @@ from wsol_mm.engine.training_checkpoints import (
 from wsol_mm.registry import RUNNERS
 from wsol_mm.utils.all_processes import largest_of_all
 from wsol_mm.utils.checkpoint_io import read_checkpoint
+from wsol_mm.utils.model_wrappers import unwrapped
 from wsol_mm.utils.random_state import seed_generators
 from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -172,6 +175,25 @@ class LocalizationRunner(Runner):
             meta = check_resumable(read_checkpoint(filename, lazily=True), filename)
             self._compare_length(filename, meta)
         super().resume(filename, *args, **kwargs)
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Load weights, and fit what else is in the file to the groups of this optimizer.
+
+        Args:
+            filename: File or address.
+            *args: Of MMEngine's method.
+            **kwargs: Of MMEngine's method.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            ValueError: If the groups do not fit.
+        """
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if isinstance(self.optim_wrapper, OptimWrapper):
+            regroup_checkpoint(checkpoint, self.optim_wrapper.optimizer, unwrapped(self.model))
+        return checkpoint
 
     def _compare_length(self, filename: str, meta: Any) -> None:
         """Refuse what is beyond the end of this training; say where its length has changed, or it is done."""
