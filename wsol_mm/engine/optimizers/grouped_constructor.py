@@ -20,14 +20,17 @@ from torch import Tensor, nn
 class DefaultOptimWrapperConstructor(optim.DefaultOptimWrapperConstructor):
     """MMEngine's constructor (same arguments), with one group for all parameters of the same settings.
 
-    With ``paramwise_cfg`` MMEngine makes a group of every parameter, and an optimizer works through its groups
-    one by one: kernels for many tensors at once have nothing to join. The updates are the same, bit for bit,
-    in one group and in many, and so is the norm by which gradients are clipped: it is summed in the order of
-    the model.
+    With ``paramwise_cfg`` MMEngine makes a group of every parameter, and an optimizer takes groups one
+    by one: kernels for many tensors at once have nothing to join. The updates are the same, bit for bit, in
+    one group and in many, and so is the norm by which gradients are clipped: it is summed in the order of the
+    model.
 
     On a GPU an optimizer of PyTorch that has one takes a fused kernel, unless its config says ``fused`` or
     ``foreach``. What is set for single parameters is written to the log file only.
     """
+
+    # Of the base class.
+    optimizer_cfg: dict[str, Any]
 
     def add_params(
         self, params: list[dict], module: nn.Module, prefix: str = '', is_dcn_module: Any = None
