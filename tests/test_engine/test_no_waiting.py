@@ -21,7 +21,7 @@ from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-SIZE = Size(img_size=64)
+SIZE = Size(layers=2, img_size=32)
 
 
 class Copies(TorchDispatchMode):
@@ -58,9 +58,9 @@ def unreadable(monkeypatch):
 
     monkeypatch.setattr(torch, 'autocast', no_autocast)
     monkeypatch.setattr(torch, 'bincount', counts)
-    grid_graph.grid_graph.cache_clear()
+    grid_graph.cache_clear()
     yield 'meta'
-    grid_graph.grid_graph.cache_clear()
+    grid_graph.cache_clear()
 
 
 def batch(images=4):
@@ -247,13 +247,13 @@ class Interrupt(Hook):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize(('step', 'stopped'), [(1, 3), (5, 6), (6, 8)])
-def test_a_training_that_reads_late_ends_the_same(tmp_path, late, step, stopped):
-    """Stopped by a signal and resumed, or not. It is sent within a step, and told to all after the next."""
+@pytest.mark.parametrize('step', [1, 6])
+def test_a_training_that_reads_late_ends_the_same(tmp_path, late, step):
+    """Stopped by a signal and resumed, or not."""
     assert in_child(lambda: make_training(tmp_path / 'whole').train()) == 0
     hooks = [Interrupt(step)]
     assert in_child(lambda: make_training(tmp_path / 'run', custom_hooks=hooks).train()) == 143
-    assert read_checkpoint(tmp_path / 'run' / 'interrupted.pth')['meta']['iter'] == stopped
+    assert read_checkpoint(tmp_path / 'run' / 'interrupted.pth')['meta']['iter'] == step
     assert in_child(lambda: make_training(tmp_path / 'run', resume=True).train()) == 0
     found, expected = end_of(tmp_path / 'run'), end_of(tmp_path / 'whole')
     assert found.pop('best') == expected.pop('best')

@@ -22,7 +22,7 @@ from wsol_mm.utils.random_state import seed_generators
 from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
@@ -124,7 +124,7 @@ class LocalizationRunner(Runner):
 
     def _stop_if_agreed(self, steps: int) -> None:
         """Save what ``steps`` steps have made and exit, if a process of this run was sent a signal."""
-        number = self._agreed
+        number = self._agreed if get_world_size() > 1 else self._stop.number
         if not number:
             return
         meta = dict(epoch=self.epoch, iter=steps)
