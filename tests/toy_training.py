@@ -74,7 +74,7 @@ class ToyData(torch.utils.data.Dataset):
 def make_training(
     folder: Path, hooks: dict | None = None, workers: int = 0, **options: object
 ) -> LocalizationRunner:
-    """Build a training of four epochs of three steps, validated after each; ``model`` is a ``Toy`` by default."""
+    """Build a training of four epochs of three steps, validated after each; of ``model``, or a ``Toy``."""
 
     def loader(augmented, shuffle):
         return dict(

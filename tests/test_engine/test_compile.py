@@ -13,8 +13,8 @@ from mmpretrain.structures import DataSample
 from torch._dynamo.utils import counters
 
 SIZE = Size(layers=2, img_size=32)
-# Methods whose backbone is not one graph: attention and keys of timm's models come from hooks that are set for
-# the time of a call.
+# Methods whose backbone is not one graph: attention and keys of timm's models come from hooks that are set
+# for the time of a call.
 WITH_BREAKS = {'found': 3}
 
 
@@ -28,7 +28,7 @@ def fresh():
 
 
 def one_of_each_backbone():
-    """Return the first of the methods that train the same backbone for the same needs, with the same layers."""
+    """Return the first of the methods that train the same backbone for the same needs."""
     found = {}
     for name, method in METHODS.items():
         model = MODELS.build(method.model_config(SIZE, training=True))
