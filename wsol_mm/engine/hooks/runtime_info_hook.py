@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsol_mm.engine.growing_history import let_histories_grow
 from wsol_mm.engine.optimizers.grouped_constructor import GradientClipping
 from wsol_mm.registry import HOOKS
 
@@ -60,6 +61,7 @@ class RuntimeInfoHook(hooks.RuntimeInfoHook):
         for values in _on_host(waiting):
             for name, value in values.items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
+        let_histories_grow(runner.message_hub)
 
 
 def _on_host(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
