@@ -52,6 +52,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
     )
+    parser.add_argument(
+        '--amp-dtype',
+        choices=('float16', 'bfloat16'),
+        help='the same in this precision, on a GPU; bfloat16 needs no loss scale',
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the training step (torch.compile); options of it: the setting `compile` of the config',
+    )
     parser.add_argument('--no-validate', action='store_true', help='no validation during training')
     parser.add_argument(
         '--auto-scale-lr',
@@ -114,8 +124,10 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         cfg.model.pretrained = None
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
-        use_mixed_precision(cfg)
+    if args.amp or args.amp_dtype is not None:
+        use_mixed_precision(cfg, args.amp_dtype)
+    if args.compile and not cfg.get('compile'):
+        cfg.compile = True
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError(
@@ -130,24 +142,35 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         randomness['deterministic'] = True
 
 
-def use_mixed_precision(cfg: Config) -> None:
+def use_mixed_precision(cfg: Config, dtype: str | None = None) -> None:
     """Replace the plain optimizer wrapper by the one for mixed precision on this machine.
 
     Args:
         cfg: Runner config; changed in place.
+        dtype: ``float16`` or ``bfloat16``; that of the wrapper if None.
 
     Raises:
-        ValueError: If the config asks for another wrapper than the plain one.
+        ValueError: If the config asks for another wrapper than the plain one, or there is no such precision.
     """
     import torch
 
-    amp_wrapper = 'AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper'
+    on_gpu = torch.cuda.is_available()
+    if dtype == 'float16' and not on_gpu:
+        raise ValueError('argument --amp-dtype: expected bfloat16 without a GPU, got float16')
+    if dtype == 'bfloat16' and on_gpu and not torch.cuda.is_bf16_supported():
+        raise ValueError('argument --amp-dtype: expected float16 on this GPU, got bfloat16')
+    amp_wrapper = 'AmpOptimWrapper' if on_gpu else 'CPUAmpOptimWrapper'
     found = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if found not in ('OptimWrapper', amp_wrapper):
         raise ValueError(
             f'argument --amp: expected OptimWrapper as optimizer wrapper of the config, got {found}'
         )
     cfg.optim_wrapper.type = amp_wrapper
+    if on_gpu and dtype is not None:
+        cfg.optim_wrapper.dtype = dtype
+        # The range of bfloat16 is that of float32.
+        if dtype == 'bfloat16':
+            cfg.optim_wrapper.loss_scale = dict(enabled=False)
 
 
 def warn_of_another_length(cfg: Config) -> None:

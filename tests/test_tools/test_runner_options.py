@@ -142,6 +142,29 @@ def test_amp_follows_the_device(train_config, monkeypatch):
     assert train_config('--amp').optim_wrapper.type == 'AmpOptimWrapper'
 
 
+def test_precision_of_amp(train_config, monkeypatch):
+    assert train_config('--amp-dtype', 'bfloat16').optim_wrapper.type == 'CPUAmpOptimWrapper'
+    with pytest.raises(ValueError, match='--amp-dtype: expected bfloat16 without a GPU, got float16'):
+        train_config('--amp-dtype', 'float16')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    wrapper = train_config('--amp-dtype', 'bfloat16').optim_wrapper
+    assert (wrapper.type, wrapper.dtype) == ('AmpOptimWrapper', 'bfloat16')
+    assert wrapper.loss_scale == dict(enabled=False)
+    wrapper = train_config('--amp-dtype', 'float16').optim_wrapper
+    assert wrapper.dtype == 'float16' and 'loss_scale' not in wrapper
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    with pytest.raises(ValueError, match='--amp-dtype: expected float16 on this GPU, got bfloat16'):
+        train_config('--amp-dtype', 'bfloat16')
+
+
+def test_compile(train_config):
+    assert 'compile' not in train_config()
+    assert train_config('--compile').compile is True
+    options = train_config('--compile', '--cfg-options', 'compile.mode=max-autotune')
+    assert options.compile == dict(mode='max-autotune')
+
+
 def test_amp_refuses_another_wrapper(train_config):
     with pytest.raises(ValueError, match='--amp: expected OptimWrapper .*, got ApexOptimWrapper'):
         train_config('--amp', '--cfg-options', 'optim_wrapper.type=ApexOptimWrapper')
