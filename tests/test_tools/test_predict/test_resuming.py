@@ -194,7 +194,7 @@ def test_output_that_appears_in_the_meantime_is_kept(predict, interrupted):
     assert predict(*options)[0] == 3
 
 
-@pytest.mark.parametrize('function', ['_publish', '_summarize'])
+@pytest.mark.parametrize('function', ['publish_annotations', 'summarize'])
 def test_stopped_while_writing(predict, tmp_path, monkeypatch, function):
     """Before the annotations are in their place, and between that and the removal of the journal."""
 
@@ -206,7 +206,7 @@ def test_stopped_while_writing(predict, tmp_path, monkeypatch, function):
     with monkeypatch.context() as context:
         context.setattr(folder_prediction, function, failing)
         assert 'stopped' in predict(*options, tmp_path / 'stopped')[0]
-    assert (tmp_path / 'stopped').exists() == (function == '_summarize')
+    assert (tmp_path / 'stopped').exists() == (function == 'summarize')
     assert predict(*options, tmp_path / 'stopped')[0] == 3
     assert contents(tmp_path / 'stopped') == contents(tmp_path / 'calm')
     assert sorted(path.name for path in tmp_path.iterdir()) == [
