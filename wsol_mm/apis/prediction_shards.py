@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.utils.process_lock import process_lock
@@ -37,7 +37,8 @@ _ABOUT = {'number', 'first', 'of_images', 'list', 'image_folder', 'description',
 _PATIENCE_S = 0.2
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """One of several processes that share the images of a list.
 
     Attributes:

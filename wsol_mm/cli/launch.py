@@ -8,8 +8,8 @@ already and takes the wrapper's arguments from the config, which is all that is 
 import gc
 import os
 import subprocess
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import NamedTuple
 
 from mmengine.config import Config
 
@@ -23,7 +23,8 @@ _RANK_VARIABLES = {
 _DEFAULT_PORT = '29500'
 
 
-class LaunchedProcess(NamedTuple):
+@dataclass(frozen=True)
+class LaunchedProcess:
     """Which of the processes of a launcher this one is.
 
     Attributes:

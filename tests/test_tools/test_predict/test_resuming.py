@@ -13,7 +13,6 @@ from wsol_mm.apis import folder_prediction
 from wsol_mm.apis.prediction_journal import PredictionJournal
 
 import pytest
-import torch
 
 from ..conftest import CLASSES
 from .conftest import write_photos
@@ -92,15 +91,6 @@ def assert_same_files(folder: Path, expected_folder: Path) -> None:
     found, expected = contents(folder), contents(expected_folder)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
-
-
-@pytest.fixture
-def one_thread():
-    """One thread, as in the other processes: the last digits of sums may depend on it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_killed_twice_it_ends_as_if_left_in_peace(
