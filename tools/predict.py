@@ -47,13 +47,25 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_config_options(parser)
     parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument(
-        'folder', type=Path, help='folder with images, subfolders included, or one image file'
+        'folder',
+        help='folder with images, subfolders included, or one image file; a list of their paths (.txt, .csv, '
+        ".parquet); tar files ('photos-*.tar', 'photos-{000..127}.tar'). A path, or an address that fsspec "
+        'knows (s3://...)',
+    )
+    parser.add_argument(
+        '--root',
+        metavar='DIR',
+        help='folder, or address, of the paths in a list (default: that of the list)',
+    )
+    parser.add_argument(
+        '--column', metavar='NAME', help='column of the paths in a .csv or .parquet list (default: path)'
     )
     parser.add_argument(
         '--out',
         type=new_output,
         required=True,
-        help='file (coco: .json, csv: .csv) or folder (voc, yolo, labelme) to write; must not exist',
+        help='file (coco: .json, csv: .csv, parquet: .parquet) or folder (voc, yolo, labelme) to write; must '
+        'not exist',
     )
     parser.add_argument('--format', choices=FORMATS, default='coco', help='default: coco')
     parser.add_argument(
@@ -127,9 +139,9 @@ def check_output(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
     suffix = FORMATS[args.format].suffix
     if suffix is not None and args.out.suffix != suffix:
         parser.error(f"argument --out: expected a {suffix} file for {args.format}, got '{args.out}'")
-    if suffix is None and args.out.suffix in ('.json', '.csv', '.xml', '.txt'):
+    if suffix is None and args.out.suffix in ('.json', '.csv', '.parquet', '.xml', '.txt'):
         parser.error(f"argument --out: expected a folder for {args.format}, got '{args.out}'")
-    if args.show_dir is not None and args.show_dir.resolve().is_relative_to(args.folder.resolve()):
+    if args.show_dir is not None and args.show_dir.resolve().is_relative_to(Path(args.folder).resolve()):
         parser.error(
             'argument --show-dir: expected a folder outside FOLDER, whose images are to be localized, got '
             f"'{args.show_dir}'"
@@ -163,6 +175,8 @@ def main() -> None:
         maps_dir=args.save_maps,
         show_dir=args.show_dir,
         shard=None if shard is None else Shard(*shard),
+        root=args.root,
+        column=args.column,
     )
     # What can be told without the model, which takes its time to load.
     check_task(task)

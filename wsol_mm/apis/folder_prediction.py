@@ -3,16 +3,18 @@
 import hashlib
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FROM_FOLDER, PREDICTED
+from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
+from wsol_mm.utils.stored_files import is_address
 from wsol_mm.utils.whole_files import whole_file
 
 import numpy as np
@@ -21,7 +23,8 @@ from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
 from .image_batches import ImageBatch, ImageBatches, load_batches
-from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
+from .image_listing import ListedImage
+from .image_sources import ImageSource, image_source
 from .localization_inferencer import LocalizationInferencer
 from .localization_result import NOT_FINITE, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
@@ -41,7 +44,7 @@ class FolderTask:
     """What is asked for. The results depend on nothing else but the inferencer.
 
     Attributes:
-        folder: Folder of the images, or an image file.
+        folder: The images: a folder, or whatever else :func:`~wsol_mm.apis.image_sources.image_source` knows.
         out: File or folder to write.
         format: Name of a format in ``wsol_mm.annotation_formats.FORMATS``.
         labels_from_folder: The class of an image is the name of the first folder below ``folder``; otherwise
@@ -52,9 +55,11 @@ class FolderTask:
             un-normalised, and their ``labels`` (K).
         show_dir: Folder for pictures: ``x.png`` for ``x.jpg``, ``x.jpg.png`` where there is another ``x``.
         shard: Predict this part of the images only; see :func:`predict_shard`.
+        root: Folder of the paths, where ``folder`` is a list of them; that of the list if None.
+        column: Column of the paths, where it is a CSV or Parquet file; ``path`` if None.
     """
 
-    folder: Path
+    folder: Path | str
     out: Path
     format: str
     labels_from_folder: bool = False
@@ -63,11 +68,13 @@ class FolderTask:
     maps_dir: Path | None = None
     show_dir: Path | None = None
     shard: Shard | None = None
+    root: Path | str | None = None
+    column: str | None = None
 
-    @property
-    def image_folder(self) -> Path:
-        """Folder to which the paths of the images are relative."""
-        return self.folder.parent if self.folder.is_file() else self.folder
+    @cached_property
+    def source(self) -> ImageSource:
+        """Where the images come from."""
+        return image_source(self.folder, self.root, self.column)
 
     @property
     def journal_folder(self) -> Path:
@@ -93,7 +100,15 @@ def check_task(task: FolderTask) -> None:
         return  # it has its list of images
     if task.out.exists():
         raise output_exists(task.out)
-    check_has_image(task.folder)
+    if task.labels_from_folder and task.source.kind == 'tars':
+        raise ValueError(f'{task.folder}: expected images in folders of classes, got tar files')
+    if task.format == 'labelme' and not task.source.has_files:
+        raise ValueError(
+            f'{task.folder}: expected images in local files, which labelme opens in place, got others'
+        )
+    if task.format == 'parquet':
+        optional_package('pyarrow', f'format {task.format}')
+    task.source.check()
 
 
 def predict_folder(
@@ -191,7 +206,7 @@ def predict_shard(
         _make_folders(task)
         listed = list_once(root, settings, lambda new: _list_images(new, task, inferencer.classes))
         about = {
-            'image_folder': str(task.image_folder.resolve()),
+            'image_folder': output.image_folder,
             'description': output.description,
             'labels': output.labels,
         }
@@ -211,7 +226,7 @@ def _output(inferencer: LocalizationInferencer, task: FolderTask) -> AnnotationO
         task.out,
         task.format,
         inferencer.classes,
-        task.image_folder,
+        task.source.root,
         f'wsol_mm pseudo boxes: {inferencer.description}',
         FROM_FOLDER if task.labels_from_folder else PREDICTED,
     )
@@ -221,7 +236,8 @@ def settings_of(inferencer: LocalizationInferencer, task: FolderTask) -> dict[st
     """Return everything that the results depend on: task, config, weights and class names."""
     cfg = inferencer.config
     settings = asdict(task) | {
-        'folder': task.folder.resolve(),
+        'folder': _resolved(task.source.place),
+        'root': _resolved(task.source.root),
         'model': {key: value for key, value in cfg.model.to_dict().items() if key != 'pretrained'},
         'data_preprocessor': cfg.get('data_preprocessor'),
         'weights': _digest(inferencer.model),
@@ -234,6 +250,10 @@ def settings_of(inferencer: LocalizationInferencer, task: FolderTask) -> dict[st
     return json.loads(json.dumps(settings, default=str))
 
 
+def _resolved(place: str) -> str:
+    return place if is_address(place) else str(Path(place).resolve())
+
+
 def _digest(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
@@ -243,22 +263,18 @@ def _digest(model: torch.nn.Module) -> str:
 
 
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:
-    skipped: Counter[str] = Counter()
-    images = walk_images(task.folder, skipped)
+    images = task.source.images()
     if task.labels_from_folder:
-        images = _in_class_folders(images, task.folder, tuple(classes))
+        images = _in_class_folders(images, task.source.place, tuple(classes))
     try:
         journal.create(images)
-        if not journal.num_images:
-            raise no_image_error(task.folder, skipped)
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         shutil.rmtree(journal.folder, ignore_errors=True)
         raise
-    report_skipped(task.folder, skipped)
 
 
 def _in_class_folders(
-    images: Iterable[ListedImage], folder: Path, classes: tuple[str, ...]
+    images: Iterable[ListedImage], folder: str, classes: tuple[str, ...]
 ) -> Iterator[ListedImage]:
     """Pass images on; raise in the end if some are not in the folder of a class."""
     known = set(classes)
@@ -292,7 +308,7 @@ def _predict(
         ImageBatches(
             journal.images_file,
             journal.num_done,
-            task.image_folder,
+            task.source.root,
             inferencer.pipeline,
             batch_size,
             indices if task.labels_from_folder else None,

@@ -38,7 +38,7 @@ class PredictionJournal:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.settings = json.loads(json.dumps(settings))
-        #: The images, a line ``[path, name]`` for each.
+        #: The images, a line ``[path, name]`` for each, with the other fields if it is in a tar file.
         self.images_file = folder / 'images.jsonl'
         self._batches_file = folder / 'batches.jsonl'
         self._settings_file = folder / _SETTINGS
@@ -66,7 +66,7 @@ class PredictionJournal:
         self._batches_file.write_bytes(b'')
         with whole_file(self.images_file) as part, part.open('w', encoding='utf-8') as file:
             for image in images:
-                file.write(json.dumps(image) + '\n')
+                file.write(json.dumps(image if image.tar else image[:2]) + '\n')
                 self.num_images += 1
         # Last: its presence says that all is there.
         write_json(self._settings_file, {'settings': self.settings, 'num_images': self.num_images}, indent=1)

@@ -181,7 +181,7 @@ class _Finished:
             out,
             settings['format'],
             tuple(settings['classes']),
-            Path(self.about['image_folder']),
+            self.about['image_folder'],
             self.about['description'],
             self.about['labels'],
         )
