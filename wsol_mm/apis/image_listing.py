@@ -95,7 +95,7 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
     """
     if os.path.isfile(folder):
         name = os.path.basename(folder)
-        yield ListedImage(name, *distinct_stems([name]))
+        yield ListedImage(name, distinct_stems([name])[0])
         return
     if not os.path.isdir(folder):
         raise NotADirectoryError(

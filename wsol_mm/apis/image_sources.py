@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -70,11 +71,10 @@ class ImageSource:
         found = self._entries(skipped)
         if self.kind != 'folder':
             found = distinctly_named(found, self.place)
-        count = 0
-        for count, image in enumerate(found, 1):
-            yield image
-        if not count:
+        first = next(found, None)
+        if first is None:
             raise self._no_image(skipped)
+        yield from chain([first], found)
         report_skipped(self.place, skipped)
 
     def _entries(self, skipped: Counter[str]) -> Iterator[ListedImage]:

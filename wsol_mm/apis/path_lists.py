@@ -121,7 +121,9 @@ def _parquet_entries(file: str, column: str) -> Iterator[tuple[str, str]]:
                 for value in batch.column(0):
                     number += 1
                     yield f'row {number}', value.as_py() or ''
-    except (arrow.ArrowException, UnicodeDecodeError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of what is read
+            raise
         reason = ' '.join(str(error).split())
         raise ValueError(
             f'{file}: expected a Parquet file, got a damaged or another one ({reason})'

@@ -33,7 +33,7 @@ def walk_stored_images(address: str, skipped: Counter[str]) -> Iterator[ListedIm
     """
     if is_stored_file(address):
         name = address.rpartition('/')[2]
-        yield ListedImage(name, os.path.splitext(name)[0])
+        yield ListedImage(name, distinct_stems([name])[0])
         return
     system, path = file_system(address)
     yield from _walk(address, system, path.rstrip('/'), '', skipped)

@@ -21,7 +21,7 @@ def optional_package(module: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition('.')[0]
-        if error.name != package:
+        if (error.name or '').partition('.')[0] != package:  # something else is missing
             raise
         message = f'{purpose}: expected the package {package}, got none. pip install {package}'
         raise ImportError(message) from error

@@ -1,7 +1,7 @@
 """Files at addresses, such as ``s3://bucket/image.jpg``, and parts of files, such as an image in a tar file.
 
-fsspec knows the file systems. For MMEngine's readers, such a file has a name of its own (:func:`stored_name`),
-which a file backend understands: loaders of images notice nothing.
+fsspec knows the file systems. For MMEngine's readers, such a file has a name (:func:`stored_name`) that a
+file backend understands: loaders of images notice nothing.
 """
 
 import os

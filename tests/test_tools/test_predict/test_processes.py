@@ -3,9 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from wsol_mm.apis.prediction_shards import merge_shards
 
 import pytest
 
@@ -81,7 +82,9 @@ def test_processes_that_come_too_late(predict, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_thousand_photographs_killed_three_times(micro_project, checkpoint, shared_dir, tmp_path):
+def test_two_thousand_photographs_killed_three_times(
+    micro_project, checkpoint, shared_dir, tmp_path, predict, one_thread
+):
     photographs = sorted((shared_dir / 'data' / 'ilsvrc10').rglob('*.JPEG'))[:200]
     assert len(photographs) == 200
     folder = tmp_path / 'photos'
@@ -101,8 +104,6 @@ def test_two_thousand_photographs_killed_three_times(micro_project, checkpoint, 
     for count in (1, 2, 3, 7):
         out = tmp_path / f'of {count}' / 'a.json'
         for number in range(1, count + 1):
-            shard = [*options, '--shard', f'{number}/{count}']
-            assert Prediction(micro_project, checkpoint, folder, out, *shard).finish()[0] == 3
-        command = [sys.executable, str(micro_project.repo / 'tools' / 'misc' / 'merge_predictions.py'), out]
-        assert subprocess.run(command, env=single.environment).returncode == 3
+            assert predict('--out', out, *options, '--shard', f'{number}/{count}', folder=folder)[0] == 3
+        assert merge_shards(out).num_boxes == 1980
         assert_same_files(out.parent, tmp_path / 'single')
