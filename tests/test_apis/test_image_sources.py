@@ -175,9 +175,7 @@ def test_tar_files_at_addresses(memory):
         images = found(f'memory://bucket/{pattern}')
         assert [image.tar for image in images] == ['p-0.tar'] * 4 + ['p-1.tar'] * 4
     assert len(found('memory://bucket/p-1.tar')) == 4
-    with pytest.raises(
-        FileNotFoundError, match=r'memory://bucket/q-\*\.tar: expected tar files, got nothing'
-    ):
+    with pytest.raises(FileNotFoundError, match=r'/q-\*\.tar: expected tar files, got nothing'):
         found('memory://bucket/q-*.tar')
 
 
@@ -187,7 +185,7 @@ BAD_LISTS = [
     (
         'a.txt',
         b'a.jpg\n\n../b.jpg\n',
-        "a.txt, line 3: expected the path of a file without '..', got '../b.jpg'",
+        "line 3: expected the path of a file without '..', got '../b.jpg'",
     ),
     ('a.txt', b'a/../../b.jpg\n', "a.txt, line 1: expected the path of a file without '..', got"),
     ('a.txt', b'/etc/passwd\n', 'a.txt, line 1: expected a path below '),
@@ -200,7 +198,7 @@ BAD_LISTS = [
     (
         'a.csv',
         b'path\n"' + b'a' * 200000 + b'"\n',
-        'a.csv, line 2: expected a CSV file, got another one (field',
+        'line 2: expected a CSV file, got another one (field',
     ),
     ('a.csv', b'path,x\n,1\n', "a.csv, line 2: expected the path of a file without '..', got ''"),
     ('a.parquet', b'', 'a.parquet: expected a Parquet file, got a damaged or another one ('),
@@ -208,7 +206,7 @@ BAD_LISTS = [
     (
         'a.tar',
         b'',
-        'a.tar: expected an uncompressed tar file, got a damaged or another one (ReadError: empty',
+        'a.tar: expected an uncompressed tar file, got a damaged or another one (ReadEr',
     ),
     (
         'a.tar',
@@ -272,14 +270,16 @@ def test_every_cut_of_a_tar_file(tmp_path):
     buffer = io.BytesIO()
     write_tar(buffer)
     content = buffer.getvalue()
+    said = set()
     for length in range(0, len(content), 100):
         (tmp_path / 'a.tar').write_bytes(content[:length])
         try:
             images = list(image_source(tmp_path / 'a.tar').images())
         except ValueError as error:
-            assert 'a.tar: expected ' in str(error) and '\n' not in str(error)
-            continue
-        assert all(image.offset + image.size <= length for image in images)
+            said.add(str(error))
+        else:
+            assert all(image.offset + image.size <= length for image in images)
+    assert said and all('a.tar: expected ' in text and '\n' not in text for text in said)
 
 
 @pytest.mark.parametrize('options', [{'root': 'x'}, {'column': 'x'}])
@@ -295,14 +295,12 @@ def test_bad_addresses(memory, monkeypatch):
         image_source('memory://no/thing').check()
     with pytest.raises(OSError, match='nosuch://a/b: expected an address that can be read, got an error: '):
         image_source('nosuch://a/b').check()
+    memory.pipe('/bucket/photos/dog/in/a.gif', b'')
     with pytest.raises(ValueError, match='memory://bucket/photos/dog/in: expected a folder with images'):
-        memory.pipe('/bucket/photos/dog/in/a.gif', b'')
         image_source('memory://bucket/photos/dog/in').check()
     monkeypatch.setitem(sys.modules, 'fsspec.core', None)
     monkeypatch.setitem(sys.modules, 'fsspec', None)
-    with pytest.raises(
-        ImportError, match='memory://a: expected the package fsspec, got none. pip install fsspec'
-    ):
+    with pytest.raises(ImportError, match='memory://a: expected the package fsspec, got none. pip'):
         image_source('memory://a').check()
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     with pytest.raises(ImportError, match=r'a\.parquet: expected the package pyarrow, got none'):

@@ -206,7 +206,7 @@ def predict_shard(
         _make_folders(task)
         listed = list_once(root, settings, lambda new: _list_images(new, task, inferencer.classes))
         about = {
-            'image_folder': output.image_folder,
+            'image_folder': _resolved(output.image_folder),
             'description': output.description,
             'labels': output.labels,
         }
@@ -281,7 +281,7 @@ def _in_class_folders(
     wrong: dict[str, None] = {}
     for image in images:
         top, slash, _ = image.path.partition('/')
-        if not slash or top not in known:
+        if (not slash or top not in known) and len(wrong) < 6:
             wrong.setdefault(f'folder {top}' if slash else f'image {top} in no folder', None)
         yield image
     if wrong:

@@ -1,4 +1,4 @@
-"""Where images come from that are to be predicted: folders, lists of paths, tar files, here or at addresses."""
+"""Where images come from that are to be predicted: folders, lists of paths, tar files; here or elsewhere."""
 
 import os
 import sqlite3

@@ -3,10 +3,11 @@
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
-from wsol_mm.utils.whole_files import naming, publish, write_whole
+from wsol_mm.utils.whole_files import naming, publish, whole_file
 
 from .image_listing import ListedImage
 
@@ -139,13 +140,15 @@ def publish_annotations(
 
 def _write_broken(results: Results, out: Path) -> None:
     """Write ``<path><tab><reason>`` for every broken image; no file if there is none."""
-    # The names of files are bytes, which need not be UTF-8: they are written as they are.
-    broken = ((image, result['error']) for image, result in results() if 'error' in result)
-    lines = [f'{image.path}\t{" ".join(error.split())}\n' for image, error in broken]
-    if lines:
-        write_whole(out, ''.join(lines).encode('utf-8', 'surrogateescape'))
-    else:
+    broken = ((image.path, result['error']) for image, result in results() if 'error' in result)
+    first = next(broken, None)
+    if first is None:
         out.unlink(missing_ok=True)
+        return
+    # The names of files are bytes, which need not be UTF-8: they are written as they are.
+    with whole_file(out) as part, part.open('w', encoding='utf-8', errors='surrogateescape') as file:
+        for path, error in chain([first], broken):
+            file.write(f'{path}\t{" ".join(error.split())}\n')
 
 
 def _remove(path: Path) -> None:

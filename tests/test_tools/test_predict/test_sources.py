@@ -56,12 +56,8 @@ def test_parquet_out_and_in(predict, photos, of_folder, tmp_path):
     out = tmp_path / 'again.json'
     assert predict('--out', out, '--root', photos, folder=tmp_path / 'a.parquet')[0] == 0
     again, before = (json.loads(path.read_text()) for path in (out, of_folder))
-    assert [image['file_name'] for image in again['images']] == [
-        image['file_name'] for image in before['images']
-    ]
-    assert [box['category_id'] for box in again['annotations']] == [
-        box['category_id'] for box in before['annotations']
-    ]
+    for part, key in (('images', 'file_name'), ('annotations', 'category_id')):
+        assert [entry[key] for entry in again[part]] == [entry[key] for entry in before[part]]
 
 
 def test_tar_files(predict, photos, paths, of_folder, tmp_path):
