@@ -31,7 +31,7 @@ find_python() {
 }
 
 # run_processes SCRIPT PROCESSES ARGUMENT...: run a script of this folder in PROCESSES processes on this node,
-# under torchrun.
+# under torchrun, with the array torchrun_options if it is set.
 run_processes() {
     local script=$1 processes=$2
     shift 2
@@ -52,6 +52,7 @@ run_processes() {
         --master_addr="${MASTER_ADDR:-127.0.0.1}" \
         --master_port="$port" \
         --nproc_per_node="$processes" \
+        ${torchrun_options[@]+"${torchrun_options[@]}"} \
         "$tools_dir/$script" "$@" --launcher pytorch
 }
 

@@ -8,6 +8,7 @@ from .coco import write_coco
 from .csv_boxes import write_csv
 from .image_annotation import FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from .labelme import write_labelme
+from .parquet import write_parquet
 from .voc import write_voc
 from .yolo import write_yolo
 
@@ -33,4 +34,5 @@ FORMATS = {
     'yolo': AnnotationFormat(write_yolo),
     'labelme': AnnotationFormat(write_labelme),
     'csv': AnnotationFormat(write_csv, '.csv'),
+    'parquet': AnnotationFormat(write_parquet, '.parquet'),
 }
