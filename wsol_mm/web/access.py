@@ -192,6 +192,7 @@ def run_app(app: App, host: str, port: int, token: str | None, title: str) -> No
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # from here on, requests wait for the server
         except OSError as error:
             raise OSError(
                 error.errno,

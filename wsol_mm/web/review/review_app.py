@@ -87,6 +87,7 @@ def review_app(
             'certainty': image.certainty,
             'version': state.version,
             'verdict': state.verdict,
+            'corrected': image.is_corrected,
             'by': state.by,
             'time': state.time,
             'boxes': [

@@ -24,6 +24,9 @@ let view = { scale: 1, x: 0, y: 0, fit: true };
 let drag = null;
 let work = Promise.resolve();
 let waiting = 0;
+let unsaved = 0; // changes that are on their way
+let moving = false; // to another image: what is pressed meanwhile was meant for neither
+let era = 0; // a change that was made before the last conflict must not follow it
 
 // ---------------------------------------------------------------- talking to the server
 
@@ -43,9 +46,11 @@ async function ask(path, body) {
         method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body),
       });
     } catch {
-      await new Promise((retry) => banner(
-        'The server does not answer. What you did last is not saved yet: start the server again, then try again.',
-        [['Try again', retry]]));
+      await new Promise((retry) => {
+        banner('The server does not answer. What you did last is not saved yet: start the server again.',
+          [['Try now', retry]]);
+        setTimeout(retry, 3000);
+      });
       continue;
     }
     const content = await answer.json();
@@ -118,7 +123,7 @@ function take(content) {
   boxes = content.boxes.map((box) => ({ ...box, bbox: [...box.bbox] }));
   selected = Math.min(selected, boxes.length - 1);
   const place = queue.indexOf(content.id);
-  if (place >= 0) { at = place; open[place] = content.verdict === null ? 1 : 0; }
+  if (place >= 0) { at = place; open[place] = Number(content.verdict === null); }
 }
 
 function nothing(text) {
@@ -158,11 +163,20 @@ $('map').onerror = () => { $('map').hidden = true; };
 function save(verdict, goOn = false) {
   if (!image) return;
   const { id, version } = image;
+  const made = era;
   const sent = boxes.map(({ id: origin, category, bbox }) => ({ id: origin, category, bbox: [...bbox] }));
+  unsaved += 1;
+  moving = goOn;
   act(async () => {
-    // Versions count on while earlier changes of this tab are still under way.
-    const current = image && image.id === id ? image.version : version;
-    if (await send(id, { version: current, verdict, boxes: sent, tab }) && goOn) await show(nextOpen());
+    try {
+      if (made !== era) return;
+      // Versions count on while earlier changes of this tab are still under way.
+      const current = image && image.id === id ? image.version : version;
+      if (await send(id, { version: current, verdict, boxes: sent, tab }) && goOn) await show(nextOpen());
+    } finally {
+      unsaved -= 1;
+      if (goOn) moving = false;
+    }
   });
 }
 
@@ -170,7 +184,7 @@ async function send(id, content) {
   try {
     const done = await ask(`api/images/${id}`, content);
     counts = done.counts;
-    if (image && image.id === id) { take(done.image); render(); }
+    accept(done.image);
     return true;
   } catch (error) {
     if (error.status !== 409) {
@@ -178,7 +192,9 @@ async function send(id, content) {
       throw error;
     }
     const theirs = error.content.image;
-    if (same(theirs, content)) { take(theirs); render(); return true; } // the answer was lost, not the change
+    if (same(theirs, content)) { accept(theirs); return true; } // the answer was lost, not the change
+    era += 1;
+    drag = null;
     take(theirs);
     render();
     banner('This image was changed in another tab meanwhile: that is what you see. Your change is not saved.', [
@@ -187,6 +203,18 @@ async function send(id, content) {
     ]);
     return false;
   }
+}
+
+// Take over what the server has made of a change, without what has been changed since then.
+function accept(content) {
+  if (!image || image.id !== content.id) return;
+  if (unsaved > 1 || drag) {
+    image = content;
+    if (queue.includes(content.id)) open[queue.indexOf(content.id)] = Number(content.verdict === null);
+  } else {
+    take(content);
+  }
+  render();
 }
 
 function same(state, content) {
@@ -200,7 +228,10 @@ function nextOpen() {
   return queue.length;
 }
 const judge = (verdict) => save(verdict, true);
-const step = (by) => act(() => show(at + by));
+function step(by) {
+  moving = true;
+  act(() => show(at + by).finally(() => { moving = false; }));
+}
 const undo = () => act(async () => {
   let done;
   try {
@@ -255,7 +286,7 @@ function point(event) {
 }
 
 $('stage').addEventListener('pointerdown', (event) => {
-  if (!image || event.target.closest('button, #banner')) return;
+  if (!image || moving || event.target.closest('button, #banner')) return;
   event.preventDefault();
   document.activeElement?.blur();
   $('stage').setPointerCapture(event.pointerId);
@@ -399,7 +430,10 @@ function drawBox(box, i) {
   const sides = { x, y, width, height };
   group.append(element('rect', { class: 'halo', ...sides }), element('rect', { class: 'edge', 'data-box': i, ...sides }));
   const size = 14 / view.scale;
-  const text = element('text', { x: x + 3 / view.scale, y: y > 1.6 * size ? y - 0.45 * size : y + 1.2 * size, 'font-size': size, 'stroke-width': size / 4 });
+  const away = (i === selected ? (COARSE ? 12 : 8) : 5) / view.scale; // from the handles
+  const text = element('text', {
+    x: x + 3 / view.scale, y: y > size + away ? y - away : y + size + away, 'font-size': size, 'stroke-width': size / 4,
+  });
   text.textContent = nameOf(box.category);
   group.append(text);
   if (i === selected) {
@@ -434,7 +468,7 @@ function renderProgress() {
 function renderSide() {
   $('name').textContent = image.name;
   $('place').textContent = queue.includes(image.id) ? `${at + 1} of ${queue.length}` : 'not in this selection';
-  const changed = image.verdict === 'right' && (image.boxes.some((box) => box.means !== 'predicted') || image.deleted);
+  const changed = image.verdict === 'right' && image.corrected;
   const chip = image.verdict === null ? 'not checked' : changed ? 'corrected' : image.verdict;
   $('verdict').textContent = chip;
   $('verdict').className = `chip ${chip}`;
@@ -492,7 +526,7 @@ document.addEventListener('keydown', (event) => {
     return;
   }
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z') { event.preventDefault(); undo(); return; }
-  if (event.ctrlKey || event.metaKey || drag) return;
+  if (event.ctrlKey || event.metaKey || drag || moving) return;
   const arrow = ARROWS[event.key];
   if (arrow && (event.shiftKey || event.altKey)) { event.preventDefault(); nudge(...arrow, event.altKey); return; }
   if (event.altKey) return;
@@ -516,7 +550,7 @@ const pressed = {
   'zoom-in': () => zoom(1.25), 'zoom-out': () => zoom(0.8), 'zoom-fit': fit, 'help-toggle': () => $('help').showModal(),
   'filter-toggle': () => $('filter-toggle').setAttribute('aria-expanded', $('filters').classList.toggle('open')),
 };
-for (const [id, then] of Object.entries(pressed)) $(id).onclick = () => { $(id).blur(); then(); };
+for (const [id, then] of Object.entries(pressed)) $(id).onclick = () => { $(id).blur(); if (!moving) then(); };
 $('filters').onsubmit = (event) => event.preventDefault();
 $('filters').onchange = (event) => { event.target.blur(); filter(); };
 $('filters').oninput = (event) => {
