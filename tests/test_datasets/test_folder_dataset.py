@@ -261,7 +261,8 @@ def test_coco_errors(root):
         (good.replace('[1, 2, 19, 10]', '[1, 2, 19]'), r'annotations\[0\]: .*\(ValueError: not enough'),
         (good.replace('[1, 2, 19, 10]', '[1, 2, 19, null]'), r'annotations\[0\]: expected .*\(TypeError: '),
         (good.replace('"width": 40', '"width": 41', 1), 'cat/a.jpg: expected 41x30 .*, got 40x30'),
-        ('[]', 'boxes.json: expected .*another structure .TypeError: '),
+        ('[]', r'boxes.json: expected a COCO instances file, or a list of tasks .*, got \[\]'),
+        ('{"images": 3}', 'boxes.json: expected .*another structure .TypeError: '),
     ):
         assert bad != good
         path.write_text(bad)
@@ -274,7 +275,7 @@ def test_layout_errors(root, write_image):
         build(root, box_source='nothing.csv')
     (root / 'boxes.dat').write_text('')
     with pytest.raises(
-        ValueError, match=r'box_source: expected a .json file \(COCO\), a .csv file.*, got .*boxes.dat'
+        ValueError, match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv file.*, got .*boxes.dat'
     ):
         build(root, box_source='boxes.dat')
     with pytest.raises(
