@@ -275,7 +275,8 @@ def test_layout_errors(root, write_image):
         build(root, box_source='nothing.csv')
     (root / 'boxes.dat').write_text('')
     with pytest.raises(
-        ValueError, match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv file.*, got .*boxes.dat'
+        ValueError,
+        match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv file.*, got .*boxes.dat',
     ):
         build(root, box_source='boxes.dat')
     with pytest.raises(

@@ -4,7 +4,7 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from hmac import compare_digest
 from http.cookies import SimpleCookie
@@ -46,12 +46,14 @@ class AccessGuard:
         app: The application behind.
         token: What requests must carry; None on loopback.
         max_body: Largest body in bytes.
+        open_paths: Paths that need no token.
     """
 
-    def __init__(self, app: App, token: str | None, max_body: int) -> None:
+    def __init__(self, app: App, token: str | None, max_body: int, open_paths: Sequence[str] = ()) -> None:
         self.app = app
         self.token = token
         self.max_body = max_body
+        self.open_paths = tuple(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -88,7 +90,7 @@ class AccessGuard:
         if self.token is None:
             if not is_loopback(urlsplit(f'//{host}').hostname or ''):
                 return 403, f'Host: expected a name of this machine, such as localhost, got {host!r}'
-        elif not self._has_token(scope, headers):
+        elif scope['path'] not in self.open_paths and not self._has_token(scope, headers):
             return 401, 'token: expected the one that the server has printed, got none or another'
         if scope['method'] not in ('GET', 'HEAD'):
             origin = headers.get('origin')

@@ -10,6 +10,7 @@ from wsol_mm.web.access import AccessGuard
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import ImageOps
+from starlette.exceptions import HTTPException as RoutingError
 
 from .export import export_review
 from .map_overlay import map_overlay
@@ -68,8 +69,8 @@ def review_app(
     def unwritten(request: Request, error: OSError) -> JSONResponse:
         return JSONResponse({'error': f'expected a disk that can be written, got an error: {error}'}, 507)
 
-    @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> JSONResponse:
+    @app.exception_handler(RoutingError)
+    def refused(request: Request, error: RoutingError) -> JSONResponse:
         return JSONResponse({'error': error.detail}, error.status_code)
 
     @app.exception_handler(ConflictError)
