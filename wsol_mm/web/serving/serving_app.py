@@ -13,7 +13,6 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as RoutingError
-from starlette.formparsers import MultiPartException
 
 from .batching import BusyError, RequestBatcher
 from .localization_service import LocalizationService, UnusableImageError, result_as_json
@@ -143,8 +142,12 @@ async def _content(request: Request) -> tuple[bytes, dict[str, str]]:
                 raise HTTPException(422, f'form: expected one file, got {len(uploads)}')
             fields = {key: value for key, value in form.items() if isinstance(value, str)}
             return await uploads[0].read(), parameters | fields
-    except MultiPartException as error:
-        raise HTTPException(422, f'form: expected multipart/form-data, got another body: {error}') from error
+    except RoutingError as error:
+        if error.status_code != 400:
+            raise
+        # How Starlette says that a form does not parse.
+        reason = f'form: expected multipart/form-data, got another body: {error.detail}'
+        raise HTTPException(422, reason) from error
 
 
 def _checked(parameters: dict[str, str]) -> tuple[int, float, str]:
