@@ -170,7 +170,7 @@ def review_app(
         if name not in _PAGE:
             raise HTTPException(404, f'/{name}: expected a page, got none')
         file, media_type = _PAGE[name]
-        content = files(__package__).joinpath('page', file).read_bytes()
+        content = (files(__package__) / 'page' / file).read_bytes()
         return Response(content, media_type=media_type, headers={'cache-control': 'no-cache'})
 
     return AccessGuard(app, token, _MAX_BODY)

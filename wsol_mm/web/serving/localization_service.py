@@ -93,7 +93,7 @@ class LocalizationService:
         batch = default_collate([question.item for question in questions])
         samples = self.inferencer.forward(batch, topk=max(question.topk for question in questions))
         return [
-            Answer(sample, self.inferencer.postprocess([sample], topk=question.topk)[0])  # type: ignore[arg-type]
+            Answer(sample, self.inferencer.postprocess([sample], topk=question.topk)[0])
             for sample, question in zip(samples, questions, strict=True)
         ]
 

@@ -122,7 +122,7 @@ def serving_app(
         if path not in _PAGE:
             raise HTTPException(404, f'/{path}: expected a page, got none')
         file, media_type = _PAGE[path]
-        content = files(__package__).joinpath('page', file).read_bytes()
+        content = (files(__package__) / 'page' / file).read_bytes()
         return Response(content, media_type=media_type, headers={'cache-control': 'no-cache'})
 
     # A form adds a little around the image.
