@@ -10,6 +10,7 @@ from wsol_mm.registry import DATASETS
 
 from mmengine.logging import print_log
 
+from .checks.entries import draw_fraction
 from .checks.image_files import inspect_image
 from .dataset_problems import DatasetError, DatasetProblems
 from .localization_dataset import LocalizationDataset
@@ -69,12 +70,16 @@ class FolderDataset(LocalizationDataset):
         box_format: The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width,
             height).
         extensions: Suffixes of image files, upper or lower case.
+        val_fraction: The images are not divided into folders: this share of every class is for validation,
+            the others for training. An image's place depends on its path and class alone, not on the machine.
+            None to take all.
+        split: ``'train'`` or ``'val'``, with ``val_fraction``.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:
         DatasetError: If there is no class folder or no image, or as :class:`LocalizationDataset` does.
         FileNotFoundError: If a folder or file is missing.
-        ValueError: If ``box_format`` is none of the two.
+        ValueError: If ``box_format`` or ``split`` is none of the two, or ``val_fraction`` outside (0, 1).
     """
 
     METAINFO = {'dataset_type': 'folder'}
@@ -89,8 +94,16 @@ class FolderDataset(LocalizationDataset):
         voc_one_based: bool = True,
         box_format: str = 'xyxy',
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        val_fraction: float | None = None,
+        split: str = 'train',
         **kwargs: Any,
     ) -> None:
+        if val_fraction is not None and not 0 < val_fraction < 1:
+            raise ValueError(f'val_fraction: expected a number in (0, 1), or None, got {val_fraction!r}')
+        if split not in ('train', 'val'):
+            raise ValueError(f"split: expected 'train' or 'val', got {split!r}")
+        self.val_fraction = val_fraction
+        self.split = split
         if box_format not in ('xyxy', 'xywh'):
             raise ValueError(f"box_format: expected 'xyxy' or 'xywh', got {box_format!r}")
         self.box_format = box_format
@@ -103,7 +116,7 @@ class FolderDataset(LocalizationDataset):
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """List the images and read the boxes; see :meth:`LocalizationDataset.load_entries`."""
         root = Path(self.img_prefix)
-        class_names = self._class_names(root)
+        class_names = self.find_classes()
         entries: list[dict] = []
         others = 0
         for label, name in enumerate(class_names):
@@ -123,11 +136,24 @@ class FolderDataset(LocalizationDataset):
         for name in list_images(root, self.extensions, recursive=False)[0]:
             problems.add('image outside the class folders', f'{root}: expected <class>/<image>, got {name!r}')
         self._files_are_listed = True
+        if self.val_fraction is not None:
+            chosen = draw_fraction(entries, class_names, self.val_fraction)
+            entries = [entry for entry in entries if (entry['img_id'] in chosen) == (self.split == 'val')]
         if self.box_source is not None:
             self._add_boxes(self.box_source, entries, class_names, problems)
         return entries, class_names
 
-    def _class_names(self, root: Path) -> list[str]:
+    def find_classes(self) -> list[str]:
+        """List the classes by index, without looking at the images.
+
+        Returns:
+            Their names.
+
+        Raises:
+            DatasetError: If there are no folders of classes.
+            FileNotFoundError: If there is no such folder.
+        """
+        root = Path(self.img_prefix)
         folder = root if self.class_folder is None else Path(self.data_root, self.class_folder)
         for needed in (root, folder):
             if not needed.is_dir():
