@@ -1,6 +1,7 @@
 """Options of tools/train.py and tools/test.py: what they write into a config, and what they refuse."""
 
 import importlib.util
+import sys
 from types import ModuleType
 
 from wsol_mm.cli.runner_options import one_line_errors
@@ -440,3 +441,13 @@ def test_epochs_set_the_schedule_too(train_tool):
         train_tool.set_epochs(cfg, 1)
     with pytest.raises(ValueError, match='expected a config with train_cfg.max_epochs, got one without'):
         train_tool.set_epochs(Config(dict(train_cfg=dict(max_iters=5))), 1)
+
+
+def test_a_missing_package_of_a_backend_is_one_line(train_tool, monkeypatch, repo_dir):
+    def needs_wandb(args):
+        raise ImportError('Please run "pip install wandb" to install wandb')
+
+    monkeypatch.setattr(train_tool, 'load_runner_config', needs_wandb)
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(repo_dir / 'configs/ts_cam/ts-cam_vit-t_folder.py')])
+    with pytest.raises(SystemExit, match='^train.py: error: Please run "pip install wandb"'):
+        train_tool.main()

@@ -1,5 +1,6 @@
 """The review page: an ASGI application over a :class:`ReviewSet`."""
 
+import asyncio
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -131,19 +132,20 @@ def review_app(
     @app.post('/api/images/{image_id}')
     async def change(image_id: int, request: Request) -> dict[str, Any]:
         known(image_id)
-        review.change(image_id, await _json(request))
+        await asyncio.to_thread(review.change, image_id, await _json(request))
         return {'image': described(image_id), 'counts': review.counts()}
 
     @app.post('/api/undo')
     async def undo(request: Request) -> dict[str, Any]:
         tab = (await _json(request)).get('tab')
-        image_id = review.undo(tab) if isinstance(tab, str) else None
+        image_id = await asyncio.to_thread(review.undo, tab) if isinstance(tab, str) else None
         return {'image': None if image_id is None else described(image_id), 'counts': review.counts()}
 
     @app.post('/api/export')
     async def export(request: Request) -> dict[str, Any]:
         only_right = bool((await _json(request)).get('only_right'))
-        return {'out': str(out), **export_review(review, out, only_right)}
+        written = await asyncio.to_thread(export_review, review, out, only_right)
+        return {'out': str(out), **written}
 
     @app.get('/api/images/{image_id}/file')
     def image_file(image_id: int) -> Response:

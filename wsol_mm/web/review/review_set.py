@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -142,6 +143,7 @@ class ReviewSet:
         self.reviewer = getpass.getuser() if reviewer is None else reviewer
         #: Ids of the images, the least certain first.
         self.order = sorted(self.images, key=lambda image_id: self.images[image_id].certainty)
+        self._counts = Counter(state for image in self.images.values() for state in _states(image))
         self._undo: dict[str, list[_Undoable]] = {}
         self._lock = threading.RLock()
         self.journal = ReviewJournal(journal, hashlib.sha256(content).hexdigest())
@@ -193,9 +195,7 @@ class ReviewSet:
     def counts(self) -> dict[str, int]:
         """Count the images: all, and by :data:`STATES`."""
         with self._lock:
-            return {
-                state: sum(_has_state(image, state) for image in self.images.values()) for state in STATES
-            }
+            return {state: self._counts[state] for state in STATES}
 
     def change(self, image_id: int, content: Mapping[str, Any]) -> ImageState:
         """Change an image; the change is on the disk when this returns.
@@ -278,7 +278,9 @@ class ReviewSet:
         if action['version'] != before.version + 1:
             raise ValueError(f'version: expected {before.version + 1}, got {action["version"]}')
         boxes = tuple(Box(box[0], box[1], tuple(box[2])) for box in action['boxes'])
+        self._counts.subtract(_states(image))
         image.state = ImageState(action['version'], action['verdict'], boxes, action['by'], action['time'])
+        self._counts.update(_states(image))
         stack = self._undo.setdefault(action['tab'], [])
         if action.get('undo'):
             # What stood above could not be taken back any more.
@@ -337,6 +339,10 @@ def _has_state(image: ReviewImage, state: str) -> bool:
     if state == WRONG:
         return verdict == WRONG
     return verdict == RIGHT and image.is_corrected == (state == CORRECTED)
+
+
+def _states(image: ReviewImage) -> list[str]:
+    return [state for state in STATES if _has_state(image, state)]
 
 
 def _box_of(annotation: Mapping[str, Any]) -> Box:
