@@ -28,6 +28,14 @@ def export_review(review: ReviewSet, out: Path, only_right: bool = False) -> dic
     Returns:
         Number of ``images`` and ``annotations`` written, and of images by verdict.
     """
+    with review.lock:
+        content, written = _content(review, only_right)
+    write_json(out, content, indent=None)
+    return written
+
+
+def _content(review: ReviewSet, only_right: bool) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the content of the file, and how much of what is in it."""
     counts = review.counts()
     images, annotations = [], []
     free = max((number for image in review.images.values() for number in image.originals), default=0) + 1
@@ -56,9 +64,8 @@ def export_review(review: ReviewSet, out: Path, only_right: bool = False) -> dic
     }
     info = {**(review.rest.get('info') or {}), 'review': summary}
     content = {**review.rest, 'info': info, 'images': images, 'annotations': annotations}
-    write_json(out, content, indent=None)
     written = {'images': len(images), 'annotations': len(annotations)}
-    return written | {key: counts[key] for key in (RIGHT, CORRECTED, WRONG)}
+    return content, written | {key: counts[key] for key in (RIGHT, CORRECTED, WRONG)}
 
 
 def _annotation(image: ReviewImage, image_id: int, box: Box, number: int) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class ReviewSet:
         self.order = sorted(self.images, key=lambda image_id: self.images[image_id].certainty)
         self._counts = Counter(state for image in self.images.values() for state in _states(image))
         self._undo: dict[str, list[_Undoable]] = {}
-        self._lock = threading.RLock()
+        #: Held while something is changed, or must not be.
+        self.lock = threading.RLock()
         self.journal = ReviewJournal(journal, hashlib.sha256(content).hexdigest())
         try:
             for action in self.journal.actions:
@@ -180,7 +181,7 @@ class ReviewSet:
             raise ValueError(f"state: expected one of {', '.join(STATES)}, got '{state}'")
         if category is not None and category not in self.categories:
             raise ValueError(f'category: expected the id of a category, got {category}')
-        with self._lock:
+        with self.lock:
             return [
                 image_id
                 for image_id in self.order
@@ -194,7 +195,7 @@ class ReviewSet:
 
     def counts(self) -> dict[str, int]:
         """Count the images: all, and by :data:`STATES`."""
-        with self._lock:
+        with self.lock:
             return {state: self._counts[state] for state in STATES}
 
     def change(self, image_id: int, content: Mapping[str, Any]) -> ImageState:
@@ -215,7 +216,7 @@ class ReviewSet:
             OSError: If the change cannot be written; nothing is changed then.
             ValueError: If the content is not as said.
         """
-        with self._lock:
+        with self.lock:
             image = self.images[image_id]
             version, tab, verdict = content.get('version'), content.get('tab'), content.get('verdict')
             if not isinstance(version, int) or isinstance(version, bool):
@@ -242,7 +243,7 @@ class ReviewSet:
             ConflictError: If another tab has changed the image since; that change stays.
             OSError: If it cannot be written; nothing is changed then.
         """
-        with self._lock:
+        with self.lock:
             stack = self._undo.get(tab)
             if not stack:
                 return None
