@@ -13,7 +13,7 @@ from wsol_mm.datasets.readers.box_annotations import read_coco_json
 
 import pytest
 
-from .browser import chromium, drag, ready, served, settled
+from .browser import chromium, drag, on_image, ready, served, settled
 from .review_samples import write_samples
 
 pytest.importorskip('fastapi')
@@ -82,6 +82,45 @@ def test_by_mouse_and_keyboard_in_two_tabs(tmp_path, address):
         settled(page)
         assert page.inner_text('#place') == '1 of 2'
         assert not errors and all(url.startswith(address) or url.startswith('data:') for url in asked)
+
+
+@pytest.mark.slow
+def test_fingers(tmp_path, address):
+    """One draws a box; two enlarge the image, and leave the boxes as they are."""
+    with chromium() as browser:
+        page = browser.new_context(
+            viewport=dict(width=390, height=700), has_touch=True, is_mobile=True
+        ).new_page()
+        ready(page, address)
+        touch = page.context.new_cdp_session(page)
+
+        def fingers(kind, *points):
+            touch.send(
+                'Input.dispatchTouchEvent',
+                dict(
+                    type=kind,
+                    touchPoints=[
+                        dict(x=x, y=y, id=number)
+                        for number, (x, y) in enumerate(on_image(page, *point) for point in points)
+                    ],
+                ),
+            )
+
+        fingers('touchStart', (42, 4))
+        fingers('touchMove', (60, 8))
+        fingers('touchMove', (62, 40))
+        fingers('touchEnd')
+        settled(page)
+        assert actions(tmp_path)[-1]['boxes'][1][2] == pytest.approx([42, 4, 20, 36], abs=0.5)
+        before = page.locator('#image').bounding_box()['width']
+        fingers('touchStart', (5, 30))
+        fingers('touchMove', (8, 30))
+        fingers('touchStart', (8, 30), (20, 30))
+        fingers('touchMove', (2, 30), (26, 30))
+        fingers('touchEnd')
+        settled(page)
+        assert page.locator('#image').bounding_box()['width'] > 1.5 * before
+        assert len(actions(tmp_path)) == 1 and page.locator('#boxes li').count() == 2
 
 
 @pytest.mark.slow

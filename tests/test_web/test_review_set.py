@@ -237,6 +237,17 @@ def test_the_export_is_coco_with_what_was_checked_and_how(place, capsys):
     assert coco.dataset['info']['description'] == 'samples'
 
 
+def test_a_drawn_box_takes_no_number_of_a_group(place):
+    coco = json.loads((place / 'boxes.json').read_text())
+    coco['annotations'].append(dict(coco['annotations'][0], id=500, iscrowd=1))
+    (place / 'boxes.json').write_text(json.dumps(coco))
+    review = opened(place)
+    change(review, 1, boxes=[dict(id=None, category=2, bbox=[1, 1, 5, 6])])
+    export_review(review, place / 'out.json')
+    numbers = [box['id'] for box in json.loads((place / 'out.json').read_text())['annotations']]
+    assert sorted(numbers) == [20, 30, 40, 500, 501]
+
+
 def test_only_right_ones(place):
     review = reviewed(place)
     assert export_review(review, place / 'out.json', only_right=True)['images'] == 2

@@ -38,7 +38,8 @@ def _content(review: ReviewSet, only_right: bool) -> tuple[dict[str, Any], dict[
     """Return the content of the file, and how much of what is in it."""
     counts = review.counts()
     images, annotations = [], []
-    free = max((number for image in review.images.values() for number in image.originals), default=0) + 1
+    taken = [number for image in review.images.values() for number in image.originals]
+    free = max([*taken, *(group['id'] for group in review.groups)], default=0) + 1
     for image_id, image in review.images.items():
         state = image.state
         if only_right and state.verdict != RIGHT:

@@ -22,6 +22,8 @@ let drawing = false;
 let showMap = false;
 let view = { scale: 1, x: 0, y: 0, fit: true };
 let drag = null;
+let pinch = null;
+const fingers = new Map(); // where they are
 let work = Promise.resolve();
 let waiting = 0;
 let unsaved = 0; // changes that are on their way
@@ -290,7 +292,14 @@ $('stage').addEventListener('pointerdown', (event) => {
   event.preventDefault();
   document.activeElement?.blur();
   $('stage').setPointerCapture(event.pointerId);
+  fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  if (fingers.size > 1) {
+    giveUp();
+    pinch = { view: { ...view }, ...span() };
+    return;
+  }
   const start = point(event);
+  const before = { boxes: boxes.map((box) => ({ ...box, bbox: [...box.bbox] })), selected };
   if (event.button === 1 || event.button === 2) {
     drag = { kind: 'pan', from: [event.clientX - view.x, event.clientY - view.y] };
     return;
@@ -303,12 +312,36 @@ $('stage').addEventListener('pointerdown', (event) => {
     if (selected !== Number(place)) { selected = Number(place); loadMap(); }
     drag = { kind: 'move', start, before: [...boxes[selected].bbox] };
   } else {
-    drag = { kind: 'draw', start: [clamp(start[0], 0, image.width), clamp(start[1], 0, image.height)], was: selected };
+    drag = { kind: 'draw', start: [clamp(start[0], 0, image.width), clamp(start[1], 0, image.height)], of: selected };
   }
+  Object.assign(drag, { was: before });
   render();
 });
 
+// The middle between two fingers, and how far they are from each other.
+function span() {
+  const [[x0, y0], [x1, y1]] = [...fingers.values()];
+  const frame = $('stage').getBoundingClientRect();
+  return { x: (x0 + x1) / 2 - frame.left, y: (y0 + y1) / 2 - frame.top, size: Math.max(Math.hypot(x1 - x0, y1 - y0), 1) };
+}
+
+// Leave the boxes as they were before the drag.
+function giveUp() {
+  if (drag?.was) ({ boxes, selected } = drag.was);
+  drag = null;
+  render();
+}
+
 $('stage').addEventListener('pointermove', (event) => {
+  if (fingers.has(event.pointerId)) fingers.set(event.pointerId, [event.clientX, event.clientY]);
+  if (pinch && image && fingers.size > 1) {
+    const now = span();
+    const scale = clamp(pinch.view.scale * now.size / pinch.size, 0.02, 40);
+    const grown = scale / pinch.view.scale;
+    view = { scale, x: now.x - (pinch.x - pinch.view.x) * grown, y: now.y - (pinch.y - pinch.view.y) * grown, fit: false };
+    render();
+    return;
+  }
   if (!drag || !image) return;
   const [x, y] = point(event);
   if (drag.kind === 'pan') {
@@ -322,7 +355,7 @@ $('stage').addEventListener('pointermove', (event) => {
     const bbox = [Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0)];
     if (!drag.box && Math.max(bbox[2], bbox[3]) * view.scale < 5) return;
     if (!drag.box) {
-      const category = lastCategory ?? boxes[drag.was]?.category ?? categories[0].id;
+      const category = lastCategory ?? boxes[drag.of]?.category ?? categories[0].id;
       drag.box = { id: null, category, bbox, means: 'drawn', certainty: null };
       boxes.push(drag.box);
       selected = boxes.length - 1;
@@ -350,7 +383,9 @@ $('stage').addEventListener('pointermove', (event) => {
   render();
 });
 
-function release() {
+function release(event) {
+  fingers.delete(event.pointerId);
+  if (!fingers.size) pinch = null;
   if (!drag || !image) { drag = null; return; }
   const ended = drag;
   drag = null;
@@ -359,7 +394,7 @@ function release() {
     selected = -1;
   } else if (ended.kind === 'draw' && Math.min(box.bbox[2], box.bbox[3]) < 1) {
     boxes.pop();
-    selected = ended.was;
+    selected = ended.of;
   } else if (ended.box || ended.moved) {
     box.bbox = rounded(box.bbox);
     setDrawing(false);
@@ -368,7 +403,11 @@ function release() {
   render();
 }
 $('stage').addEventListener('pointerup', release);
-$('stage').addEventListener('pointercancel', () => { if (drag && image) { drag = null; take(image); render(); } });
+$('stage').addEventListener('pointercancel', (event) => {
+  fingers.delete(event.pointerId);
+  if (!fingers.size) pinch = null;
+  giveUp();
+});
 $('stage').addEventListener('contextmenu', (event) => event.preventDefault());
 $('stage').addEventListener('wheel', (event) => {
   event.preventDefault();
