@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from .browser import chromium, ready, served
+
 TestClient = pytest.importorskip('fastapi.testclient').TestClient
 pytest.importorskip('python_multipart')
 serving_app = pytest.importorskip('wsol_mm.web.serving.serving_app').serving_app
@@ -110,6 +112,29 @@ def test_health_classes_and_page(web):
     for name in ('/', '/serve.js', '/serve.css'):
         text = web.get(name).text
         assert not re.search(r'https?://(?!www\.w3\.org/2000/svg)', text)
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(service, inferencer, photos, tmp_path):
+    """An image is chosen, its boxes are shown; what is no image is refused in words."""
+    text = tmp_path / 'text.jpg'
+    text.write_text('no image')
+    with served(serving_app(service, 'small')) as address, chromium() as browser:
+        page = browser.new_page()
+        errors = []
+        page.on('pageerror', lambda error: errors.append(str(error)))
+        ready(page, address)
+        page.set_input_files('#file', photos[0])
+        page.wait_for_selector('#boxes:visible')
+        (wanted,) = expected(inferencer, photos[0])['boxes']
+        assert page.inner_text('#boxes tbody td:first-child') == wanted['class']
+        assert page.locator('#overlay rect:not(.halo)').get_attribute('x') == f'{wanted["box"][0]:g}'
+        page.check('#map')
+        page.wait_for_selector('#drop:not(.busy)')
+        page.set_input_files('#file', text)
+        page.wait_for_selector('#error:visible')
+        assert 'image: expected the content of an image file' in page.inner_text('#error')
+        assert not errors
 
 
 @pytest.mark.parametrize(
