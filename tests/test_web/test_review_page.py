@@ -124,16 +124,20 @@ def test_fingers(tmp_path, address):
 
 
 @pytest.mark.slow
-def test_a_day_of_review(tmp_path):
+def test_a_day_of_review(tmp_path, request):
     """Twenty boxes corrected by mouse and keyboard, over a reload and a kill, come back as drawn."""
     write_samples(tmp_path, [number / 40 for number in range(30)])
     command = [sys.executable, str(REPO_DIR / 'tools/review.py'), 'boxes.json', 'photos', '--port']
     variables = os.environ | dict(PYTHONPATH=str(REPO_DIR))
 
+    servers = []
+    request.addfinalizer(lambda: [process.kill() for process in servers])
+
     def start(port):
         process = subprocess.Popen(
             [*command, str(port)], cwd=tmp_path, env=variables, text=True, stdout=subprocess.PIPE
         )
+        servers.append(process)
         while True:
             line = process.stdout.readline()
             assert line, 'the server has not started'
