@@ -11,9 +11,10 @@ import pytest
 import torch
 
 BATCH = 125
-# Of maps, scores of 1,000 classes and regions, nothing may stay.
-BYTES_OF_A_RECORD = 1500
-SLACK = 12 * 2**20
+BYTES_OF_A_RECORD = 200
+# As objects in memory, between what threads have freed. The maps of an image, or its scores, are 4,000 bytes.
+BYTES_OF_AN_IMAGE = 3000
+SLACK = 6 * 2**20
 
 
 def resident() -> int:
@@ -24,17 +25,11 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='reads memory from /proc')
-@pytest.mark.parametrize(
-    ('number', 'protocols'),
-    [
-        (1000, ['ts_cam', 'maxboxacc', 'maxboxacc_v2']),
-        pytest.param(20_000, ['ts_cam'], marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize('number', [3000, pytest.param(20_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('workers', [0, 2])
-def test_memory_does_not_grow(number, protocols, workers):
+def test_memory_does_not_grow(number, workers):
     """Images of 1,000 classes."""
-    metric = LocalizationMetric(protocols, num_eval_workers=workers)
+    metric = LocalizationMetric(['ts_cam'], num_eval_workers=workers)
     data = Predictions(number)
     scores = torch.rand(64, NUM_CLASSES)
 
@@ -56,7 +51,6 @@ def test_memory_does_not_grow(number, protocols, workers):
         process(start)
     grown = resident() - before
     size = len(pickle.dumps(metric.results[:64])) / 64
-    print(f'{size:.0f} bytes of a record, grown by {grown / 2**20:.1f} MB')
     assert size < BYTES_OF_A_RECORD
-    assert grown < number * BYTES_OF_A_RECORD + SLACK
+    assert grown < number * BYTES_OF_AN_IMAGE + SLACK
     assert metric.evaluate(number)['Top-5_Cls'] == 100
