@@ -26,6 +26,7 @@ from wsol_mm.cli.runner_options import (
     read_config,
     weights_path,
 )
+from wsol_mm.utils.class_number import leaves_classes_open
 
 if TYPE_CHECKING:
     from wsol_mm.apis.folder_prediction import FolderTask
@@ -182,7 +183,7 @@ def main() -> None:
     check_task(task)
     cfg = read_config(args)
     num_classes = cfg.get('model', {}).get('head', {}).get('num_classes')
-    if num_classes is not None:
+    if num_classes is not None and not leaves_classes_open(cfg):
         check_topk(args.topk, num_classes, '--topk')
     inferencer = LocalizationInferencer(
         cfg,

@@ -162,6 +162,30 @@ def test_slurm_train_without_work_dir_on_part_of_a_node(launch, repo_dir):
     ]
 
 
+def test_slurm_trains_seeds(launch):
+    result = launch('slurm_train.sh', 'partition', 'job', 'configs/a/my config.py', '--amp', SEEDS='0-1,7')
+    assert result.returncode == 0, result.stderr
+    called = result.stdout.splitlines()
+    for seed in ('0', '1', '7'):
+        assert f'--job-name=job_{seed}' in called and f'work_dirs/my config_seed{seed}' in called
+        assert f'MASTER_PORT={29500 + int(seed)}' in called
+    assert called.count('--seed') == called.count('--amp') == 3
+    given = launch('slurm_train.sh', 'partition', 'job', 'config.py', 'my dir', SEEDS='3').stdout.splitlines()
+    assert given[given.index('--work-dir') + 1] == 'my dir_seed3' and given[given.index('--seed') + 1] == '3'
+
+
+def test_a_seed_that_fails_is_the_status_of_all(launch, programs):
+    (programs / 'srun').write_text('#!/bin/sh\ncase "$*" in *job_1*) exit 7;; esac\n')
+    assert launch('slurm_train.sh', 'partition', 'job', 'config.py', SEEDS='0-2').returncode == 7
+
+
+@pytest.mark.parametrize('seeds', ['a', '3-1', '1-', '0-1000', '1;2'])
+def test_wrong_seeds(launch, seeds):
+    result = launch('slurm_train.sh', 'partition', 'job', 'config.py', SEEDS=seeds)
+    assert result.returncode == 2 and 'slurm_train.sh: error: SEEDS: expected ' in result.stderr
+    assert not result.stdout
+
+
 def test_slurm_test(launch, repo_dir):
     result = launch(
         'slurm_test.sh', 'partition', 'job', 'config.py', 'my checkpoint.pth', '--show-dir', 'my pictures'

@@ -210,7 +210,7 @@ def predict_shard(
         _make_folders(task)
         listed = list_once(root, settings, lambda new: _list_images(new, task, inferencer.classes))
         about = {
-            'image_folder': _resolved(output.image_folder),
+            'image_folder': None if output.image_folder is None else str(output.image_folder.resolve()),
             'description': output.description,
             'labels': output.labels,
         }
@@ -230,7 +230,7 @@ def _output(inferencer: LocalizationInferencer, task: FolderTask) -> AnnotationO
         task.out,
         task.format,
         inferencer.classes,
-        task.source.root,
+        Path(task.source.root) if task.source.has_files else None,
         f'wsol_mm pseudo boxes: {inferencer.description}',
         FROM_FOLDER if task.labels_from_folder else PREDICTED,
     )
