@@ -4,7 +4,7 @@ Ray itself is not imported: ``ray.data.Dataset.map_batches`` takes the class as 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsol_mm.datasets.dataset_problems import UnreadableImage
 from wsol_mm.utils.optional_packages import optional_package
@@ -15,9 +15,6 @@ from mmengine.dataset import default_collate
 
 from .localization_inferencer import LocalizationInferencer
 from .localization_result import NOT_FINITE, LocalizationResult
-
-if TYPE_CHECKING:
-    import pyarrow
 
 
 class RayLocalizer:
@@ -49,11 +46,11 @@ class RayLocalizer:
         self.column = column
         self.topk = topk
 
-    def __call__(self, batch: 'pyarrow.Table') -> 'pyarrow.Table':
+    def __call__(self, batch: Any) -> Any:
         """Predict a batch.
 
         Args:
-            batch: Table (``batch_format='pyarrow'``) of B rows, with a column of paths.
+            batch: Table of pyarrow (``batch_format='pyarrow'``) of B rows, with a column of paths.
 
         Returns:
             The same table with ``labels`` (names of the classes), ``scores`` and ``boxes`` (x0, y0, x1, y1 in
