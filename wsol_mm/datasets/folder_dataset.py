@@ -17,10 +17,10 @@ from .localization_dataset import LocalizationDataset
 from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
 from .readers.image_files import DECODE_ERRORS, IMAGE_EXTENSIONS, error_text, list_folders, list_images
 from .readers.list_files import read_lines
+from .readers.parquet_boxes import read_box_parquet
 from .readers.tool_annotations import (
     YOLO_CLASS_FILES,
     is_label_studio,
-    read_box_parquet,
     read_label_studio,
     read_labelme_json,
     read_yolo_classes,
@@ -45,7 +45,8 @@ class FolderDataset(LocalizationDataset):
 
     - a ``.json`` file in COCO's instances format (groups are left out), or with tasks of Label Studio;
     - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label[,score]]``, with or without a heading;
-    - a ``.parquet`` file with these columns;
+    - a ``.parquet`` file with a box per row, in the columns ``path``, ``x0``, ``y0``, ``x1``, ``y1`` and, if
+      there is one, ``label``;
     - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
     - a folder with a Pascal VOC ``.xml`` or a labelme ``.json`` file per image, in the same folders as the
       images or all in one;
@@ -188,7 +189,7 @@ class FolderDataset(LocalizationDataset):
         elif source.suffix.lower() == '.csv':
             matched = self._match(read_box_csv(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.parquet':
-            matched = self._match(read_box_parquet(source), entries, source, problems)
+            matched = self._match(read_box_parquet(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.txt':
             found = read_box_list(source, self.box_format, problems)
             matched = self._match(found, entries, source, problems)

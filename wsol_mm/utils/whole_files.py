@@ -8,7 +8,7 @@ leaves the former file, or the new one.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,19 @@ def remove_partial_files(folder: Path) -> None:
     """Remove what writers have left in a folder that were killed; nobody may be writing there."""
     for path in folder.glob(f'.*{PARTIAL_SUFFIX}'):
         path.unlink(missing_ok=True)
+
+
+def remove_parts_of(files: Iterable[Path]) -> None:
+    """Remove what killed processes have left half written of some files; nobody may be writing them."""
+    names: dict[Path, set[str]] = {}
+    for file in files:
+        shortened = os.fsdecode(os.fsencode(file.name)[:_LONGEST_NAME])
+        names.setdefault(file.parent, set()).add(f'.{shortened}')
+    for folder, wanted in names.items():
+        if folder.is_dir():
+            for part in folder.glob(f'.*{PARTIAL_SUFFIX}'):
+                if part.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[0] in wanted:
+                    part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import json
 from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
 from wsol_mm.datasets.readers.tool_annotations import (
     is_label_studio,
-    read_box_parquet,
     read_label_studio,
     read_labelme_json,
     read_yolo_classes,
@@ -111,26 +110,3 @@ def test_coco_is_not_taken_for_tasks(tmp_path):
     assert not is_label_studio(tmp_path / 'coco.json')
     (tmp_path / 'coco.json').write_text('')
     assert not is_label_studio(tmp_path / 'coco.json')
-
-
-def test_parquet(tmp_path):
-    arrow = pytest.importorskip('pyarrow')
-    parquet = pytest.importorskip('pyarrow.parquet')
-    rows = [
-        dict(path='a.jpg', x0=1, y0=2, x1=3.5, y1=4, label='cat'),
-        dict(path='a.jpg', x0=0, y0=0, x1=1, y1=1),
-    ]
-    parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / 'boxes.parquet')
-    assert read_box_parquet(tmp_path / 'boxes.parquet') == {
-        'a.jpg': ([[1, 2, 3.5, 4], [0, 0, 1, 1]], ['cat', None], None)
-    }
-    words = {'path': ['a'], **dict.fromkeys(('x0', 'y0', 'x1', 'y1'), ['b'])}
-    for content in (arrow.table({'path': ['a.jpg']}), arrow.table(words)):
-        parquet.write_table(content, tmp_path / 'other.parquet')
-        with pytest.raises(
-            DatasetError, match=r'other\.parquet: expected a Parquet file with the columns path'
-        ):
-            read_box_parquet(tmp_path / 'other.parquet')
-    (tmp_path / 'text.parquet').write_text('no Parquet')
-    with pytest.raises(DatasetError, match=r'text\.parquet: expected a Parquet file'):
-        read_box_parquet(tmp_path / 'text.parquet')

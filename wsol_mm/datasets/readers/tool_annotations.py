@@ -1,4 +1,4 @@
-"""Readers of what annotation tools write: labelme, YOLO, Label Studio, Parquet."""
+"""Readers of what annotation tools write: labelme, YOLO, Label Studio."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
-from wsol_mm.utils.optional_packages import optional_package
 
 import yaml
 
@@ -117,42 +116,6 @@ def read_yolo_labels(
     accepted = '<class index> <centre x> <centre y> <width> <height>'
     found = [item for _, item in parse_lines(path, parse, accepted, problems)]
     return ImageBoxes([box for _, box in found], [label for label, _ in found], size)
-
-
-def read_box_parquet(path: str | Path) -> dict[str, ImageBoxes]:
-    """Read the boxes of a Parquet file, a row for each, as ``tools/predict.py`` writes it.
-
-    Args:
-        path: The file, with the columns ``path``, ``x0``, ``y0``, ``x1``, ``y1`` and maybe ``label``,
-            ``image_width`` and ``image_height``.
-
-    Returns:
-        Boxes by path as written.
-
-    Raises:
-        DatasetError: If it is no such file, or a coordinate is no finite number.
-        FileNotFoundError: If there is no such file.
-        ImportError: If there is no pyarrow.
-    """
-    arrow = optional_package('pyarrow', str(path))
-    parquet = optional_package('pyarrow.parquet', str(path))
-    found: dict[str, ImageBoxes] = {}
-    try:
-        with open(path, 'rb') as stream:
-            for batch in parquet.ParquetFile(stream).iter_batches():
-                for row in batch.to_pylist():
-                    size = row.get('image_width'), row.get('image_height')
-                    boxes = found.setdefault(
-                        str(row['path']), ImageBoxes([], [], None if None in size else size)
-                    )
-                    boxes.boxes.append(finite_floats([row[name] for name in ('x0', 'y0', 'x1', 'y1')]))
-                    boxes.labels.append(row.get('label'))
-    except (arrow.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f'{path}: expected a Parquet file with the columns path, x0, y0, x1 and y1, got another one '
-            f'({type(error).__name__}: {error})'
-        ) from error
-    return found
 
 
 def is_label_studio(path: str | Path) -> bool:
