@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
+from wsol_mm.datasets.readers.image_files import distinct_stems
 from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
@@ -20,7 +21,7 @@ from mmpretrain.apis.base import BaseInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
-from .image_listing import distinct_stems, images_at
+from .image_listing import images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
 from .localization_result import NOT_FINITE, LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from wsol_mm.datasets.dataset_problems import DatasetProblems
-from wsol_mm.datasets.readers.image_files import DECODE_ERRORS, error_text
+from wsol_mm.datasets.readers.image_files import error_text
 
 from .boxes import check_boxes
 from .image_files import decode_failure, inspect_image, map_threads, missing_files
@@ -268,5 +268,5 @@ def draw_shots(
 def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:
     try:
         return inspect_image(path, apply_exif)
-    except DECODE_ERRORS as error:
+    except Exception as error:  # one odd file is one problem, whatever Pillow makes of it
         return f'{path}: {error_text(error)}'
