@@ -161,6 +161,14 @@ def warn_of_another_length(cfg: Config) -> None:
         for key in {'T_max', 'epochs'} & {*scheduler}:
             begin = scheduler.get('begin', 0)
             if scheduler.get('by_epoch') and epochs and begin + scheduler[key] != epochs:
+                if epochs <= begin:
+                    print_log(
+                        f'train_cfg.max_epochs is {epochs}, but {scheduler["type"]} begins to lower the learning '
+                        f'rate after {begin}: it does not fall',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
+                    continue
                 keys = [key, 'end'] if 'end' in scheduler else [key]
                 values = {key: epochs - begin, 'end': epochs}
                 options = ' '.join(f'param_scheduler.{index}.{name}={values[name]}' for name in keys)

@@ -5,8 +5,7 @@ from collections import Counter
 
 from wsol_mm.apis import image_listing
 from wsol_mm.apis.image_listing import check_has_image, images_at, walk_images
-from wsol_mm.datasets.readers.image_files import distinct_stems
-from wsol_mm.datasets.readers.image_files import list_images
+from wsol_mm.datasets.readers.image_files import distinct_stems, list_images
 
 import pytest
 

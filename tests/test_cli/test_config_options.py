@@ -23,7 +23,21 @@ def test_as_mmengine(text):
     assert type(parse_value(text)) is type(DictAction._parse_iterable(text))
 
 
-PATHS = ['my data/w.pth', ' x', '2024', '1e3', 'a,b', '[v1]', '(1)', 'None', 'true', 'a b,c d', "it's", 'x"y', '=']
+PATHS = [
+    'my data/w.pth',
+    ' x',
+    '2024',
+    '1e3',
+    'a,b',
+    '[v1]',
+    '(1)',
+    'None',
+    'true',
+    'a b,c d',
+    "it's",
+    'x"y',
+    '=',
+]
 
 
 @pytest.mark.parametrize('path', PATHS)
@@ -33,7 +47,9 @@ def test_quotes_hold(path):
     assert parse_value(f'[{quote}{path}{quote}, 1]') == [path, 1]
 
 
-@pytest.mark.parametrize('path', ['my data/w.pth', 'a (1)/b', "it's here", '{y}', 'a (1', '日本 語', 'x]', '~/my data'])
+@pytest.mark.parametrize(
+    'path', ['my data/w.pth', 'a (1)/b', "it's here", '{y}', 'a (1', '日本 語', 'x]', '~/my data']
+)
 def test_text_without_quotes(path):
     assert parse_value(path) == path
 
@@ -41,7 +57,9 @@ def test_text_without_quotes(path):
 def test_whole_command_line(capsys):
     parser = argparse.ArgumentParser(prog='tool')
     add_cfg_options(parser)
-    args = parser.parse_args(['--cfg-options', 'a.b=my data', "c='2024'", '--cfg-options', 'd=[1,x]', 'a.b=2'])
+    args = parser.parse_args(
+        ['--cfg-options', 'a.b=my data', "c='2024'", '--cfg-options', 'd=[1,x]', 'a.b=2']
+    )
     assert args.cfg_options == {'a.b': 2, 'c': '2024', 'd': [1, 'x']}
     for word, message in (
         ('a', "expected words like key=value, got 'a'"),

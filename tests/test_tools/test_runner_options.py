@@ -412,3 +412,20 @@ def test_a_learning_rate_over_other_epochs_is_said(train_tool, monkeypatch, sche
         (message,) = messages
         assert message.startswith('train_cfg.max_epochs is 2, but')
         assert message.endswith(f'--cfg-options param_scheduler.1.{options}')
+
+
+def test_no_advice_that_cannot_be_followed(train_tool, monkeypatch):
+    """With one epoch of warm-up and no other, there is no curve whose end could be named."""
+    messages = []
+    monkeypatch.setattr(train_tool, 'print_log', lambda message, logger, level: messages.append(message))
+    entries = [
+        dict(type='LinearLR', by_epoch=True, end=1),
+        dict(type='CosineAnnealingLR', by_epoch=True, begin=1, end=8, T_max=7),
+    ]
+    for epochs, end in ((1, 'begins to lower the learning rate after 1: it does not fall'), (2, 'T_max=1 ')):
+        messages.clear()
+        train_tool.warn_of_another_length(
+            Config(dict(train_cfg=dict(max_epochs=epochs), param_scheduler=entries))
+        )
+        assert len(messages) == 1 and end in messages[0]
+        assert ('--cfg-options' in messages[0]) == (epochs == 2)

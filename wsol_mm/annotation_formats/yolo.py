@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from .image_annotation import Annotations, printable, write_text
+from wsol_mm.utils.file_names import fitting_name, printable
+
+from .image_annotation import Annotations, write_text
 
 
 def write_yolo(annotations: Annotations, out: Path) -> None:
@@ -23,4 +25,4 @@ def write_yolo(annotations: Annotations, out: Path) -> None:
             centre = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
             size = (x1 - x0) / width, (y1 - y0) / height
             lines.append(f'{label} ' + ' '.join(f'{value:.6f}' for value in (*centre, *size)) + '\n')
-        write_text(out / 'labels' / f'{image.name}.txt', ''.join(lines))
+        write_text(out / 'labels' / fitting_name(image.name, '.txt'), ''.join(lines))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
+from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.whole_files import naming, publish, whole_file, write_whole
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
@@ -274,7 +277,7 @@ def _finish_batch(
     results = inferencer.postprocess(samples, topk=task.topk, maps=maps)
     for image, result in zip(usable, results, strict=True):
         if task.maps_dir is not None:
-            file = task.maps_dir / f'{image.path}.npz'
+            file = task.maps_dir / fitting_name(image.path, '.npz')
             with whole_file(file) as part, part.open('wb') as stream:
                 np.savez(stream, maps=result.maps, labels=np.array(result.labels))
     if task.show_dir is not None:
@@ -337,6 +340,21 @@ def _publish(journal: PredictionJournal, task: FolderTask, inferencer: Localizat
             'Move it away and call again'
         )
     publish(task.partial, task.out)
+    _say_odd_names(journal, task)
+
+
+def _say_odd_names(journal: PredictionJournal, task: FolderTask) -> None:
+    """Say how many files of annotations are not called as detectors and annotation tools look for them."""
+    if FORMATS[task.format].suffix is not None:
+        return
+    odd = [image.path for image in journal.images() if image.path == image.name]
+    if odd:
+        print_log(
+            f'{task.out}: {len(odd)} images differ from others in their extension alone: their files are called '
+            f'after the whole name ({odd[0]}), where most tools look for one without the extension',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _write_broken(journal: PredictionJournal, out: Path) -> None:

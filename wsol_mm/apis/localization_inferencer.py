@@ -10,6 +10,7 @@ from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.utils.config_settings import merge_options
+from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np
@@ -222,7 +223,7 @@ class LocalizationInferencer(BaseInferencer):
                 sample,
                 self.protocol,
                 image=np.ascontiguousarray(image[..., ::-1]) if isinstance(image, np.ndarray) else None,
-                out_file=None if out_dir is None else str(Path(out_dir) / f'{name}.png'),
+                out_file=None if out_dir is None else str(Path(out_dir) / fitting_name(name, '.png')),
             )
             if show:
                 visualizer.show(picture, win_name=name, wait_time=wait_time)

@@ -53,6 +53,9 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         SystemExit: In place of these exceptions.
     """
     expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, KeyError, *more)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # the name of a file may hold bytes that are no text
+            stream.reconfigure(errors='backslashreplace')
     try:
         yield
     except expected as error:

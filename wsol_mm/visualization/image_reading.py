@@ -1,6 +1,13 @@
 """Reads the image of a data sample again, as its pipeline saw it before any resize."""
 
-from wsol_mm.datasets.readers.image_files import SWAPPING, WHITE, exif_orientation, open_image, rgb_image, upright
+from wsol_mm.datasets.readers.image_files import (
+    SWAPPING,
+    WHITE,
+    exif_orientation,
+    open_image,
+    rgb_image,
+    upright,
+)
 
 import numpy as np
 from mmpretrain.structures import DataSample

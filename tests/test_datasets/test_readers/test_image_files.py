@@ -121,7 +121,9 @@ def test_formats_that_are_not_listed_are_not_decoded(tmp_path):
     for name, content in others.items():
         path = tmp_path / f'{name}.png'
         path.write_bytes(content)
-        assert decode_failure(path).startswith('UnidentifiedImageError: empty, or in none of the formats JPEG')
+        assert decode_failure(path).startswith(
+            'UnidentifiedImageError: empty, or in none of the formats JPEG'
+        )
     for kind in ('GIF', 'PNG', 'BMP', 'WEBP', 'TIFF', 'PPM', 'JPEG', 'MPO'):
         (tmp_path / 'b.jpg').write_bytes(encoded(Image.new('RGB', (32, 32)), kind))
         assert decode_failure(tmp_path / 'b.jpg') is None, kind
@@ -184,5 +186,9 @@ def test_transparency_is_said_or_put_on_a_colour(tmp_path):
         assert 'transparent' in doubt_about_pixels(image)
         assert np.asarray(rgb_image(image))[0, 0].tolist() == [9, 99, 9]
         assert np.asarray(rgb_image(image, background=(1, 2, 3)))[0, 0].tolist() == [1, 2, 3]
-    for opaque in (Image.new('RGBA', (2, 2), (1, 2, 3, 255)), Image.new('RGB', (2, 2)), Image.new('1', (2, 2))):
+    for opaque in (
+        Image.new('RGBA', (2, 2), (1, 2, 3, 255)),
+        Image.new('RGB', (2, 2)),
+        Image.new('1', (2, 2)),
+    ):
         assert doubt_about_pixels(opaque) is None

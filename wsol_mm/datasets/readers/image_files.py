@@ -145,9 +145,7 @@ def list_images(
     return sorted(found), others
 
 
-def rgb_image(
-    image: Image.Image, white: int = WHITE, background: Sequence[int] | None = None
-) -> Image.Image:
+def rgb_image(image: Image.Image, white: int = WHITE, background: Sequence[int] | None = None) -> Image.Image:
     """Convert an image to RGB, 8 bits.
 
     Of grey images with 16 bits the upper 8 are kept, as of colour images; Pillow's own conversion would make

@@ -145,7 +145,10 @@ def finite_floats(fields: list[str]) -> list[float]:
     Raises:
         ValueError: If a field is no number, or infinite or NaN.
     """
-    values = [float(field) for field in fields]
+    try:
+        values = [float(field) for field in fields]
+    except OverflowError as error:  # an integer of JSON that is too long
+        raise ValueError(f'expected finite numbers, got one that is too large ({error})') from error
     # v - v is 0 for every finite number and NaN for the rest
     if any(value - value != 0 for value in values):
         raise ValueError(f'expected finite numbers, got {", ".join(map(str, fields))}')

@@ -1,5 +1,6 @@
 """MMEngine's runner, with checkpoints that are written whole and resumed as far as they read."""
 
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -44,6 +46,23 @@ class LocalizationRunner(Runner):
     _train_dataloader: Any
 
     _stop = StopRequest()
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, whose file takes names of files that are no text.
+
+        Args:
+            *args: Of MMEngine's method.
+            **kwargs: Of MMEngine's method.
+
+        Returns:
+            The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+                handler.errors = 'backslashreplace'  # should it be opened again
+                handler.stream.reconfigure(errors=handler.errors)
+        return logger
 
     def train(self) -> nn.Module:
         """Train; see the class on signals.
