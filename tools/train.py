@@ -163,8 +163,8 @@ def warn_of_another_length(cfg: Config) -> None:
             if scheduler.get('by_epoch') and epochs and begin + scheduler[key] != epochs:
                 if epochs <= begin:
                     print_log(
-                        f'train_cfg.max_epochs is {epochs}, but {scheduler["type"]} begins to lower the learning '
-                        f'rate after {begin}: it does not fall',
+                        f'train_cfg.max_epochs is {epochs}, but {scheduler["type"]} begins to lower the '
+                        f'learning rate after {begin}: it does not fall',
                         logger='current',
                         level=logging.WARNING,
                     )

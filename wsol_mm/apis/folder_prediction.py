@@ -350,8 +350,8 @@ def _say_odd_names(journal: PredictionJournal, task: FolderTask) -> None:
     odd = [image.path for image in journal.images() if image.path == image.name]
     if odd:
         print_log(
-            f'{task.out}: {len(odd)} images differ from others in their extension alone: their files are called '
-            f'after the whole name ({odd[0]}), where most tools look for one without the extension',
+            f'{task.out}: {len(odd)} images differ from others in their extension alone: their files are '
+            f'called after the whole name ({odd[0]}), where most tools look for one without the extension',
             'current',
             logging.WARNING,
         )

@@ -40,8 +40,8 @@ def parse_value(text: str) -> Any:
     """Parse the value of a setting.
 
     Args:
-        text: ``3``, ``1e-3``, ``true``, ``None``, text, ``[a,b]``, ``(a,b)`` or ``a,b``; nested ones, too. What
-            is in quotes is text, whatever it looks like: ``'2024'``, ``"a,b"``.
+        text: ``3``, ``1e-3``, ``true``, ``None``, text, ``[a,b]``, ``(a,b)`` or ``a,b``; nested ones, too.
+            What is in quotes is text, whatever it looks like: ``'2024'``, ``"a,b"``.
 
     Returns:
         The value.

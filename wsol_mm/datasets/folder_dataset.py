@@ -248,7 +248,7 @@ class FolderDataset(LocalizationDataset):
 
 
 def _names_of_files(entries: Sequence[dict]) -> list[list[str]]:
-    """Return what files may be called that belong to images, without their ending: as we write them, and others.
+    """Return what files of images may be called, without their ending: as we write them, and otherwise.
 
     ``a.jpg`` has ``a.xml``, but beside an ``a.png`` both have ``a.jpg.xml`` and ``a.png.xml``.
     """

@@ -1,4 +1,4 @@
-"""Image files: listing, names of what belongs to them, odd blocks of meta data, other depths, transparency."""
+"""Image files: listing, odd blocks of meta data, other formats and depths, transparency."""
 
 import io
 import itertools

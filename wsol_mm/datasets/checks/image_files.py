@@ -24,6 +24,13 @@ Result = TypeVar('Result')
 _FILE_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'\0\0\0\0IEND\xaeB`\x82'}
 
 
+def leads_outside(path: str) -> bool:
+    """Tell whether a path is absolute, or leads above the folder to which it is relative."""
+    if os.path.isabs(path):
+        return True
+    return '..' in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
+
+
 def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
     """Find the files that do not exist, with one directory listing per folder.
 

@@ -194,12 +194,12 @@ def doubt_about_pixels(
                 f'expected grey values to {WHITE} in an image of 16 bits, got at most {largest}: it is taken '
                 'for a dark one. white=4095 of LoadImageWithPillow brightens pictures of 12 bits'
             )
-    if background is None and _may_be_transparent(image):
-        if image.convert('RGBA').getchannel('A').getextrema()[0] < 255:
-            return (
-                'expected an opaque image, got a transparent one: the colours below its transparency are '
-                'seen. background=(255, 255, 255) of LoadImageWithPillow puts it on white'
-            )
+    transparent = background is None and _may_be_transparent(image)
+    if transparent and image.convert('RGBA').getchannel('A').getextrema()[0] < 255:
+        return (
+            'expected an opaque image, got a transparent one: the colours below its transparency are seen. '
+            'background=(255, 255, 255) of LoadImageWithPillow puts it on white'
+        )
     return None
 
 

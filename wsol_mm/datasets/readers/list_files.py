@@ -1,6 +1,6 @@
 """Reading of line-based list files, with the file and line in every complaint."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,6 +111,27 @@ def keyed_lines(
         else:
             table[key] = value
     return table
+
+
+def check_same_keys(
+    path: Path, keys: Collection[str], other: Path, others: Collection[str] | None, problems: DatasetProblems
+) -> None:
+    """Report it if a list of images has fewer keys than another list about them: it may have been cut off.
+
+    Args:
+        path: The list of images.
+        keys: Its keys.
+        other: The other list.
+        others: Its keys; None if it was not read.
+        problems: Where it is reported.
+    """
+    unknown = [key for key in others or () if key not in keys]
+    if unknown:
+        problems.add(
+            'lists of different lengths',
+            f'{path}: expected the {len(others or ())} images of {other.name}, got {len(keys)}: '
+            f'{unknown[0]!r} is not among them',
+        )
 
 
 def split_fields(line: str, count: int, separator: str | None = None) -> list[str]:

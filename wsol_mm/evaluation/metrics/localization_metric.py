@@ -337,6 +337,8 @@ def load_thresholds(
         ValueError: If it holds nothing of a swept protocol.
     """
     values = mmengine.load(path)
+    if not isinstance(values, dict):
+        raise ValueError(f'{path}: expected results of a test by name, got a {type(values).__name__}')
     if prefix:
         values = {name.removeprefix(f'{prefix}/'): value for name, value in values.items()}
     chosen = {}
@@ -348,10 +350,19 @@ def load_thresholds(
             for name, value in values.items()
             if name.startswith(f'{protocol.name}/')
         }
-        chosen[protocol.name] = values.get(protocol.name, {}).get('metrics', flat)
-        if not chosen[protocol.name]:
+        report = values.get(protocol.name)
+        found = report.get('metrics', flat) if isinstance(report, dict) else flat
+        if not found or not isinstance(found, dict):
             raise ValueError(f'{path}: expected results of protocol {protocol.name!r}, got {sorted(values)}')
+        for name, value in found.items():
+            if name.startswith('threshold') and not _is_finite(value):
+                raise ValueError(f'{path}: expected a finite number as {protocol.name}/{name}, got {value!r}')
+        chosen[protocol.name] = found
     return chosen
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _format_table(per_class: dict[str, dict[str, float]]) -> str:
