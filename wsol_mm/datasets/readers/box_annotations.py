@@ -69,7 +69,7 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
         except ValueError as error:
             raise DatasetError(
                 f'{path}, bndbox of object {number}: expected numbers for xmin, ymin, xmax and ymax, got '
-                f'{corner}'
+                f'{_shown(corner)}'
             ) from error
         boxes.append([x0 - 1, y0 - 1, x1, y1] if one_based else [x0, y0, x1, y1])
         name = element.findtext('name')
@@ -79,10 +79,16 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
     try:
         width, height = map(int, stated)
     except ValueError as error:
-        raise DatasetError(f'{path}, size: expected integers for width and height, got {stated}') from error
+        raise DatasetError(
+            f'{path}, size: expected integers for width and height, got {_shown(stated)}'
+        ) from error
     if width > 0 and height > 0:  # some tools write 0 for unknown
         size = (width, height)
     return ImageBoxes(boxes, labels, size)
+
+
+def _shown(values: list) -> list[str]:
+    return [str(value)[:40] for value in values]
 
 
 def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
@@ -105,9 +111,11 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
     except ValueError as error:
         raise DatasetError(str(error)) from error
     try:
+        annotations = content['annotations']
+        if not isinstance(annotations, list):
+            raise TypeError(f'annotations is a {type(annotations).__name__}')
         images = {image['id']: image for image in content['images']}
         names = {category['id']: str(category['name']) for category in content.get('categories', [])}
-        annotations = content['annotations']
         found = {str(image['file_name']): ImageBoxes([], [], _coco_size(image)) for image in images.values()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DatasetError(

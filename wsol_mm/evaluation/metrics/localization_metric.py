@@ -336,7 +336,10 @@ def load_thresholds(
         FileNotFoundError: If the file does not exist.
         ValueError: If it holds nothing of a swept protocol.
     """
-    values = mmengine.load(path)
+    try:
+        values = mmengine.load(path)
+    except ValueError as error:
+        raise ValueError(f'{path}: expected results of a test by name, got others: {error}') from error
     if not isinstance(values, dict):
         raise ValueError(f'{path}: expected results of a test by name, got a {type(values).__name__}')
     if prefix:
