@@ -81,10 +81,10 @@ def test_a_signal_to_the_launcher(micro_project, tmp_path, processes, number):
     assert (tmp_path / 'run' / 'interrupted.pth').is_file()
 
 
-def processes_of_group(number):
-    """Number of processes of a group that run; those that nobody waits for do not."""
-    listed = subprocess.run(['ps', '-o', 'stat=', '-g', str(number)], capture_output=True, text=True).stdout
-    return sum(not line.strip().startswith('Z') for line in listed.splitlines())
+def listed_processes(*options):
+    """Numbers of processes that run; those that nobody waits for do not."""
+    listed = subprocess.run(['ps', '-o', 'pid=,stat=', *options], capture_output=True, text=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if not line.split()[1].startswith('Z')]
 
 
 @pytest.mark.slow
@@ -105,11 +105,13 @@ def test_ranks_whose_launcher_was_killed(micro_project, tmp_path):
     while not (run / 'last_checkpoint').exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.2)
+    ranks = listed_processes('--ppid', str(process.pid))
+    assert len(ranks) == 2
     process.kill()
     process.stderr.close()
     process.wait()
     deadline = time.monotonic() + 15
-    while processes_of_group(process.pid):
+    while listed_processes('-p', ','.join(ranks)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert (run / 'interrupted.pth').is_file()
