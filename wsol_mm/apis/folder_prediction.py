@@ -15,7 +15,7 @@ from typing import Any
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
 from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.process_lock import process_lock
-from wsol_mm.utils.whole_files import naming, publish, whole_file, write_whole
+from wsol_mm.utils.whole_files import naming, publish, remove_leftovers, whole_file, write_whole
 
 import numpy as np
 import torch
@@ -154,6 +154,7 @@ def predict_folder(
             folder.mkdir(parents=True, exist_ok=True)
         if journal.exists():
             journal.resume()
+            _remove_leftovers(task)
         elif not task.out.exists():
             _list_images(journal, task, inferencer.classes)
         is_published = task.out.exists()
@@ -195,6 +196,14 @@ def _output_exists(task: FolderTask) -> FileExistsError:
     return FileExistsError(
         f'{task.out}: expected a path that does not exist, got an existing one. Remove it, or write elsewhere'
     )
+
+
+def _remove_leftovers(task: FolderTask) -> None:
+    """Remove what a killed call has left half written beside the output and among maps and pictures."""
+    for path in (task.out, task.broken_file):
+        remove_leftovers(path.parent, path.name)
+    for folder in filter(None, (task.maps_dir, task.show_dir)):
+        remove_leftovers(folder)
 
 
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ place of what was there before. A process that is killed, a disk that is full or
 leaves the former file, or the new one.
 """
 
+import glob
 import json
 import math
 import os
@@ -113,6 +114,38 @@ def remove_partial_files(folder: Path) -> None:
     """Remove what writers have left in a folder that were killed; nobody may be writing there."""
     for path in folder.glob(f'.*{PARTIAL_SUFFIX}'):
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes of this machine have left half written; what others are writing stays.
+
+    Args:
+        folder: A folder, with those inside.
+        name: Only what was to become this file in the folder; all if None.
+    """
+    if not folder.is_dir():
+        return
+    if name is None:
+        parts = folder.rglob(f'.*{PARTIAL_SUFFIX}')
+    else:
+        shortened = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+        parts = folder.glob(f'.{glob.escape(shortened)}.*{PARTIAL_SUFFIX}')
+    for path in parts:
+        process = path.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == 'nt':  # where to ask means to end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 @contextmanager
