@@ -52,6 +52,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
     )
+    parser.add_argument(
+        '--checkpoint-interval',
+        type=integer_within(1),
+        metavar='STEPS',
+        help='save a checkpoint every so many steps, not epochs; --resume goes on within the epoch',
+    )
     parser.add_argument('--no-validate', action='store_true', help='no validation during training')
     parser.add_argument(
         '--auto-scale-lr',
@@ -112,6 +118,10 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     goes_on = cfg.get('resume') and (cfg.get('load_from') or training_checkpoints(Path(cfg.work_dir)))
     if goes_on and cfg.model.get('pretrained'):
         cfg.model.pretrained = None
+    if args.checkpoint_interval is not None:
+        hooks = cfg.setdefault('default_hooks', {})
+        hook = hooks.get('checkpoint') or dict(type='CheckpointHook')
+        hooks['checkpoint'] = dict(hook, by_epoch=False, interval=args.checkpoint_interval)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

@@ -173,9 +173,12 @@ def check_break(name, job, folder, number, kind):
 
 
 def check_rest_or_end(name, job, folder, what):
-    finished = not again(name, folder) and not list(folder.glob('*.journal'))
+    finished = not again(name, folder) and not list(folder.glob('*.journal/settings.json'))
     if finished:
         assert contents(folder) == job.expected, what
+        assert in_child(lambda: job.run(folder)) == 1, what  # the output is there
+        assert contents(folder) == job.expected, what
+        assert not list(folder.glob('*.journal')), what
     else:
         check_rest(job, folder, what)
 

@@ -414,6 +414,12 @@ def test_a_learning_rate_over_other_epochs_is_said(train_tool, monkeypatch, sche
         assert message.endswith(f'--cfg-options param_scheduler.1.{options}')
 
 
+def test_checkpoints_by_steps(train_config):
+    before = train_config().default_hooks.checkpoint
+    checkpoint = train_config('--checkpoint-interval', '50').default_hooks.checkpoint
+    assert dict(checkpoint) == dict(before) | dict(by_epoch=False, interval=50)
+
+
 def test_no_advice_that_cannot_be_followed(train_tool, monkeypatch):
     """With one epoch of warm-up and no other, there is no curve whose end could be named."""
     messages = []

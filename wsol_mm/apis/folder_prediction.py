@@ -110,6 +110,8 @@ def check_task(task: FolderTask) -> None:
     if PredictionJournal(task.journal_folder, {}).exists():
         return  # it has its list of images
     if task.out.exists():
+        # Of a call that was killed when all was done but this.
+        shutil.rmtree(task.journal_folder, ignore_errors=True)
         raise _output_exists(task)
     check_has_image(task.folder)
 
