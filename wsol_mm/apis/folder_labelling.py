@@ -90,7 +90,8 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
     Raises:
         BlockingIOError: If another process works in the same folder.
         DatasetError: If the folder holds no class with usable images.
-        ValueError: If the folder holds the work of another task, or an argument is not as said.
+        ValueError: If the folder holds the work of another task, an argument is not as said, or a decoder
+            collapsed in training.
     """
     task.out.mkdir(parents=True, exist_ok=True)
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
@@ -192,4 +193,9 @@ def _predict(cfg: Config, checkpoint: Path, task: LabellingTask) -> FolderSummar
     if boxes.out.exists() and not boxes.journal_folder.exists():
         return None
     inferencer = LocalizationInferencer(cfg, checkpoint, threshold=task.threshold)
+    if getattr(inferencer.model.head, 'collapsed', False):
+        raise ValueError(
+            f'{checkpoint}: expected a decoder that finds objects, got one that collapsed in training. Give '
+            'another --seed with another --out, or another --config'
+        )
     return predict_folder(inferencer, boxes, task.batch_size, task.num_workers)

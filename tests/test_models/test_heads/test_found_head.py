@@ -115,6 +115,26 @@ def test_a_collapsed_decoder_says_so_when_it_is_loaded(capsys):
     assert 'pseudo masks (0.300), got 0.190: it had collapsed' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(('bias', 'patches'), [(-100.0, 8), (100.0, 40)])
+def test_masks_that_a_decoder_teaches_itself_have_a_least_area(bias, patches):
+    head = make_head(pseudo_masks=dict(type='AttentionMasks', target_area=0.4), min_share=0.5)
+    head.mask_loss.first_phase = 0
+    torch.nn.init.constant_(head.decoder.bias, bias)
+    logits = head.mask_logits(feats())[:, 0]
+    # half of 0.4 of the 40 patches of the batch are the 8 of the largest logits; or all, that are above 0 anyway
+    masks = (logits >= logits.flatten().sort(descending=True).values[patches - 1]).float()
+    losses = head.mask_losses(feats(), samples())
+    torch.testing.assert_close(losses['loss_self'], 4 * binary_cross_entropy_with_logits(logits, masks))
+    # the log tells what the decoder predicts
+    assert losses['predicted_area'] == (bias > 0)
+
+
+@pytest.mark.parametrize('share', [0, 1.5])
+def test_a_share_that_is_none(share):
+    with pytest.raises(ValueError, match=rf'min_share: expected a number in \(0, 1\] or None, got {share}'):
+        make_head(min_share=share)
+
+
 def test_a_restart_has_other_weights():
     head = make_head()
     head.mask_losses(feats(), samples())

@@ -47,6 +47,9 @@ class FOUNDHead(ProbeHead):
         features: What is decoded: ``'keys'``, ``'queries'`` or ``'values'`` of the last layer, or its output
             ``'tokens'`` (after the final normalisation).
         mask_loss: Config of the loss, :class:`SelfTrainingLoss` as published if None.
+        min_share: Share of the pseudo masks' area that the masks which the decoder teaches itself never fall
+            below: the most probable patches of the batch are taken where those above 0.5 are fewer. It keeps
+            a decoder from collapsing and leaves one that would not as it is. None lets it, as published.
         refinement: Config of what refines masks by the edges of images, such as :class:`BilateralRefinement`.
             None leaves them as they are, which is what cached features allow.
         **kwargs: Further arguments of :class:`ProbeHead`.
@@ -56,7 +59,7 @@ class FOUNDHead(ProbeHead):
         areas: Running means of the area of pseudo masks and predictions, shares of the image, (2,).
 
     Raises:
-        ValueError: If ``features`` has another value.
+        ValueError: If ``features`` or ``min_share`` has another value.
     """
 
     official = OfficialCheckpoints('found', layouts=(FOUND,), dimensions={'head.decoder.weight': 4})
@@ -70,13 +73,16 @@ class FOUNDHead(ProbeHead):
         pseudo_masks: dict,
         features: str = 'keys',
         mask_loss: dict | None = None,
+        min_share: float | None = None,
         refinement: dict | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
+        if min_share is not None and not 0 < min_share <= 1:
+            raise ValueError(f'min_share: expected a number in (0, 1] or None, got {min_share}')
         if features not in FEATURES:
             raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
-        self.features = features
+        self.features, self.min_share = features, min_share
         self.decoder = nn.Conv2d(in_channels, 1, 1)
         self.pseudo_masks = MODELS.build(pseudo_masks)
         pools_map = self.pooling == 'mean' and self.tokens == 'normed'
@@ -153,6 +159,8 @@ class FOUNDHead(ProbeHead):
             own = at_least_float32(logits).sigmoid() > 0.5
             pseudo = self.pseudo_masks(feats, data_samples)
             areas = torch.stack([masks.float().mean() for masks in (pseudo, own)])
+            if self.min_share is not None:
+                own |= logits > self._largest(logits, self.min_share * areas[0])
             # The solver is slow: it runs for the masks that this iteration follows.
             if self.mask_loss.is_first(steps):
                 pseudo = self._refined(pseudo, feats)
@@ -162,6 +170,12 @@ class FOUNDHead(ProbeHead):
         self._steps = steps + 1
         losses = self.mask_loss(logits, steps, pseudo, own, refined)
         return losses | {'pseudo_area': areas[0], 'predicted_area': areas[1]}
+
+    @staticmethod
+    def _largest(logits: Tensor, share: Tensor) -> Tensor:
+        """Return the value above which a share of all logits lies; on the device, where it does not wait."""
+        ordered = logits.flatten().sort(descending=True).values
+        return ordered.take((share * len(ordered)).long().clamp(max=len(ordered) - 1))
 
     def _refined(self, masks: Tensor, feats: Features) -> Tensor:
         if self.refinement is None:
