@@ -1,7 +1,7 @@
 """From images to classes, boxes, maps and pictures in one call."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -254,7 +254,7 @@ class LocalizationInferencer(BaseInferencer):
 
     def _expand(self, inputs: ImageInput | Sequence[ImageInput]) -> tuple[list[str | np.ndarray], list[str]]:
         """List the images, and a name of its own for each: what its picture is called."""
-        if isinstance(inputs, str | Path | np.ndarray):
+        if isinstance(inputs, str | Path | np.ndarray) or not isinstance(inputs, Iterable):
             inputs = [inputs]
         images: list[str | np.ndarray] = []
         names: list[str] = []
@@ -262,6 +262,11 @@ class LocalizationInferencer(BaseInferencer):
             if isinstance(entry, np.ndarray):
                 images.append(entry)
                 names.append('array')
+            elif not isinstance(entry, str | Path):
+                raise ValueError(
+                    'inputs: expected paths, or BGR arrays (H, W, 3) of uint8, got a '
+                    f'{type(entry).__module__}.{type(entry).__name__}'
+                )
             else:
                 for file, name in images_at(entry):
                     images.append(file)
@@ -271,7 +276,7 @@ class LocalizationInferencer(BaseInferencer):
     def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:
         if labels is None:
             return [None] * count
-        labels = [labels] if isinstance(labels, int | str) else list(labels)
+        labels = [labels] if isinstance(labels, int | str | np.integer) else list(labels)
         if len(labels) != count:
             raise ValueError(f'labels: expected one for every image ({count}), got {len(labels)}')
         indices = {name: index for index, name in enumerate(self.classes)}
