@@ -52,7 +52,7 @@ SETTINGS = {
     'train_dataloader.dataset.data_root=[v1]': r"data_root: expected a path, got \['v1'\]. Quotes keep a",
     "train_dataloader.dataset.data_root='2024'": 'got no file 2024/images.txt',
     'train_dataloader.dataset.data_root=my data': 'got no file my data/images.txt',
-    'load_from=7': 'load_from: expected a path, got 7. Quotes keep a path as it is, as in "load_from=\'2024\'"',
+    'load_from=7': r'load_from: expected a path, got 7. Quotes keep a path as it is, as in "load_from=',
     'train_cfg.max_epochs=0': 'train_cfg.max_epochs: expected an integer from 1, got 0',
     'train_cfg.max_epochs=-2': 'train_cfg.max_epochs: expected an integer from 1, got -2',
     'train_cfg.max_epochs=ten': "train_cfg.max_epochs: expected an integer from 1, got 'ten'",

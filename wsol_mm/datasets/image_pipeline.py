@@ -58,10 +58,10 @@ def run_transforms(transforms: Transforms, item: dict) -> Any:
     except UnreadableImage:
         raise
     except Exception as error:
-        path = item.get('img_path')
         by_loader = isinstance(transform, LoadImageFromFile)
         if is_loaded or not (by_loader or isinstance(error, _PIPELINE_ERRORS)):
             raise
+        path = item['img_path']
         reason = str(error) if isinstance(error, DatasetError) else decode_failure(path)
         if reason is None and by_loader:  # a loader that stumbles where ours does not
             reason = error_text(error)

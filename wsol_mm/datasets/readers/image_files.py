@@ -195,7 +195,7 @@ def doubt_about_pixels(
                 'for a dark one. white=4095 of LoadImageWithPillow brightens pictures of 12 bits'
             )
     transparent = background is None and _may_be_transparent(image)
-    if transparent and image.convert('RGBA').getchannel('A').getextrema()[0] < 255:
+    if transparent and np.asarray(image.convert('RGBA').getchannel('A')).min() < 255:
         return (
             'expected an opaque image, got a transparent one: the colours below its transparency are seen. '
             'background=(255, 255, 255) of LoadImageWithPillow puts it on white'

@@ -23,7 +23,7 @@ class _BoundedTree(TreeBuilder):
 
     depth = 0
 
-    def start(self, tag: str, attrs: dict[str, str]) -> Element:  # type: ignore[override]
+    def start(self, tag: str, attrs: dict[str, str]) -> Element:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise ParseError(f'elements nested more than {_DEEPEST} times')
