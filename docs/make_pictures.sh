@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the pictures of docs/visualization.md again, from the embedded data set: bash docs/make_pictures.sh
+# Make the pictures of docs/visualization.md and docs/review.md again, from the embedded data set: bash docs/make_pictures.sh
 #
 # Run it in the repository, in the environment that tools/setup_env.sh made, after three trainings of about two
 # minutes each: bash tools/quickstart.sh, and the same with --seed 1 and --seed 2. Takes some two minutes.
@@ -24,6 +24,11 @@ runs=("seed 0=$out/run.pkl" "seed 1=$out/run_seed1.pkl" "seed 2=$out/run_seed2.p
 "$python" tools/analysis_tools/plot_results.py threshold "${runs[@]}" --out "$out/threshold_curve.png"
 "$python" tools/analysis_tools/plot_results.py size "${runs[@]}" --out "$out/size_accuracy.png"
 "$python" tools/analysis_tools/plot_results.py errors "${runs[@]}" --threshold 0.45 --out "$out/error_breakdown.png"
+
+rm -rf -- "$out"/review*
+"$python" tools/predict.py "$config" "$checkpoint" data/embedded_shapes/images --out "$out/review.json" \
+    --save-maps "$out/review_maps"
+"$python" docs/make_review_pictures.py "$out/review.json" data/embedded_shapes/images "$out/review_maps"
 
 # Kept small in the repository: 256 colours are enough for them.
 mkdir -p -- "$images"

@@ -27,6 +27,7 @@ LAUNCHERS = {
     # The tool that a launch script runs, and which of its arguments are the script's own.
     'tools/dist_train.sh': ('tools/train.py', 1),
     'tools/dist_test.sh': ('tools/test.py', 2),
+    'tools/dist_predict.sh': ('tools/predict.py', 3),
 }
 # Commands that are no tools of this repository.
 OTHERS = (

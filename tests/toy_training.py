@@ -74,7 +74,7 @@ class ToyData(torch.utils.data.Dataset):
 def make_training(
     folder: Path, hooks: dict | None = None, workers: int = 0, **options: object
 ) -> LocalizationRunner:
-    """Build a training of four epochs of three steps, validated after each."""
+    """Build a training of four epochs of three steps, validated after each; of ``model``, or a ``Toy``."""
 
     def loader(augmented, shuffle):
         return dict(
@@ -106,7 +106,7 @@ def make_training(
         experiment_name='toy',
     )
     settings.update(options)
-    return LocalizationRunner(Toy(), str(folder), **settings)
+    return LocalizationRunner(settings.pop('model', None) or Toy(), str(folder), **settings)
 
 
 def in_child(function: Callable[[], object], quiet: bool = True) -> int:

@@ -30,8 +30,24 @@ find_python() {
     [[ -x $(command -v "$python") ]] || fail "expected a Python, got nothing at '$python'"
 }
 
+# read_seeds LIST: set `seeds` to the numbers of a list such as 0-4 or 0,2,7.
+read_seeds() {
+    local part
+    local parts
+    IFS=, read -r -a parts <<<"$1"
+    seeds=()
+    for part in "${parts[@]}"; do
+        [[ $part =~ ^([0-9]{1,9})(-([0-9]{1,9}))?$ ]] || fail "SEEDS: expected numbers as in 0-4 or 0,2,7, got '$1'"
+        local first=$((10#${BASH_REMATCH[1]})) last=$((10#${BASH_REMATCH[3]:-${BASH_REMATCH[1]}}))
+        ((first <= last && last - first < 100)) || fail "SEEDS: expected up to 100 rising numbers, got '$part'"
+        for ((; first <= last; first++)); do
+            seeds+=("$first")
+        done
+    done
+}
+
 # run_processes SCRIPT PROCESSES ARGUMENT...: run a script of this folder in PROCESSES processes on this node,
-# under torchrun.
+# under torchrun, with the array torchrun_options if it is set.
 run_processes() {
     local script=$1 processes=$2
     shift 2
@@ -52,6 +68,7 @@ run_processes() {
         --master_addr="${MASTER_ADDR:-127.0.0.1}" \
         --master_port="$port" \
         --nproc_per_node="$processes" \
+        ${torchrun_options[@]+"${torchrun_options[@]}"} \
         "$tools_dir/$script" "$@" --launcher pytorch
 }
 

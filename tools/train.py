@@ -50,7 +50,23 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='resume from the newest checkpoint in the work directory that reads, or from the one given',
     )
     parser.add_argument(
+        '--epochs',
+        type=integer_within(1),
+        metavar='N',
+        help='train for N epochs, and fit the schedule of the learning rate to them',
+    )
+    parser.add_argument(
         '--amp', action='store_true', help='mixed precision: float16 on a GPU, bfloat16 on a CPU'
+    )
+    parser.add_argument(
+        '--amp-dtype',
+        choices=('float16', 'bfloat16'),
+        help='the same in this precision, on a GPU; bfloat16 needs no loss scale',
+    )
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='compile the training step (torch.compile); options of it: the setting `compile` of the config',
     )
     parser.add_argument(
         '--checkpoint-interval',
@@ -122,10 +138,14 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         hooks = cfg.setdefault('default_hooks', {})
         hook = hooks.get('checkpoint') or dict(type='CheckpointHook')
         hooks['checkpoint'] = dict(hook, by_epoch=False, interval=args.checkpoint_interval)
+    if args.epochs is not None:
+        set_epochs(cfg, args.epochs)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
-        use_mixed_precision(cfg)
+    if args.amp or args.amp_dtype is not None:
+        use_mixed_precision(cfg, args.amp_dtype)
+    if args.compile and not cfg.get('compile'):
+        cfg.compile = True
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError(
@@ -140,24 +160,74 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
         randomness['deterministic'] = True
 
 
-def use_mixed_precision(cfg: Config) -> None:
+def use_mixed_precision(cfg: Config, dtype: str | None = None) -> None:
     """Replace the plain optimizer wrapper by the one for mixed precision on this machine.
 
     Args:
         cfg: Runner config; changed in place.
+        dtype: ``float16`` or ``bfloat16``; that of the wrapper if None.
 
     Raises:
-        ValueError: If the config asks for another wrapper than the plain one.
+        ValueError: If the config asks for another wrapper than the plain one, or there is no such precision.
     """
     import torch
 
-    amp_wrapper = 'AmpOptimWrapper' if torch.cuda.is_available() else 'CPUAmpOptimWrapper'
+    on_gpu = torch.cuda.is_available()
+    if dtype == 'float16' and not on_gpu:
+        raise ValueError('argument --amp-dtype: expected bfloat16 without a GPU, got float16')
+    if dtype == 'bfloat16' and on_gpu and not torch.cuda.is_bf16_supported():
+        raise ValueError('argument --amp-dtype: expected float16 on this GPU, got bfloat16')
+    amp_wrapper = 'AmpOptimWrapper' if on_gpu else 'CPUAmpOptimWrapper'
     found = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if found not in ('OptimWrapper', amp_wrapper):
         raise ValueError(
             f'argument --amp: expected OptimWrapper as optimizer wrapper of the config, got {found}'
         )
     cfg.optim_wrapper.type = amp_wrapper
+    if on_gpu and dtype is not None:
+        cfg.optim_wrapper.dtype = dtype
+        # The range of bfloat16 is that of float32.
+        if dtype == 'bfloat16':
+            cfg.optim_wrapper.loss_scale = dict(enabled=False)
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """Change the length of a training, and with it what depends on it.
+
+    A part of the schedule that ended with the training ends with it again; the others keep their length (a
+    warm-up), and milestones keep their share of the training.
+
+    Args:
+        cfg: Runner config; changed in place.
+        epochs: Epochs to train for.
+
+    Raises:
+        ValueError: If it is trained by iterations, or a part of the schedule begins behind the new end.
+    """
+    before = cfg.train_cfg.get('max_epochs')
+    if before is None:
+        raise ValueError('argument --epochs: expected a config with train_cfg.max_epochs, got one without')
+    cfg.train_cfg.max_epochs = epochs
+    if 'val_begin' in cfg.train_cfg:
+        cfg.train_cfg.val_begin = min(cfg.train_cfg.val_begin, epochs)
+    for index, scheduler in enumerate(cfg.get('param_scheduler') or []):
+        if not scheduler.get('by_epoch', True):
+            continue
+        begin = scheduler.get('begin', 0)
+        if begin >= epochs:
+            raise ValueError(
+                f'argument --epochs: expected more than {begin}, where param_scheduler.{index} begins, got '
+                f'{epochs}'
+            )
+        for key in {'T_max', 'epochs'} & {*scheduler}:
+            if begin + scheduler[key] == before:
+                scheduler[key] = epochs - begin
+        if scheduler.get('end') == before:
+            scheduler['end'] = epochs
+        for key in {'milestones', 'steps', 'step_size'} & {*scheduler}:
+            at = scheduler[key]
+            scaled = [max(1, round(one * epochs / before)) for one in ([at] if isinstance(at, int) else at)]
+            scheduler[key] = scaled[0] if isinstance(at, int) else scaled
 
 
 def warn_of_another_length(cfg: Config) -> None:
@@ -190,7 +260,7 @@ def warn_of_another_length(cfg: Config) -> None:
                 )
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Train, and keep logs, config and checkpoints in the work directory."""
     args = parse_arguments()

@@ -1,5 +1,5 @@
 # CDTR on a folder of one's own images: data/my_images/train/<class>/*.jpg and val/<class>/*.jpg.
-# Set model.head.num_classes to the number of classes; see docs/datasets.md. CLIP is told the names of the
+# The number of classes is that of the data; see docs/datasets.md. CLIP is told the names of the
 # folders: call them what is on the images, or give other names by model.head.sba.class_names.
 _base_ = ['../_base_/models/vit-t.py', '../_base_/settings/folder.py']
 

@@ -6,12 +6,15 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
+from wsol_mm.datasets import FolderDataset
 from wsol_mm.datasets.dataset_problems import DatasetProblems
 from wsol_mm.datasets.readers.box_annotations import read_box_csv, read_coco_json, read_voc_xml
 from wsol_mm.utils.file_names import printable
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 from pycocotools.coco import COCO
 
 CLASSES = ('cat', 'Zoë & <dog>', 'bird')
@@ -113,6 +116,86 @@ def test_yolo(tmp_path):
             assert ((values >= 0) & (values <= 1)).all()
             centre, sides = values[:2] * size, values[2:] * size
             np.testing.assert_allclose([*(centre - sides / 2), *(centre + sides / 2)], box, atol=1e-3)
+
+
+def test_yolo_is_laid_out_for_a_training(tmp_path):
+    """As trainings look for labels: beside the images, ``images`` in the path replaced by ``labels``."""
+    (tmp_path / 'photos' / 'cat').mkdir(parents=True)
+    (tmp_path / 'photos' / 'cat' / '1.jpg').touch()
+    out = write('yolo', tmp_path, [IMAGES[0]._replace(name='cat/1')])
+    data = yaml.safe_load((out / 'data.yaml').read_text(encoding='utf-8'))
+    assert data == dict(train='train.txt', val='train.txt', names=list(CLASSES))
+    (line,) = (out / data['train']).read_text().splitlines()
+    image = out / line
+    assert image.is_file()
+    assert (out / line.replace('/images/', '/labels/')).with_suffix('.txt').is_file()
+    moved = out.rename(tmp_path / 'elsewhere')  # the link is relative
+    assert (moved / line).is_file()
+
+
+def test_label_studio(tmp_path):
+    tasks = json.loads(write('label-studio', tmp_path).read_text())
+    assert [task['id'] for task in tasks] == [1, 2, 4]
+    for task, image in zip(tasks, IMAGES, strict=True):
+        assert task['data']['image'].startswith('/data/local-files/?d=')
+        (prediction,) = task['predictions']
+        assert len(prediction['result']) == len(image.boxes) and ('score' in prediction) == bool(image.boxes)
+        for region, label, score, box in zip(
+            prediction['result'], image.labels, image.scores, image.boxes, strict=True
+        ):
+            value = region['value']
+            assert region['type'] == 'rectanglelabels' and value['rectanglelabels'] == [CLASSES[label]]
+            assert (region['original_width'], region['original_height']) == image.size
+            assert region['score'] == score
+            corners = [value['x'], value['y'], value['x'] + value['width'], value['y'] + value['height']]
+            np.testing.assert_allclose(np.array(corners) / 100 * [*image.size, *image.size], box, atol=1e-3)
+
+
+@pytest.mark.parametrize('name', FORMATS)
+def test_every_format_that_is_written_is_read_as_a_box_source(tmp_path, name):
+    """Also images that differ in their extension alone, and names that addresses quote."""
+    photos = tmp_path / 'photos'
+    for image in IMAGES:
+        (photos / image.path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', image.size).save(photos / image.path)
+    source = write(name, tmp_path)
+    data = FolderDataset(
+        str(photos), box_source=str(source), test_mode=True, require_boxes=False, classes=('cat', 'dog')
+    )
+    read = {data.get_data_info(i)['img_id']: data.get_data_info(i) for i in range(len(data))}
+    assert set(read) == set(EXPECTED)
+    for path, image in EXPECTED.items():
+        if path.startswith('dog'):  # none of its boxes is of its class
+            assert not len(read[path].get('gt_bboxes', ()))
+            continue
+        np.testing.assert_allclose(
+            np.reshape(read[path].get('gt_bboxes', []), (-1, 4)),
+            np.reshape(image.boxes, (-1, 4)),
+            atol=0.51 if name == 'voc' else 0.006,
+        )
+
+
+@pytest.mark.parametrize('name', ['coco', 'yolo', 'voc', 'labelme'])
+def test_supervision_reads_what_is_written(tmp_path, name):
+    supervision = pytest.importorskip('supervision')
+    images = [IMAGES[0]._replace(path='1.jpg', name='1'), IMAGES[1]._replace(path='2.png', name='2')]
+    photos = tmp_path / 'photos'
+    photos.mkdir()
+    for image in images:
+        Image.new('RGB', image.size).save(photos / image.path)
+    out = write(name, tmp_path, images)
+    data = supervision.DetectionDataset
+    if name == 'coco':
+        found = data.from_coco(str(photos), str(out))
+    elif name == 'yolo':
+        found = data.from_yolo(str(out / 'images'), str(out / 'labels'), str(out / 'data.yaml'))
+    elif name == 'voc':
+        found = data.from_pascal_voc(str(photos), str(out))
+    else:
+        found = data.from_labelme(str(photos), str(out))
+    (detections,) = [detections for _, _, detections in found if len(detections)]
+    assert len(found) == 2 and found.classes[detections.class_id[0]] == 'cat'
+    np.testing.assert_allclose(detections.xyxy, IMAGES[0].boxes, atol=1.1 if name == 'voc' else 0.01)
 
 
 def test_labelme(tmp_path):

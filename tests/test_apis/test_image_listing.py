@@ -4,7 +4,8 @@ import os
 from collections import Counter
 
 from wsol_mm.apis import image_listing
-from wsol_mm.apis.image_listing import check_has_image, images_at, walk_images
+from wsol_mm.apis.image_listing import ListedImage, images_at, walk_images
+from wsol_mm.apis.image_sources import image_source
 from wsol_mm.datasets.readers.image_files import distinct_stems, list_images
 
 import pytest
@@ -79,16 +80,16 @@ def test_what_a_path_means(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    for look in (check_has_image, lambda path: list(walk_images(path))):
+    for look in (lambda path: image_source(path).check(), lambda path: list(walk_images(path))):
         with pytest.raises(NotADirectoryError, match='nothing: expected a folder with .*got nothing there'):
             look(tmp_path / 'nothing')
 
 
 def test_an_image_file_stands_for_itself(tmp_path):
     make(tmp_path, 'a/1.jpg', 'a/2.jpg', 'a/photo')
-    check_has_image(tmp_path / 'a' / '1.jpg')
-    assert list(walk_images(tmp_path / 'a' / '1.jpg')) == [('1.jpg', '1')]
-    assert list(walk_images(tmp_path / 'a' / 'photo')) == [('photo', 'photo')]
+    image_source(tmp_path / 'a' / '1.jpg').check()
+    assert list(walk_images(tmp_path / 'a' / '1.jpg')) == [ListedImage('1.jpg', '1')]
+    assert list(walk_images(tmp_path / 'a' / 'photo')) == [ListedImage('photo', 'photo')]
 
 
 def test_other_files_are_counted_by_suffix(tmp_path, monkeypatch):
@@ -105,7 +106,7 @@ def test_other_files_are_counted_by_suffix(tmp_path, monkeypatch):
     assert text.startswith(f'{tmp_path}: 4 file(s) are no images (.jpg .jpeg .png ')
     assert text.endswith('): 2 .gif, 1 without suffix, 1 .txt')
     (tmp_path / 'a' / '4.PNG').unlink()
-    for look in (check_has_image, images_at):
+    for look in (lambda path: image_source(path).check(), images_at):
         with pytest.raises(
             ValueError, match='/a: expected .*.jpg, .*, got only 1 without suffix, 1 .gif, 1 .txt'
         ):

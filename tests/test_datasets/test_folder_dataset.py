@@ -261,7 +261,8 @@ def test_coco_errors(root):
         (good.replace('[1, 2, 19, 10]', '[1, 2, 19]'), r'annotations\[0\]: .*\(ValueError: not enough'),
         (good.replace('[1, 2, 19, 10]', '[1, 2, 19, null]'), r'annotations\[0\]: expected .*\(TypeError: '),
         (good.replace('"width": 40', '"width": 41', 1), 'cat/a.jpg: expected 41x30 .*, got 40x30'),
-        ('[]', 'boxes.json: expected .*another structure .TypeError: '),
+        ('[]', r'boxes.json: expected a COCO instances file, or a list of tasks .*, got \[\]'),
+        ('{"images": 3}', 'boxes.json: expected .*another structure .TypeError: '),
     ):
         assert bad != good
         path.write_text(bad)
@@ -274,7 +275,8 @@ def test_layout_errors(root, write_image):
         build(root, box_source='nothing.csv')
     (root / 'boxes.dat').write_text('')
     with pytest.raises(
-        ValueError, match=r'box_source: expected a .json file \(COCO\), a .csv file.*, got .*boxes.dat'
+        ValueError,
+        match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv file.*, got .*boxes.dat',
     ):
         build(root, box_source='boxes.dat')
     with pytest.raises(
@@ -310,3 +312,39 @@ def test_exif_orientation(root):
         build(root, pipeline=[dict(type='LoadImageWithPillow'), pipeline[1]], **options)[0]
     with pytest.raises(DatasetError, match='box outside the image'):
         build(root, apply_exif=False, **options)
+
+
+def test_one_folder_divided(tmp_path, write_image):
+    paths = [f'{name}/{number}.png' for name in ('cat', 'dog') for number in range(10)] + [
+        'fox/0.png',
+        'fox/1.png',
+    ]
+    for number, path in enumerate(paths):
+        write_image(tmp_path / path, seed=number)
+
+    def images(fraction, split, **options):
+        data = FolderDataset(str(tmp_path), val_fraction=fraction, split=split, test_mode=True, **options)
+        assert data.metainfo['classes'] == ('cat', 'dog', 'fox')
+        return [data.get_data_info(i)['img_id'] for i in range(len(data))]
+
+    train, val = images(0.2, 'train'), images(0.2, 'val')
+    assert sorted(train + val) == sorted(paths)
+    assert [sum(path.startswith(name) for path in val) for name in ('cat', 'dog', 'fox')] == [2, 2, 1]
+    assert set(val) < set(images(0.5, 'val'))
+    # A class keeps an image to train on, whatever is asked for.
+    assert [path[:3] for path in images(0.99, 'train')] == ['cat', 'dog', 'fox']
+    # Its place is that of the image: it does not change where others come or go.
+    (tmp_path / train[0]).unlink()
+    assert set(images(0.2, 'val')) == set(val)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(val_fraction=1), r'val_fraction: expected a number in \(0, 1\), or None, got 1'),
+        (dict(val_fraction=0.2, split='test'), "split: expected 'train' or 'val', got 'test'"),
+    ],
+)
+def test_no_division(root, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(root, **options)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from tests.toy_training import Toy, in_child, make_training
 from wsol_mm.engine.hooks import FiniteLossHook
+from wsol_mm.engine.step_reports import StepReports
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
 import pytest
@@ -12,49 +13,59 @@ import torch
 from mmengine.hooks import Hook
 
 
-def runner(scaled=False, last=None):
+def scaler(is_enabled):
+    return SimpleNamespace(is_enabled=lambda: is_enabled)
+
+
+def runner(scaled=None, last=None):
     return SimpleNamespace(
-        iter=6,
-        epoch=2,
-        optim_wrapper=SimpleNamespace(**({'loss_scaler': None} if scaled else {})),
+        optim_wrapper=SimpleNamespace(**({} if scaled is None else {'loss_scaler': scaler(scaled)})),
         message_hub=SimpleNamespace(runtime_info={'last_ckpt': last} if last else {}),
     )
 
 
-def losses(value, part=1.0):
-    return dict(loss=torch.tensor(value), loss_cls=torch.tensor(part), acc=torch.tensor(math.nan))
+def report(value, part=1.0):
+    losses = dict(loss=torch.tensor(value), loss_cls=torch.tensor(part), acc=torch.tensor(math.nan))
+    reports = StepReports()
+    reports.send('step 7 (epoch 3)', losses, 0)
+    return reports.receive()[0]
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
 def test_the_first_bad_step_stops_and_is_named(value):
     hook = FiniteLossHook()
-    hook.after_train_iter(runner(), 0, outputs=losses(3.0))
+    hook.after_step_report(runner(), report(3.0))
     message = (
         rf'step 7 \(epoch 3\): expected a finite loss, got loss_cls = {value}; the last good checkpoint is '
         r'run/epoch_2.pth'
     )
     with pytest.raises(ValueError, match=message):
-        hook.after_train_iter(runner(last='run/epoch_2.pth'), 0, outputs=losses(value, value))
+        hook.after_step_report(runner(last='run/epoch_2.pth'), report(value, value))
     with pytest.raises(ValueError, match=r'got loss = .*; there is no checkpoint yet'):
-        FiniteLossHook().after_train_iter(runner(), 0, outputs=losses(value))
+        FiniteLossHook().after_step_report(runner(), report(value))
 
 
-@pytest.mark.parametrize(('scaled', 'allowed'), [(False, 2), (True, 4)])
+@pytest.mark.parametrize(('scaled', 'allowed'), [(None, 2), (False, 2), (True, 4)])
 def test_steps_in_a_row_are_counted(scaled, allowed):
     hook = FiniteLossHook(patience=2, amp_patience=4)
     for _ in range(3):
         for _ in range(allowed):
-            hook.after_train_iter(runner(scaled), 0, outputs=losses(math.nan))
-        hook.after_train_iter(runner(scaled), 0, outputs=losses(1.0))
+            hook.after_step_report(runner(scaled), report(math.nan))
+        hook.after_step_report(runner(scaled), report(1.0))
     for _ in range(allowed):
-        hook.after_train_iter(runner(scaled), 0, outputs=losses(math.nan))
+        hook.after_step_report(runner(scaled), report(math.nan))
     with pytest.raises(ValueError, match='expected a finite loss'):
-        hook.after_train_iter(runner(scaled), 0, outputs=losses(math.nan))
+        hook.after_step_report(runner(scaled), report(math.nan))
 
 
 def test_negative_patience():
     with pytest.raises(ValueError, match='amp_patience: expected an integer from 0, got -1'):
         FiniteLossHook(amp_patience=-1)
+
+
+def test_another_runner_does_not_report():
+    with pytest.raises(TypeError, match='runner: expected a LocalizationRunner, which reports'):
+        FiniteLossHook().before_train(runner())
 
 
 class Spoil(Hook):

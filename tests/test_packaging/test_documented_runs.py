@@ -11,6 +11,9 @@ import pytest
 NOT_RUN = {
     '--device cuda': 'there may be no accelerator',
     'tools/analysis_tools/check_parity.py': 'tests/test_parity checks the same cases',
+    'tools/review.py': 'serves until it is stopped; test_web runs it',
+    'tools/serve.py': 'serves until it is stopped; test_web runs it',
+    'benchmarks.serving': 'takes half a minute; test_serving_load.py, marked slow, runs it',
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
     'tools/label_folder.py': 'downloads a network; test_folder_labelling.py runs it on a file',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',

@@ -11,14 +11,21 @@ STAND_IN = """#!/bin/sh
 printf '%s\\n' "$@" "PYTHONPATH=$PYTHONPATH" "OMP_NUM_THREADS=$OMP_NUM_THREADS" "MASTER_PORT=$MASTER_PORT"
 """
 
+# Prints a number as sbatch --parsable does, and keeps what it was called with and the script.
+SBATCH = """#!/bin/sh
+number=$(ls | wc -l)
+{ printf '%s\\n' "$@"; cat; } > "sbatch $number"
+echo "1$number;cluster"
+"""
+
 
 @pytest.fixture
 def programs(tmp_path) -> Path:
-    """Folder with stand-ins for python and srun."""
+    """Folder with stand-ins for python, srun and sbatch."""
     folder = tmp_path / 'bin folder'
     folder.mkdir()
-    for name in ('python', 'srun'):
-        (folder / name).write_text(STAND_IN)
+    for name, script in (('python', STAND_IN), ('srun', STAND_IN), ('sbatch', SBATCH)):
+        (folder / name).write_text(script)
         (folder / name).chmod(0o755)
     return folder
 
@@ -155,6 +162,30 @@ def test_slurm_train_without_work_dir_on_part_of_a_node(launch, repo_dir):
     ]
 
 
+def test_slurm_trains_seeds(launch):
+    result = launch('slurm_train.sh', 'partition', 'job', 'configs/a/my config.py', '--amp', SEEDS='0-1,7')
+    assert result.returncode == 0, result.stderr
+    called = result.stdout.splitlines()
+    for seed in ('0', '1', '7'):
+        assert f'--job-name=job_{seed}' in called and f'work_dirs/my config_seed{seed}' in called
+        assert f'MASTER_PORT={29500 + int(seed)}' in called
+    assert called.count('--seed') == called.count('--amp') == 3
+    given = launch('slurm_train.sh', 'partition', 'job', 'config.py', 'my dir', SEEDS='3').stdout.splitlines()
+    assert given[given.index('--work-dir') + 1] == 'my dir_seed3' and given[given.index('--seed') + 1] == '3'
+
+
+def test_a_seed_that_fails_is_the_status_of_all(launch, programs):
+    (programs / 'srun').write_text('#!/bin/sh\ncase "$*" in *job_1*) exit 7;; esac\n')
+    assert launch('slurm_train.sh', 'partition', 'job', 'config.py', SEEDS='0-2').returncode == 7
+
+
+@pytest.mark.parametrize('seeds', ['a', '3-1', '1-', '0-1000', '1;2'])
+def test_wrong_seeds(launch, seeds):
+    result = launch('slurm_train.sh', 'partition', 'job', 'config.py', SEEDS=seeds)
+    assert result.returncode == 2 and 'slurm_train.sh: error: SEEDS: expected ' in result.stderr
+    assert not result.stdout
+
+
 def test_slurm_test(launch, repo_dir):
     result = launch(
         'slurm_test.sh', 'partition', 'job', 'config.py', 'my checkpoint.pth', '--show-dir', 'my pictures'
@@ -172,8 +203,59 @@ def test_slurm_test(launch, repo_dir):
     ]
 
 
+def test_dist_predict(launch, repo_dir):
+    result = launch('dist_predict.sh', 'config.py', 'a.pth', 'my photos', '2', '--out', 'a.json')
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[6:-3] == [
+        '--nproc_per_node=2',
+        '--max-restarts=3',
+        str(repo_dir / 'tools' / 'predict.py'),
+        *('config.py', 'a.pth', 'my photos', '--out', 'a.json'),
+        *('--launcher', 'pytorch'),
+    ]
+    result = launch('dist_predict.sh', 'config.py', 'a.pth', 'photos', '2', '--out', 'b', MAX_RESTARTS='9')
+    assert '--max-restarts=9' in result.stdout.splitlines()
+
+
+def test_slurm_predict(launch, repo_dir, programs, tmp_path):
+    arguments = ['config.py', 'a.pth', 'my "photos"', '--out', "it's.json", '--topk', '2']
+    result = launch(
+        'slurm_predict.sh', 'fast', 'my job', *arguments, SHARDS='12', SBATCH_ARGS='--time=60 --mem=8G'
+    )
+    assert result.returncode == 0, result.stderr
+    array, merge = ((tmp_path / f'sbatch {number}').read_text().splitlines() for number in (1, 2))
+    assert array[:9] == [
+        '--parsable',
+        '--partition=fast',
+        '--job-name=my job',
+        '--array=1-12',
+        '--gres=gpu:1',
+        '--cpus-per-task=5',
+        '--requeue',
+        '--time=60',
+        '--mem=8G',
+    ]
+    assert merge[:4] == [
+        '--partition=fast', '--job-name=my job-merge', '--cpus-per-task=1', '--dependency=afterany:11',
+    ]  # fmt: skip
+    # The scripts of the jobs, as Slurm would run them.
+    for script, called in (
+        (array[9:], [str(repo_dir / 'tools' / 'predict.py'), *arguments, '--shard', '7/12']),
+        (merge[4:], [str(repo_dir / 'tools' / 'misc' / 'merge_predictions.py'), "it's.json"]),
+    ):
+        assert script[0] == '#!/usr/bin/env bash'
+        environment = os.environ | {'SLURM_ARRAY_TASK_ID': '7'}
+        job = subprocess.run(
+            ['bash'], input='\n'.join(script), env=environment, capture_output=True, text=True, check=True
+        )
+        assert job.stdout.splitlines()[:-3] == ['-u', *called]
+    assert launch('slurm_predict.sh', 'fast', 'job', *arguments[:3], '--out=a.json').returncode == 0
+
+
 DIST_TRAIN = ('dist_train.sh', 'config.py')
 SLURM_TEST = ('slurm_test.sh', 'partition', 'job', 'config.py')
+DIST_PREDICT = ('dist_predict.sh', 'config.py', 'a.pth', 'photos')
+SLURM_PREDICT = ('slurm_predict.sh', 'partition', 'job', 'config.py', 'a.pth', 'photos')
 
 
 @pytest.mark.parametrize(
@@ -188,6 +270,24 @@ SLURM_TEST = ('slurm_test.sh', 'partition', 'job', 'config.py')
         (('dist_test.sh', 'config.py', 'a.pth'), {}, 'usage: bash tools/dist_test.sh CONFIG CHECKPOINT GPUS'),
         (('slurm_train.sh', 'partition', 'job'), {}, 'usage: bash tools/slurm_train.sh PARTITION JOB_NAME'),
         (SLURM_TEST, {}, 'usage: bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [options'),
+        (
+            DIST_PREDICT,
+            {},
+            'usage: bash tools/dist_predict.sh CONFIG CHECKPOINT FOLDER GPUS --out OUT [options',
+        ),
+        ((*DIST_PREDICT, '--out'), {}, "GPUS: expected a whole number from 1, got '--out'"),
+        (
+            (*DIST_PREDICT, '1'),
+            {'MAX_RESTARTS': 'x'},
+            "MAX_RESTARTS: expected a whole number from 0, got 'x'",
+        ),
+        (SLURM_PREDICT, {}, 'usage: bash tools/slurm_predict.sh PARTITION JOB_NAME CONFIG CHECKPOINT FOLDER'),
+        ((*SLURM_PREDICT, '--out'), {}, 'usage: bash tools/slurm_predict.sh PARTITION JOB_NAME CONFIG'),
+        (
+            (*SLURM_PREDICT, '--out', 'a'),
+            {'SHARDS': '0'},
+            "SHARDS: expected a whole number from 1, got '0'",
+        ),
         ((*SLURM_TEST, 'a.pth'), {'GPUS': 'all'}, "GPUS: expected a whole number from 1, got 'all'"),
     ],
 )

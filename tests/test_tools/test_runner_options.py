@@ -1,6 +1,7 @@
 """Options of tools/train.py and tools/test.py: what they write into a config, and what they refuse."""
 
 import importlib.util
+import sys
 from types import ModuleType
 
 from wsol_mm.cli.runner_options import one_line_errors
@@ -140,6 +141,29 @@ def test_amp_follows_the_device(train_config, monkeypatch):
     assert train_config('--amp').optim_wrapper.type == 'CPUAmpOptimWrapper'
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     assert train_config('--amp').optim_wrapper.type == 'AmpOptimWrapper'
+
+
+def test_precision_of_amp(train_config, monkeypatch):
+    assert train_config('--amp-dtype', 'bfloat16').optim_wrapper.type == 'CPUAmpOptimWrapper'
+    with pytest.raises(ValueError, match='--amp-dtype: expected bfloat16 without a GPU, got float16'):
+        train_config('--amp-dtype', 'float16')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    wrapper = train_config('--amp-dtype', 'bfloat16').optim_wrapper
+    assert (wrapper.type, wrapper.dtype) == ('AmpOptimWrapper', 'bfloat16')
+    assert wrapper.loss_scale == dict(enabled=False)
+    wrapper = train_config('--amp-dtype', 'float16').optim_wrapper
+    assert wrapper.dtype == 'float16' and 'loss_scale' not in wrapper
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    with pytest.raises(ValueError, match='--amp-dtype: expected float16 on this GPU, got bfloat16'):
+        train_config('--amp-dtype', 'bfloat16')
+
+
+def test_compile(train_config):
+    assert 'compile' not in train_config()
+    assert train_config('--compile').compile is True
+    options = train_config('--compile', '--cfg-options', 'compile.mode=max-autotune')
+    assert options.compile == dict(mode='max-autotune')
 
 
 def test_amp_refuses_another_wrapper(train_config):
@@ -435,3 +459,41 @@ def test_no_advice_that_cannot_be_followed(train_tool, monkeypatch):
         )
         assert len(messages) == 1 and end in messages[0]
         assert ('--cfg-options' in messages[0]) == (epochs == 2)
+
+
+def test_epochs_set_the_schedule_too(train_tool):
+    schedule = [
+        dict(type='LinearLR', by_epoch=True, begin=0, end=1),
+        dict(type='CosineAnnealingLR', by_epoch=True, begin=1, end=12, T_max=11),
+        dict(type='WarmupInCosineLR', by_epoch=True, epochs=12),
+        dict(type='MultiStepLR', by_epoch=True, milestones=[3, 6]),
+        dict(type='ModuloStepLR', by_epoch=True, steps=[9], end=12),
+        dict(type='StepLR', by_epoch=False, step_size=50),
+    ]
+    cfg = Config(dict(train_cfg=dict(max_epochs=12, val_begin=10), param_scheduler=schedule))
+    train_tool.set_epochs(cfg, 4)
+    assert cfg.train_cfg == dict(max_epochs=4, val_begin=4)
+    assert [
+        {key: entry[key] for key in entry if key not in ('type', 'by_epoch')} for entry in cfg.param_scheduler
+    ] == [
+        dict(begin=0, end=1),
+        dict(begin=1, end=4, T_max=3),
+        dict(epochs=4),
+        dict(milestones=[1, 2]),
+        dict(steps=[3], end=4),
+        dict(step_size=50),
+    ]
+    with pytest.raises(ValueError, match='expected more than 1, where param_scheduler.1 begins, got 1'):
+        train_tool.set_epochs(cfg, 1)
+    with pytest.raises(ValueError, match='expected a config with train_cfg.max_epochs, got one without'):
+        train_tool.set_epochs(Config(dict(train_cfg=dict(max_iters=5))), 1)
+
+
+def test_a_missing_package_of_a_backend_is_one_line(train_tool, monkeypatch, repo_dir):
+    def needs_wandb(args):
+        raise ImportError('Please run "pip install wandb" to install wandb')
+
+    monkeypatch.setattr(train_tool, 'load_runner_config', needs_wandb)
+    monkeypatch.setattr(sys, 'argv', ['train.py', str(repo_dir / 'configs/ts_cam/ts-cam_vit-t_folder.py')])
+    with pytest.raises(SystemExit, match='^train.py: error: Please run "pip install wandb"'):
+        train_tool.main()

@@ -7,7 +7,9 @@ from typing import NamedTuple
 from .coco import write_coco
 from .csv_boxes import write_csv
 from .image_annotation import FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
+from .label_studio import write_label_studio
 from .labelme import write_labelme
+from .parquet import write_parquet
 from .voc import write_voc
 from .yolo import write_yolo
 
@@ -33,4 +35,6 @@ FORMATS = {
     'yolo': AnnotationFormat(write_yolo),
     'labelme': AnnotationFormat(write_labelme),
     'csv': AnnotationFormat(write_csv, '.csv'),
+    'parquet': AnnotationFormat(write_parquet, '.parquet'),
+    'label-studio': AnnotationFormat(write_label_studio, '.json'),
 }

@@ -1,23 +1,38 @@
-"""YOLO: a folder with one text file per image and the list of classes."""
+"""YOLO: a folder with one text file per image, the classes, and what a training reads."""
 
+import json
+import os
 from pathlib import Path
 
 from wsol_mm.utils.file_names import fitting_name, printable
 
 from .image_annotation import Annotations, write_text
 
+_DATA = """\
+# {description}
+# images is a link to the photographs; a copy of them in its place serves as well. These boxes are predicted:
+# to measure anything, list images with boxes drawn by hand in a file of their own, and name it as val.
+train: train.txt
+val: train.txt
+names: {names}
+"""
+
 
 def write_yolo(annotations: Annotations, out: Path) -> None:
-    """Write ``<out>/labels/<name>.txt`` for every image, and ``<out>/classes.txt``.
+    """Write ``<out>/labels/<name>.txt`` for every image, and what belongs to them.
 
     A line is ``<class index> <centre x> <centre y> <width> <height>``, divided by width and height of the
-    image. The file of an image without boxes is empty.
+    image. The file of an image without boxes is empty. ``data.yaml`` and ``classes.txt`` name the classes,
+    ``train.txt`` lists the images, and ``images`` is a link to their folder, where links are permitted: in
+    its place a training finds them beside ``labels``.
 
     Args:
         annotations: What to write.
-        out: Folder to write.
+        out: Folder to write; the link holds for folders in the same place.
     """
-    write_text(out / 'classes.txt', ''.join(f'{printable(name)}\n' for name in annotations.classes))
+    names = [printable(name) for name in annotations.classes]
+    write_text(out / 'classes.txt', ''.join(f'{name}\n' for name in names))
+    listed = []
     for image in annotations.read():
         width, height = image.size
         lines = []
@@ -26,3 +41,19 @@ def write_yolo(annotations: Annotations, out: Path) -> None:
             size = (x1 - x0) / width, (y1 - y0) / height
             lines.append(f'{label} ' + ' '.join(f'{value:.6f}' for value in (*centre, *size)) + '\n')
         write_text(out / 'labels' / fitting_name(image.name, '.txt'), ''.join(lines))
+        listed.append(f'./images/{printable(image.path)}\n')
+    write_text(out / 'train.txt', ''.join(listed))
+    data = _DATA.format(
+        description=printable(annotations.description),
+        # Strings of JSON are strings of YAML.
+        names=json.dumps(names, ensure_ascii=False),
+    )
+    write_text(out / 'data.yaml', data)
+    _link_images(annotations.image_folder.resolve(), out)
+
+
+def _link_images(folder: Path, out: Path) -> None:
+    try:
+        os.symlink(os.path.relpath(folder, out.resolve()), out / 'images', target_is_directory=True)
+    except (OSError, ValueError) as error:  # Windows: no permission, or another drive
+        print(f'{out / "images"}: expected a link to {folder}, got {error}: copy the images there')

@@ -2,32 +2,43 @@
 
 import hashlib
 import json
-import logging
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
+from wsol_mm.annotation_formats import FROM_FOLDER, PREDICTED
 from wsol_mm.utils.file_names import fitting_name
+from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
-from wsol_mm.utils.whole_files import naming, publish, remove_leftovers, whole_file, write_whole
+from wsol_mm.utils.stored_files import is_address
+from wsol_mm.utils.whole_files import remove_leftovers, whole_file
 
 import numpy as np
 import torch
-from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
 from .image_batches import ImageBatch, ImageBatches, load_batches
-from .image_listing import ListedImage, check_has_image, no_image_error, report_skipped, walk_images
+from .image_listing import ListedImage
+from .image_sources import ImageSource, image_source
 from .localization_inferencer import LocalizationInferencer
 from .localization_result import NOT_FINITE, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
+from .prediction_output import (
+    AnnotationOutput,
+    FolderSummary,
+    beside,
+    broken_file,
+    output_exists,
+    publish_annotations,
+    summarize,
+)
+from .prediction_shards import Shard, finish_shard, list_once, shard_journal, shards_folder
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class FolderTask:
     """What is asked for. The results depend on nothing else but the inferencer.
 
     Attributes:
-        folder: Folder of the images, or an image file.
+        folder: The images: a folder, or whatever else :func:`~wsol_mm.apis.image_sources.image_source` knows.
         out: File or folder to write.
         format: Name of a format in ``wsol_mm.annotation_formats.FORMATS``.
         labels_from_folder: The class of an image is the name of the first folder below ``folder``; otherwise
@@ -45,9 +56,12 @@ class FolderTask:
         maps_dir: Folder for the localization maps: ``<image>.npz`` with ``maps`` (K, h, w) on the patch grid,
             un-normalised, and their ``labels`` (K).
         show_dir: Folder for pictures: ``x.png`` for ``x.jpg``, ``x.jpg.png`` where there is another ``x``.
+        shard: Predict this part of the images only; see :func:`predict_shard`.
+        root: Folder of the paths, where ``folder`` is a list of them; that of the list if None.
+        column: Column of the paths, where it is a CSV or Parquet file; ``path`` if None.
     """
 
-    folder: Path
+    folder: Path | str
     out: Path
     format: str
     labels_from_folder: bool = False
@@ -55,45 +69,21 @@ class FolderTask:
     score_thr: float = 0.0
     maps_dir: Path | None = None
     show_dir: Path | None = None
+    shard: Shard | None = None
+    root: Path | str | None = None
+    column: str | None = None
 
-    @property
-    def image_folder(self) -> Path:
-        """Folder to which the paths of the images are relative."""
-        return self.folder.parent if self.folder.is_file() else self.folder
+    @cached_property
+    def source(self) -> ImageSource:
+        """Where the images come from."""
+        return image_source(self.folder, self.root, self.column)
 
     @property
     def journal_folder(self) -> Path:
         """Where unfinished work is kept."""
-        return _beside(self.out, '.journal')
-
-    @property
-    def partial(self) -> Path:
-        """Where the annotations are written before they are complete."""
-        return _beside(self.out, '.partial')
-
-    @property
-    def broken_file(self) -> Path:
-        """Where images are listed that cannot be used, with the reason."""
-        return _beside(self.out, '.broken.txt')
-
-
-@dataclass
-class FolderSummary:
-    """What came out.
-
-    Attributes:
-        num_images: Images found.
-        num_boxes: Boxes written.
-        num_without_box: Usable images without one: the score is too low, or the map has no contrast.
-        num_broken: Images that cannot be used.
-        broken: The first of them, with the reasons.
-    """
-
-    num_images: int = 0
-    num_boxes: int = 0
-    num_without_box: int = 0
-    num_broken: int = 0
-    broken: list[tuple[str, str]] = field(default_factory=list)
+        if self.shard is None:
+            return beside(self.out, '.journal')
+        return shards_folder(self.out) / self.shard.name
 
 
 def check_task(task: FolderTask) -> None:
@@ -107,13 +97,23 @@ def check_task(task: FolderTask) -> None:
         NotADirectoryError: If there is no such folder.
         ValueError: If the folder holds no image.
     """
-    if PredictionJournal(task.journal_folder, {}).exists():
+    journal = PredictionJournal(task.journal_folder, {})
+    if journal.exists() and task.shard is None:
         return  # it has its list of images
     if task.out.exists():
         # Of a call that was killed when all was done but this.
-        shutil.rmtree(task.journal_folder, ignore_errors=True)
-        raise _output_exists(task)
-    check_has_image(task.folder)
+        if task.shard is None:
+            shutil.rmtree(task.journal_folder, ignore_errors=True)
+        raise output_exists(task.out)
+    if task.labels_from_folder and task.source.kind == 'tars':
+        raise ValueError(f'{task.folder}: expected images in folders of classes, got tar files')
+    if task.format == 'labelme' and not task.source.has_files:
+        raise ValueError(
+            f'{task.folder}: expected images in local files, which labelme opens in place, got others'
+        )
+    if task.format == 'parquet':
+        optional_package('pyarrow', f'format {task.format}')
+    task.source.check()
 
 
 def predict_folder(
@@ -149,32 +149,101 @@ def predict_folder(
     """
     inferencer.check_topk(task.topk)
     task.out.parent.mkdir(parents=True, exist_ok=True)
-    with process_lock(_beside(task.out, '.lock')):
+    output = _output(inferencer, task)
+    with process_lock(beside(task.out, '.lock')):
         journal = PredictionJournal(task.journal_folder, settings_of(inferencer, task))
-        # Before the journal, which a call with other folders could not continue.
-        for folder in filter(None, (task.maps_dir, task.show_dir)):
-            folder.mkdir(parents=True, exist_ok=True)
+        _make_folders(task)
         if journal.exists():
             journal.resume()
             _remove_leftovers(task)
         elif not task.out.exists():
             _list_images(journal, task, inferencer.classes)
         is_published = task.out.exists()
-        if is_published and (not journal.is_complete or task.partial.exists()):
-            raise _output_exists(task)
+        if is_published and (not journal.is_complete or output.partial.exists()):
+            raise output_exists(task.out)
         if not is_published:
             _predict(inferencer, task, journal, batch_size, num_workers, progress)
-            _publish(journal, task, inferencer)
-        summary = _summarize(journal)
+            publish_annotations(journal.results, output)
+        summary = summarize(journal.results)
         journal.remove()
         return summary
+
+
+def predict_shard(
+    inferencer: LocalizationInferencer,
+    task: FolderTask,
+    batch_size: int = 32,
+    num_workers: int = 4,
+    progress: bool = True,
+) -> FolderSummary:
+    """Predict boxes for one of several parts of the images of a folder, without writing annotations.
+
+    The shards of an output share the list of images, which the first of them makes, and keep a journal each,
+    all in a folder beside the output. :func:`~wsol_mm.apis.prediction_shards.merge_shards` makes the
+    annotations when all are finished. The same call continues a shard, or has nothing left to do.
+
+    Args:
+        inferencer: The model.
+        task: What to do, with a ``shard``.
+        batch_size: Images at a time; the same for all shards, which end where a batch does.
+        num_workers: Processes that load images; 0 to load in this one.
+        progress: Show a progress bar.
+
+    Returns:
+        Counts of this shard.
+
+    Raises:
+        BlockingIOError: If another process works on the same shard.
+        FileExistsError: If the output exists.
+        JournalError: If the shard, or another one, was begun with other settings.
+        NotADirectoryError: If there is no such folder.
+        ValueError: As :func:`predict_folder`, or without a shard.
+    """
+    if task.shard is None:
+        raise ValueError('task.shard: expected a shard, got none')
+    inferencer.check_topk(task.topk)
+    if task.out.exists():
+        raise output_exists(task.out)
+    root = shards_folder(task.out)
+    root.mkdir(parents=True, exist_ok=True)
+    output = _output(inferencer, task)
+    settings = settings_of(inferencer, task) | {'shards': task.shard.count, 'batch_size': batch_size}
+    with process_lock(root / f'{task.shard.name}.lock'):
+        _make_folders(task)
+        listed = list_once(root, settings, lambda new: _list_images(new, task, inferencer.classes))
+        about = {
+            'image_folder': _resolved(output.image_folder),
+            'description': output.description,
+            'labels': output.labels,
+        }
+        journal = shard_journal(task.shard, listed, batch_size, **about)
+        _predict(inferencer, task, journal, batch_size, num_workers, progress)
+        return finish_shard(journal)
+
+
+def _make_folders(task: FolderTask) -> None:
+    """Make the folders of maps and pictures: before a journal, which a call with others could not go on."""
+    for folder in filter(None, (task.maps_dir, task.show_dir)):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _output(inferencer: LocalizationInferencer, task: FolderTask) -> AnnotationOutput:
+    return AnnotationOutput(
+        task.out,
+        task.format,
+        inferencer.classes,
+        task.source.root,
+        f'wsol_mm pseudo boxes: {inferencer.description}',
+        FROM_FOLDER if task.labels_from_folder else PREDICTED,
+    )
 
 
 def settings_of(inferencer: LocalizationInferencer, task: FolderTask) -> dict[str, Any]:
     """Return everything that the results depend on: task, config, weights and class names."""
     cfg = inferencer.config
     settings = asdict(task) | {
-        'folder': task.folder.resolve(),
+        'folder': _resolved(task.source.place),
+        'root': _resolved(task.source.root),
         'model': {key: value for key, value in cfg.model.to_dict().items() if key != 'pretrained'},
         'data_preprocessor': cfg.get('data_preprocessor'),
         'weights': _digest(inferencer.model),
@@ -182,8 +251,13 @@ def settings_of(inferencer: LocalizationInferencer, task: FolderTask) -> dict[st
         'protocol': asdict(inferencer.protocol),
         'classes': inferencer.classes,
     }
-    del settings['out']
+    for name in ('out', 'shard'):
+        del settings[name]
     return json.loads(json.dumps(settings, default=str))
+
+
+def _resolved(place: str) -> str:
+    return place if is_address(place) else str(Path(place).resolve())
 
 
 def _digest(model: torch.nn.Module) -> str:
@@ -194,44 +268,34 @@ def _digest(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _output_exists(task: FolderTask) -> FileExistsError:
-    return FileExistsError(
-        f'{task.out}: expected a path that does not exist, got an existing one. Remove it, or write elsewhere'
-    )
-
-
 def _remove_leftovers(task: FolderTask) -> None:
     """Remove what a killed call has left half written beside the output and among maps and pictures."""
-    for path in (task.out, task.broken_file):
+    for path in (task.out, broken_file(task.out)):
         remove_leftovers(path.parent, path.name)
     for folder in filter(None, (task.maps_dir, task.show_dir)):
         remove_leftovers(folder)
 
 
 def _list_images(journal: PredictionJournal, task: FolderTask, classes: Iterable[str]) -> None:
-    skipped: Counter[str] = Counter()
-    images = walk_images(task.folder, skipped)
+    images = task.source.images()
     if task.labels_from_folder:
-        images = _in_class_folders(images, task.folder, tuple(classes))
+        images = _in_class_folders(images, task.source.place, tuple(classes))
     try:
         journal.create(images)
-        if not journal.num_images:
-            raise no_image_error(task.folder, skipped)
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
         shutil.rmtree(journal.folder, ignore_errors=True)
         raise
-    report_skipped(task.folder, skipped)
 
 
 def _in_class_folders(
-    images: Iterable[ListedImage], folder: Path, classes: tuple[str, ...]
+    images: Iterable[ListedImage], folder: str, classes: tuple[str, ...]
 ) -> Iterator[ListedImage]:
     """Pass images on; raise in the end if some are not in the folder of a class."""
     known = set(classes)
     wrong: dict[str, None] = {}
     for image in images:
         top, slash, _ = image.path.partition('/')
-        if not slash or top not in known:
+        if (not slash or top not in known) and len(wrong) < 6:
             wrong.setdefault(f'folder {top}' if slash else f'image {top} in no folder', None)
         yield image
     if wrong:
@@ -258,7 +322,7 @@ def _predict(
         ImageBatches(
             journal.images_file,
             journal.num_done,
-            task.image_folder,
+            task.source.root,
             inferencer.pipeline,
             batch_size,
             indices if task.labels_from_folder else None,
@@ -313,78 +377,3 @@ def _kept(result: LocalizationResult, score_thr: float) -> dict:
     ]
     labels, scores, boxes = map(list, zip(*chosen, strict=True)) if chosen else ([], [], [])
     return {'size': result.size, 'labels': labels, 'scores': scores, 'boxes': boxes}
-
-
-def _summarize(journal: PredictionJournal, named: int = 20) -> FolderSummary:
-    summary = FolderSummary(journal.num_images)
-    for image, result in journal.results():
-        if 'error' in result:
-            summary.num_broken += 1
-            if len(summary.broken) < named:
-                summary.broken.append((image.path, result['error']))
-        else:
-            summary.num_boxes += len(result['boxes'])
-            summary.num_without_box += not result['boxes']
-    return summary
-
-
-def _publish(journal: PredictionJournal, task: FolderTask, inferencer: LocalizationInferencer) -> None:
-    """Write the annotations and the list of broken images, and move the former to their place."""
-    _remove(task.partial)
-
-    def read() -> Iterator[ImageAnnotation]:
-        for number, (image, result) in enumerate(journal.results(), 1):
-            if 'error' not in result:
-                yield ImageAnnotation(number, *image, **result)
-
-    description = f'wsol_mm pseudo boxes: {inferencer.description}'
-    labels = FROM_FOLDER if task.labels_from_folder else PREDICTED
-    annotations = Annotations(read, inferencer.classes, task.image_folder, description, labels)
-    with naming(task.out, task.partial):
-        if FORMATS[task.format].suffix is None:
-            task.partial.mkdir()
-        FORMATS[task.format].write(annotations, task.partial)
-    _write_broken(journal, task.broken_file)
-    if task.out.exists():
-        raise FileExistsError(
-            f'{task.out}: expected a path that does not exist, got one that has appeared in the meantime. '
-            'Move it away and call again'
-        )
-    publish(task.partial, task.out)
-    _say_odd_names(journal, task)
-
-
-def _say_odd_names(journal: PredictionJournal, task: FolderTask) -> None:
-    """Say how many files of annotations are not called as detectors and annotation tools look for them."""
-    if FORMATS[task.format].suffix is not None:
-        return
-    odd = [image.path for image in journal.images() if image.path == image.name]
-    if odd:
-        print_log(
-            f'{task.out}: {len(odd)} images differ from others in their extension alone: their files are '
-            f'called after the whole name ({odd[0]}), where most tools look for one without the extension',
-            'current',
-            logging.WARNING,
-        )
-
-
-def _write_broken(journal: PredictionJournal, out: Path) -> None:
-    """Write ``<path><tab><reason>`` for every broken image; no file if there is none."""
-    # The names of files are bytes, which need not be UTF-8: they are written as they are.
-    broken = ((image, result['error']) for image, result in journal.results() if 'error' in result)
-    lines = [f'{image.path}\t{" ".join(error.split())}\n' for image, error in broken]
-    if lines:
-        write_whole(out, ''.join(lines).encode('utf-8', 'surrogateescape'))
-    else:
-        out.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)

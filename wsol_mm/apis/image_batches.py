@@ -13,6 +13,7 @@ from mmengine.dataset import default_collate
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .image_listing import ListedImage
+from .image_sources import image_name
 from .inference_pipeline import InferencePipeline
 from .prediction_journal import read_images
 
@@ -40,7 +41,7 @@ class ImageBatches(IterableDataset):
     Args:
         list_file: List of a :class:`PredictionJournal`.
         start: How many images to leave out.
-        folder: Folder of the images.
+        root: Folder of the images, or its address.
         pipeline: What loads them.
         batch_size: Images in a batch.
         folder_labels: Class of the images in a folder, by the first part of their paths; None to predict it.
@@ -50,7 +51,7 @@ class ImageBatches(IterableDataset):
         self,
         list_file: Path,
         start: int,
-        folder: Path,
+        root: str,
         pipeline: InferencePipeline,
         batch_size: int,
         folder_labels: Mapping[str, int] | None = None,
@@ -58,7 +59,7 @@ class ImageBatches(IterableDataset):
         super().__init__()
         self.list_file = list_file
         self.start = start
-        self.folder = folder
+        self.root = root
         self.pipeline = pipeline
         self.batch_size = batch_size
         self.folder_labels = folder_labels
@@ -78,7 +79,7 @@ class ImageBatches(IterableDataset):
         for place, image in enumerate(images):
             label = None if self.folder_labels is None else self.folder_labels[image.path.split('/')[0]]
             try:
-                items.append(self.pipeline(str(self.folder / image.path), label))
+                items.append(self.pipeline(image_name(self.root, image), label))
             except UnreadableImage as error:
                 errors[place] = error.reason
         return ImageBatch(images, errors, default_collate(items) if items else None)

@@ -18,10 +18,16 @@ class ListedImage(NamedTuple):
         path: Relative to the folder, with ``/`` between the parts.
         name: The path without extension, or with it where another image in the same place would have the
             same one: different for every image, so that each can have a file named after it.
+        tar: Path of the tar file that it is in, relative to the folder, if it is in one.
+        offset: Where it begins in the tar file.
+        size: Its bytes there.
     """
 
     path: str
     name: str
+    tar: str = ''
+    offset: int = 0
+    size: int = 0
 
 
 def images_at(path: str | Path) -> list[tuple[str, str]]:
@@ -49,25 +55,10 @@ def images_at(path: str | Path) -> list[tuple[str, str]]:
     return found
 
 
-def check_has_image(path: str | Path) -> None:
-    """Look for the first image that a path means; see :func:`walk_images`.
-
-    Args:
-        path: A folder, or an image file.
-
-    Raises:
-        NotADirectoryError: If the path does not exist.
-        ValueError: If the folder holds no image.
-    """
-    skipped: Counter[str] = Counter()
-    if next(walk_images(path, skipped), None) is None:
-        raise no_image_error(path, skipped)
-
-
-def no_image_error(folder: str | Path, skipped: Counter[str]) -> ValueError:
-    """Return the error that a folder holds no image, only what :func:`walk_images` has skipped."""
+def no_image_error(folder: str | Path, skipped: Counter[str], kind: str = 'a folder') -> ValueError:
+    """Return the error that a place holds no image, only what :func:`walk_images` has skipped."""
     found = f'only {_described(skipped)}' if skipped else 'none'
-    return ValueError(f'{folder}: expected a folder with images ({", ".join(IMAGE_EXTENSIONS)}), got {found}')
+    return ValueError(f'{folder}: expected {kind} with images ({", ".join(IMAGE_EXTENSIONS)}), got {found}')
 
 
 def report_skipped(folder: str | Path, skipped: Counter[str]) -> None:
@@ -104,7 +95,7 @@ def walk_images(folder: str | Path, skipped: Counter[str] | None = None) -> Iter
     """
     if os.path.isfile(folder):
         name = os.path.basename(folder)
-        yield ListedImage(name, *distinct_stems([name]))
+        yield ListedImage(name, distinct_stems([name])[0])
         return
     if not os.path.isdir(folder):
         raise NotADirectoryError(

@@ -92,7 +92,9 @@ class LocalizationInferencer(BaseInferencer):
     def description(self) -> str:
         """How boxes are made, in a few words."""
         seen = 'whole images' if self.whole_image else "the config's test pipeline"
-        return f'{seen}, protocol {self.protocol.name}, threshold {self.protocol.thresholds[0]:g}'
+        # A protocol that counts every contour measures with all of them; a class gets one box here.
+        part = ', of its contours the largest alone' if self.protocol.contours == 'all' else ''
+        return f'{seen}, protocol {self.protocol.name}{part}, threshold {self.protocol.thresholds[0]:g}'
 
     def __call__(
         self,

@@ -8,6 +8,8 @@ from pathlib import Path
 import wsol_mm
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_differences import non_finite, read_fitting_checkpoint
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+from wsol_mm.utils.class_number import leaves_classes_open, set_classes
 from wsol_mm.utils.config_checks import check_model_settings
 from wsol_mm.utils.config_settings import CONFIG_SUFFIXES, read_config_file
 from wsol_mm.utils.model_wrappers import unwrapped
@@ -83,7 +85,7 @@ def load_localizer(
     """Build the model of a config and load all its weights.
 
     Args:
-        cfg: Runner config.
+        cfg: Runner config; where it leaves the number of classes open, that of the checkpoint is set.
         checkpoint: File or address; None for a model that needs no training.
         classes: Names of the classes. By default those that training has written into the checkpoint, or
             ``class 0``, ``class 1``, ... if there are none. A :class:`CLIPLocalizer` is told to find them; by
@@ -100,6 +102,10 @@ def load_localizer(
             there is no such device.
     """
     device = usable_device(device)
+    if checkpoint is not None and leaves_classes_open(cfg) and Path(checkpoint).is_file():
+        trained_on = saved_classes(read_checkpoint(checkpoint, lazily=True))
+        if trained_on is not None:
+            set_classes(cfg, len(trained_on), checkpoint)
     model = build_localizer(cfg, classes)
     if getattr(model, 'open_vocabulary', False):
         classes = _told_classes(model, classes)
@@ -119,15 +125,20 @@ def load_localizer(
             )
     count = model.head.num_classes
     if classes is None:
-        saved: object = content
-        for key in ('meta', 'dataset_meta', 'classes'):
-            saved = saved.get(key) if isinstance(saved, dict) else None
-        classes = saved if isinstance(saved, list | tuple) else [f'class {index}' for index in range(count)]
+        saved = saved_classes(content)
+        classes = [f'class {index}' for index in range(count)] if saved is None else saved
     if len(classes) != count:
         raise ValueError(
             f'classes: expected a name for each of the {count} classes of the model, got {len(classes)}'
         )
     return model.to(device), tuple(str(name) for name in classes)
+
+
+def saved_classes(content: object) -> Sequence[str] | None:
+    """Return the class names that training has written into a checkpoint; None if there are none."""
+    for key in ('meta', 'dataset_meta', 'classes'):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, list | tuple) else None
 
 
 def _told_classes(model: BaseModel, classes: Sequence[str] | None) -> Sequence[str]:

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 
 from .image_listing import ListedImage
 
+_SETTINGS = 'settings.json'
 #: How many differing settings an error names, and how much of each value.
 _NAMED = 6
 _LIMIT = 60
@@ -43,10 +44,10 @@ class PredictionJournal:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         self.folder = folder
         self.settings = json.loads(json.dumps(settings))
-        #: The images, a line ``[path, name]`` for each.
+        #: The images, a line ``[path, name]`` for each, with the other fields if it is in a tar file.
         self.images_file = folder / 'images.jsonl'
         self._batches_file = folder / 'batches.jsonl'
-        self._settings_file = folder / 'settings.json'
+        self._settings_file = folder / _SETTINGS
         #: How many images there are.
         self.num_images = 0
         #: How many of them are done.
@@ -58,8 +59,8 @@ class PredictionJournal:
 
     @property
     def is_complete(self) -> bool:
-        """Whether there are images, and all are done."""
-        return 0 < self.num_images == self.num_done
+        """Whether there is a list of images, and all are done."""
+        return self.exists() and self.num_images == self.num_done
 
     def create(self, images: Iterable[ListedImage]) -> None:
         """Write the list of images and the settings; what an earlier attempt at this has left is replaced.
@@ -73,7 +74,7 @@ class PredictionJournal:
         images_sum = 0
         with whole_file(self.images_file) as part, part.open('wb') as file:
             for image in images:
-                line = json.dumps(image).encode() + b'\n'
+                line = json.dumps(image if image.tar else image[:2]).encode() + b'\n'
                 file.write(line)
                 images_sum = zlib.crc32(line, images_sum)
                 self.num_images += 1
@@ -88,7 +89,7 @@ class PredictionJournal:
             JournalError: If the journal was made with other settings, or is damaged.
         """
         saved = self._saved()
-        differing = list(_differences('', saved['settings'], self.settings))
+        differing = list(setting_differences(saved['settings'], self.settings))
         if differing:
             more = f' and {len(differing) - _NAMED} more' if len(differing) > _NAMED else ''
             raise JournalError(
@@ -188,6 +189,27 @@ class PredictionJournal:
         shutil.rmtree(self.folder)
 
 
+def saved_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings that a journal was made with.
+
+    Args:
+        folder: Folder of the journal.
+
+    Returns:
+        The settings.
+
+    Raises:
+        JournalError: If there is no journal, or its settings are damaged.
+    """
+    file = folder / _SETTINGS
+    try:
+        return dict(json.loads(file.read_text())['settings'])
+    except (FileNotFoundError, NotADirectoryError):
+        raise JournalError(f'{folder}: expected the journal of a prediction, got none there') from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise JournalError(f'{file}: expected the settings of a journal, got a damaged file') from error
+
+
 def read_images(file: Path, start: int = 0) -> Iterator[ListedImage]:
     """Read a journal's list of images.
 
@@ -212,19 +234,28 @@ def _parsed(line: bytes, place: int) -> list | None:
     return json.loads(results) if start == b'%d' % place else None
 
 
-def _differences(name: str, before: object, now: object) -> Iterator[str]:
-    """Describe where two settings differ: the innermost ones, of short lists the whole."""
+def setting_differences(before: object, now: object, name: str = '') -> Iterator[str]:
+    """Describe where two settings differ: the innermost ones, of short lists the whole.
+
+    Args:
+        before: A setting, or a dictionary or list of such.
+        now: Another one.
+        name: What it is called.
+
+    Yields:
+        A text ``<name> (was <before>, now <now>)`` for each difference.
+    """
     if before == now:
         return
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted(before.keys() | now.keys()):
             inner = f'{name}.{key}' if name else key
-            yield from _differences(inner, before.get(key, _MISSING), now.get(key, _MISSING))
+            yield from setting_differences(before.get(key, _MISSING), now.get(key, _MISSING), inner)
         return
     texts = [_as_text(value) for value in (before, now)]
     if isinstance(before, list) and isinstance(now, list) and max(map(len, texts)) > _LIMIT:
         for place, pair in enumerate(zip_longest(before, now, fillvalue=_MISSING)):
-            yield from _differences(f'{name}[{place}]', *pair)
+            yield from setting_differences(*pair, f'{name}[{place}]')
         return
     # What both texts begin with, such as the folders of a path, must not use up their length.
     start = max(0, len(os.path.commonprefix(texts)) - _LIMIT // 4)

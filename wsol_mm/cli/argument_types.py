@@ -95,6 +95,24 @@ def integer_within(lowest: int, highest: int | None = None) -> Callable[[str], i
     return integer
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """Read which part of something a process takes.
+
+    Args:
+        text: The argument, ``I/N``.
+
+    Returns:
+        Number of the part, from 1, and how many there are.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not of this form, or there is no such part.
+    """
+    number, _, count = text.partition('/')
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected I/N, the I-th of N parts, such as 1/4, got '{text}'")
+    return int(number), int(count)
+
+
 def map_threshold(text: str) -> float:
     """Read a threshold on a localization map.
 

@@ -8,6 +8,7 @@ already and takes the wrapper's arguments from the config, which is all that is 
 import gc
 import os
 import subprocess
+from dataclasses import dataclass
 from datetime import timedelta
 
 from wsol_mm.utils.orphans import end_with_parent
@@ -22,6 +23,33 @@ _RANK_VARIABLES = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 _DEFAULT_PORT = '29500'
+
+
+@dataclass(frozen=True)
+class LaunchedProcess:
+    """Which of the processes of a launcher this one is.
+
+    Attributes:
+        rank: From 0.
+        count: How many there are.
+        local_rank: Rank among those on this machine.
+    """
+
+    rank: int
+    count: int
+    local_rank: int
+
+
+def launched_process(launcher: str) -> LaunchedProcess:
+    """Tell which process this is, from the environment alone.
+
+    Args:
+        launcher: 'pytorch', 'slurm' or 'mpi'.
+
+    Raises:
+        RuntimeError: If the launcher did not set an environment variable that it should have.
+    """
+    return LaunchedProcess(*(int(_read_variable(name, launcher)) for name in _RANK_VARIABLES[launcher]))
 
 
 def prepare_launch(cfg: Config, launcher: str) -> None:

@@ -246,6 +246,7 @@ def load_runner_config(args: argparse.Namespace) -> Config:
     Raises:
         ValueError: If something in it cannot be.
     """
+    from wsol_mm.utils.class_number import use_classes_of_data
     from wsol_mm.utils.config_checks import check_config
 
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -255,6 +256,7 @@ def load_runner_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     check_config(cfg)
+    use_classes_of_data(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):
             fit_dataloader(cfg[name])

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,33 @@ from wsol_mm.utils.file_names import fitting_name, printable
 
 from mmengine.logging import print_log
 
+from .checks.entries import draw_fraction
+from .checks.image_files import inspect_image
 from .dataset_problems import DatasetError, DatasetProblems
 from .localization_dataset import LocalizationDataset
 from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
-from .readers.image_files import IMAGE_EXTENSIONS, distinct_stems, list_folders, list_images
+from .readers.image_files import (
+    DECODE_ERRORS,
+    IMAGE_EXTENSIONS,
+    distinct_stems,
+    error_text,
+    list_folders,
+    list_images,
+)
 from .readers.list_files import read_lines
+from .readers.tool_annotations import (
+    YOLO_CLASS_FILES,
+    is_label_studio,
+    read_label_studio,
+    read_labelme_json,
+    read_yolo_classes,
+    read_yolo_labels,
+)
 
-_BOX_SOURCES = 'a .json file (COCO), a .csv file, a .txt list or a folder of .xml files (Pascal VOC)'
+_BOX_SOURCES = (
+    'a .json file (COCO, Label Studio), a .csv file, a .txt list, or a folder of .xml (Pascal VOC), .json '
+    '(labelme) or .txt files (YOLO)'
+)
 
 
 @DATASETS.register_module()
@@ -30,17 +50,21 @@ class FolderDataset(LocalizationDataset):
 
     Boxes (``box_source``) come from
 
-    - a ``.json`` file in COCO's instances format (groups are left out);
+    - a ``.json`` file in COCO's instances format (groups are left out), or with tasks of Label Studio;
     - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label[,score]]``, with or without a heading;
     - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
-    - a folder with a Pascal VOC ``.xml`` file per image, in the same folders as the images or all in one.
+    - a folder with a Pascal VOC ``.xml`` or a labelme ``.json`` file per image, in the same folders as the
+      images or all in one;
+    - a folder of YOLO's ``.txt`` files, or one with such a folder ``labels`` in it. ``data.yaml`` or
+      ``classes.txt``, there or in the folder above, names the classes.
 
     Coordinates are pixels of the image as it is shown, with its EXIF orientation applied
     (``apply_exif=False`` for those of the stored pixels; the loader in the pipeline must do the same). Images
     are found by their path relative to the image folder or ``data_root``, or by file name alone where only
-    one image has it; XML files by that path without extension. Where the classes of boxes are class folders,
-    only those of the image's own class are taken; where none is (say, 'object'), all are. In test mode every
-    image needs a box if there is a ``box_source``, unless ``require_boxes`` is False.
+    one image has it; files per image by that path, with or without the image's extension. Where the classes
+    of boxes are class folders, only those of the image's own class are taken; where none is (say, 'object'),
+    all are. In test mode every image needs a box if there is a ``box_source``, unless ``require_boxes`` is
+    False.
 
     Args:
         data_root: Root folder.
@@ -54,12 +78,16 @@ class FolderDataset(LocalizationDataset):
         box_format: The numbers in a ``.txt`` list: ``'xyxy'`` (x0, y0, x1, y1) or ``'xywh'`` (x, y, width,
             height).
         extensions: Suffixes of image files, upper or lower case.
+        val_fraction: The images are not divided into folders: this share of every class is for validation,
+            the others for training. An image's place depends on its path and class alone, not on the machine.
+            None to take all.
+        split: ``'train'`` or ``'val'``, with ``val_fraction``.
         **kwargs: See :class:`LocalizationDataset`. Here ``classes`` also says which folders to use.
 
     Raises:
         DatasetError: If there is no class folder or no image, or as :class:`LocalizationDataset` does.
         FileNotFoundError: If a folder or file is missing.
-        ValueError: If ``box_format`` is none of the two.
+        ValueError: If ``box_format`` or ``split`` is none of the two, or ``val_fraction`` outside (0, 1).
     """
 
     METAINFO = {'dataset_type': 'folder'}
@@ -74,8 +102,16 @@ class FolderDataset(LocalizationDataset):
         voc_one_based: bool = True,
         box_format: str = 'xyxy',
         extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        val_fraction: float | None = None,
+        split: str = 'train',
         **kwargs: Any,
     ) -> None:
+        if val_fraction is not None and not 0 < val_fraction < 1:
+            raise ValueError(f'val_fraction: expected a number in (0, 1), or None, got {val_fraction!r}')
+        if split not in ('train', 'val'):
+            raise ValueError(f"split: expected 'train' or 'val', got {split!r}")
+        self.val_fraction = val_fraction
+        self.split = split
         if box_format not in ('xyxy', 'xywh'):
             raise ValueError(f"box_format: expected 'xyxy' or 'xywh', got {box_format!r}")
         self.box_format = box_format
@@ -88,7 +124,7 @@ class FolderDataset(LocalizationDataset):
     def load_entries(self, problems: DatasetProblems) -> tuple[list[dict], list[str]]:
         """List the images and read the boxes; see :meth:`LocalizationDataset.load_entries`."""
         root = Path(self.img_prefix)
-        class_names = self._class_names(root)
+        class_names = self.find_classes()
         entries: list[dict] = []
         others = 0
         for label, name in enumerate(class_names):
@@ -108,11 +144,24 @@ class FolderDataset(LocalizationDataset):
         for name in list_images(root, self.extensions, recursive=False)[0]:
             problems.add('image outside the class folders', f'{root}: expected <class>/<image>, got {name!r}')
         self._files_are_listed = True
+        if self.val_fraction is not None:
+            chosen = draw_fraction(entries, class_names, self.val_fraction)
+            entries = [entry for entry in entries if (entry['img_id'] in chosen) == (self.split == 'val')]
         if self.box_source is not None:
             self._add_boxes(self.box_source, entries, class_names, problems)
         return entries, class_names
 
-    def _class_names(self, root: Path) -> list[str]:
+    def find_classes(self) -> list[str]:
+        """List the classes by index, without looking at the images.
+
+        Returns:
+            Their names.
+
+        Raises:
+            DatasetError: If there are no folders of classes.
+            FileNotFoundError: If there is no such folder.
+        """
+        root = Path(self.img_prefix)
         folder = root if self.class_folder is None else Path(self.data_root, self.class_folder)
         for needed in (root, folder):
             if not needed.is_dir():
@@ -133,11 +182,13 @@ class FolderDataset(LocalizationDataset):
     ) -> None:
         source = Path(self.data_root, Path(box_source).expanduser())
         if source.is_dir():
-            matched = self._read_xml_folder(source, entries, problems)
+            matched = self._read_folder(source, entries, problems)
         elif not source.is_file():
             raise FileNotFoundError(
                 f'{self.source}: box_source: expected {_BOX_SOURCES}, got nothing at {source}'
             )
+        elif source.suffix.lower() == '.json' and is_label_studio(source):
+            matched = self._match(read_label_studio(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.json':
             matched = self._match(read_coco_json(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.csv':
@@ -173,13 +224,47 @@ class FolderDataset(LocalizationDataset):
                 'current',
             )
 
-    def _read_xml_folder(
+    def _read_folder(
         self, source: Path, entries: list[dict], problems: DatasetProblems
     ) -> dict[int, ImageBoxes]:
-        files = {path[: -len('.xml')]: source / path for path in list_images(source, ['.xml'])[0]}
-        positions, ambiguous = self._positions_by_key(entries, _names_of_files(entries))
+        """Read a folder with a file per image, of whichever format there is."""
+        labels = source / 'labels' if (source / 'labels').is_dir() else source
+        if list_images(source, ['.xml'])[0]:
+            return self._read_per_image(
+                source, '.xml', entries, problems, lambda file, _: read_voc_xml(file, self.voc_one_based)
+            )
+        if list_images(labels, ['.txt'])[0]:
+            names = read_yolo_classes(labels)
+
+            def read_yolo(file: Path, entry: dict) -> ImageBoxes:
+                image = Path(self.img_prefix, entry['img_id'])
+                try:
+                    size = inspect_image(image, self.apply_exif)
+                except DECODE_ERRORS as error:
+                    raise DatasetError(
+                        f'{image}: expected a usable image, got {error_text(error)}'
+                    ) from error
+                return read_yolo_labels(file, names, size, problems)
+
+            return self._read_per_image(labels, '.txt', entries, problems, read_yolo)
+        return self._read_per_image(
+            source, '.json', entries, problems, lambda file, _: read_labelme_json(file)
+        )
+
+    def _read_per_image(
+        self,
+        source: Path,
+        suffix: str,
+        entries: list[dict],
+        problems: DatasetProblems,
+        read: Callable[[Path, dict], ImageBoxes],
+    ) -> dict[int, ImageBoxes]:
+        files = {path[: -len(suffix)]: source / path for path in list_images(source, [suffix])[0]}
+        positions, ambiguous = self._positions_by_key(entries, _names_of_files(entries, suffix))
         matched = {}
         for key, file in files.items():
+            if file.name in YOLO_CLASS_FILES:
+                continue
             if key in ambiguous:
                 accepted = 'images that differ in more than the extension' if '/' in key else f'<class>/{key}'
                 problems.add(
@@ -188,10 +273,10 @@ class FolderDataset(LocalizationDataset):
                 )
             elif key in positions:
                 try:
-                    matched[positions[key]] = read_voc_xml(file, self.voc_one_based)
+                    matched[positions[key]] = read(file, entries[positions[key]])
                 except DatasetError as error:
                     problems.add('file that does not parse', str(error))
-        return matched
+        return {position: boxes for position, boxes in matched.items() if boxes.boxes}
 
     def _match(
         self, found: dict[str, ImageBoxes], entries: list[dict], source: Path, problems: DatasetProblems
@@ -247,10 +332,10 @@ class FolderDataset(LocalizationDataset):
         return positions, ambiguous
 
 
-def _names_of_files(entries: Sequence[dict]) -> list[list[str]]:
+def _names_of_files(entries: Sequence[dict], suffix: str) -> list[list[str]]:
     """Return what files of images may be called, without their ending: as we write them, and otherwise.
 
-    ``a.jpg`` has ``a.xml``, but beside an ``a.png`` both have ``a.jpg.xml`` and ``a.png.xml``.
+    Of ``a.jpg`` it is ``a.xml``, but beside an ``a.png`` both have ``a.jpg.xml`` and ``a.png.xml``.
     """
     folders: dict[str, list[int]] = {}
     for position, entry in enumerate(entries):
@@ -259,7 +344,7 @@ def _names_of_files(entries: Sequence[dict]) -> list[list[str]]:
     for folder, positions in folders.items():
         names = [entries[position]['img_id'].rpartition('/')[2] for position in positions]
         for position, stem in zip(positions, distinct_stems(names), strict=True):
-            ours[position] = fitting_name(f'{folder}/{stem}' if folder else stem, '.xml')[: -len('.xml')]
+            ours[position] = fitting_name(f'{folder}/{stem}' if folder else stem, suffix)[: -len(suffix)]
     whole = [entry['img_id'] for entry in entries]
     return [ours, [path.rpartition('.')[0] for path in whole], whole]
 

@@ -4,7 +4,7 @@ import signal
 from typing import Any
 
 from wsol_mm.registry import DATASETS
-from wsol_mm.utils.random_state import seed_generators, seeded
+from wsol_mm.utils.random_state import seed_generators
 
 from mmengine.dist import get_rank
 from torch.utils.data import Dataset, get_worker_info
@@ -18,7 +18,8 @@ class SeededSamples(Dataset):
 
     They depend on the seed, the epoch, the position in it, the index and the rank: not on the number of
     workers, nor on what was drawn before, so that a training that is resumed sees the pixels that it would
-    have seen. Everything but the samples is that of the other data set.
+    have seen. Everything but the samples is that of the other data set. Without workers the generators of the
+    process are seeded, those that :class:`LocalizationRunner` seeds before every step.
 
     Args:
         dataset: The other data set, or its config.
@@ -42,11 +43,10 @@ class SeededSamples(Dataset):
     def __getitem__(self, index: int) -> Any:
         epoch, position = index.place if isinstance(index, PlacedIndex) else (0, 0)
         parts = self.seed, epoch, position, int(index), self.rank
-        if get_worker_info() is None:
-            with seeded(*parts):
-                return self.dataset[int(index)]
-        # A stop of the run is signalled to its workers, too; the step in hand still needs their samples.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if get_worker_info() is not None:
+            # A stop of the run is signalled to its workers, too; the step in hand still needs their samples.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # They stay as they are left: the runner seeds them anew before every step.
         seed_generators(*parts)
         return self.dataset[int(index)]

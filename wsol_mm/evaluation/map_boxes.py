@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
-from .functional.regions import RegionFinder, best_iou_per_level
+from .functional.regions import RegionFinder, Regions, best_iou_per_level
 from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
@@ -51,7 +51,14 @@ class SharedSteps:
         if protocol.contours == 'largest':
             levels, _ = self._regions(protocol)
             boxes = self._largest(protocol)
-            best = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1)
+            if levels.num_levels == 1:
+                best = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1)
+            else:
+                places = np.arange(levels.num_levels, dtype=np.int32)
+                per_level = Regions(boxes.astype(np.int32), places, places)
+                best = best_iou_per_level(
+                    per_level, gt_boxes, levels.num_levels, inclusive=protocol.inclusive_iou
+                )
             return MapIoU(best[levels.index], boxes[levels.index])
         levels, finder = self._regions(protocol)
         regions = _once(self._made, (finder, 'all'), finder.all)

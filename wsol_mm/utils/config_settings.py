@@ -48,23 +48,62 @@ def read_config_file(path: str | Path) -> Config:
 def merge_options(cfg: Config, options: Mapping[str, Any] | None) -> None:
     """Change settings of a config, and fill in the image size where it is the model's.
 
+    Two names stand for settings of all data sets: ``data_root``, and ``val_fraction``, with which a folder of
+    classes is divided into images for training and for validation.
+
     Args:
         cfg: Runner config; changed in place.
         options: Dotted keys to values, as in ``{'model.head.num_classes': 5}``.
 
     Raises:
-        ValueError: If a key does not begin with a setting of a run, so that nothing would read it, or as
-            :func:`use_model_image_size` does.
+        ValueError: If a key does not begin with a setting of a run, so that nothing would read it, the config
+            has no data set for a name that stands for settings of all, or as :func:`use_model_image_size`
+            does.
     """
-    for key in options or ():
+    options = _for_all_data(cfg, dict(options or {}))
+    for key in options:
         first = key.partition('.')[0]
         if first not in _runner_settings():
             raise ValueError(
                 f'cfg_options: expected settings that a run reads, got {key}: a run has no setting '
                 f'{first!r}{_meant(cfg, key)}'
             )
-    cfg.merge_from_dict(dict(options or {}))
+    cfg.merge_from_dict(options)
+    if 'model.head.num_classes' in options:
+        cfg.default_num_classes = None  # no longer to be found out
     use_model_image_size(cfg)
+
+
+def _for_all_data(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Replace the names that stand for settings of all data sets by these; what is set of one wins."""
+    given = {name: options.pop(name) for name in ('data_root', 'val_fraction') if name in options}
+    if not given:
+        return options
+    found: dict[str, Any] = {}
+    for split in ('train', 'val', 'test'):
+        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset') or {}
+        key = f'{split}_dataloader.dataset'
+        while 'dataset' in dataset:  # a wrapper
+            dataset, key = dataset['dataset'], f'{key}.dataset'
+        if not dataset:
+            continue
+        if 'data_root' in given:
+            found[f'{key}.data_root'] = given['data_root']
+        if 'val_fraction' not in given:
+            continue
+        if dataset.get('type') != 'FolderDataset':
+            raise ValueError(
+                f'val_fraction: expected a config of a FolderDataset, got a {dataset.get("type")} as {key}'
+            )
+        # All images are in one folder of classes.
+        found |= {f'{key}.data_prefix': '', f'{key}.class_folder': None}
+        found |= {
+            f'{key}.val_fraction': given['val_fraction'],
+            f'{key}.split': 'train' if split == 'train' else 'val',
+        }
+    if not found:
+        raise ValueError(f'{", ".join(given)}: expected a config with data, got one without')
+    return found | options
 
 
 @cache

@@ -1,6 +1,9 @@
 # Images of one's own: data/my_images/train/<class>/ and data/my_images/val/<class>/. Pipelines are those of
-# cub.py, except that photographs are turned as their EXIF orientation says. Set model.head.num_classes.
+# cub.py, except that photographs are turned as their EXIF orientation says.
 _base_ = './cub.py'
+
+# Of the head until the data, or the checkpoint, say how many there are; another number stays as it is.
+default_num_classes = 2
 
 dataset_type = 'FolderDataset'
 data_root = 'data/my_images'

@@ -121,7 +121,7 @@ def test_masks_that_a_decoder_teaches_itself_have_a_least_area(bias, patches):
     head.mask_loss.first_phase = 0
     torch.nn.init.constant_(head.decoder.bias, bias)
     logits = head.mask_logits(feats())[:, 0]
-    # half of 0.4 of the 40 patches of the batch are the 8 of the largest logits; or all, that are above 0 anyway
+    # half of 0.4 of 40 patches are the 8 of the largest logits; or all, where all are above 0
     masks = (logits >= logits.flatten().sort(descending=True).values[patches - 1]).float()
     losses = head.mask_losses(feats(), samples())
     torch.testing.assert_close(losses['loss_self'], 4 * binary_cross_entropy_with_logits(logits, masks))

@@ -233,3 +233,22 @@ def test_mixed_labels_give_the_loss_and_whole_ones_the_accuracy():
     losses = model.head._get_loss(logits, samples)
     torch.testing.assert_close(losses['loss'], torch.nn.functional.cross_entropy(logits, scores))
     assert losses['accuracy_top-1'][0].item() == 50
+
+
+def test_channels_last():
+    """The same values, of images and convolutions that lie otherwise in memory."""
+    config = dict(
+        type='ImageLocalizer',
+        backbone=dict(type='mmpretrain.ResNet', depth=18),
+        head=dict(type='CAMHead', num_classes=7, in_channels=512),
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(config).eval()
+    other = MODELS.build(config | dict(channels_last=True)).eval()
+    other.load_state_dict(model.state_dict())
+    convolution = other.backbone.layer1[0].conv1
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+    images, seen = torch.randn(2, 3, 64, 64), []
+    convolution.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    torch.testing.assert_close(other(images), model(images), rtol=1e-4, atol=1e-5)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last) and not seen[0].is_contiguous()

@@ -84,4 +84,13 @@ def predict(tool, micro_project, checkpoint, photos, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture
+def one_thread():
+    """One thread, as in the other processes: the last digits of sums may depend on it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 TORN = [f'{CLASSES[n % 3]}/{"inside/" if n % 7 == 0 else ""}{n:04d}.png' for n in (4, 14, 24, 34)]

@@ -63,7 +63,7 @@ def test_predicted_classes_and_scores(predict, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('name', 'ending', 'count'), [('voc', 'xml', 36), ('yolo', 'txt', 37), ('labelme', 'json', 36)]
+    ('name', 'ending', 'count'), [('voc', 'xml', 36), ('yolo', 'txt', 38), ('labelme', 'json', 36)]
 )
 def test_folders_of_files(predict, photos, tmp_path, name, ending, count):
     assert predict('--out', tmp_path / name, '--format', name)[0] == 3
@@ -75,6 +75,8 @@ def test_folders_of_files(predict, photos, tmp_path, name, ending, count):
     elif name == 'yolo':
         assert (tmp_path / name / 'labels' / CLASSES[1] / '0001.txt').is_file()
         assert (tmp_path / name / 'classes.txt').read_text().split() == list(CLASSES)
+        listed = (tmp_path / name / 'train.txt').read_text().splitlines()
+        assert len(listed) == 36 and all((tmp_path / name / image).is_file() for image in listed)
     else:
         content = json.loads(files[0].read_text())
         assert (files[0].parent / content['imagePath']).resolve().is_relative_to(photos)

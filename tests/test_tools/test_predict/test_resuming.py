@@ -13,7 +13,6 @@ from wsol_mm.apis import folder_prediction
 from wsol_mm.apis.prediction_journal import PredictionJournal
 
 import pytest
-import torch
 
 from ..conftest import CLASSES
 from .conftest import write_photos
@@ -92,15 +91,6 @@ def assert_same_files(folder: Path, expected_folder: Path) -> None:
     found, expected = contents(folder), contents(expected_folder)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
-
-
-@pytest.fixture
-def one_thread():
-    """One thread, as in the other processes: the last digits of sums may depend on it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_killed_twice_it_ends_as_if_left_in_peace(
@@ -194,7 +184,7 @@ def test_output_that_appears_in_the_meantime_is_kept(predict, interrupted):
     assert predict(*options)[0] == 3
 
 
-@pytest.mark.parametrize('function', ['_publish', '_summarize'])
+@pytest.mark.parametrize('function', ['publish_annotations', 'summarize'])
 def test_stopped_while_writing(predict, tmp_path, monkeypatch, function):
     """Before the annotations are in their place, and between that and the removal of the journal."""
 
@@ -206,7 +196,7 @@ def test_stopped_while_writing(predict, tmp_path, monkeypatch, function):
     with monkeypatch.context() as context:
         context.setattr(folder_prediction, function, failing)
         assert 'stopped' in predict(*options, tmp_path / 'stopped')[0]
-    assert (tmp_path / 'stopped').exists() == (function == '_summarize')
+    assert (tmp_path / 'stopped').exists() == (function == 'summarize')
     assert predict(*options, tmp_path / 'stopped')[0] == 3
     assert contents(tmp_path / 'stopped') == contents(tmp_path / 'calm')
     assert sorted(path.name for path in tmp_path.iterdir()) == [

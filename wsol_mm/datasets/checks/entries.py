@@ -272,22 +272,46 @@ def draw_shots(
     Returns:
         The entries drawn, in their order before.
     """
-    positions: dict[int, list[int]] = {}
-    for position, entry in enumerate(entries):
-        positions.setdefault(entry['gt_label'], []).append(position)
     chosen: list[int] = []
-    for label, members in positions.items():
+    for label, members in _ranked_by_class(entries, class_names, seed).items():
         if len(members) < shots:
             problems.add(
                 'class with too few images',
                 f'{class_names[label]}: expected at least {shots} images, got {len(members)}',
             )
-            chosen.extend(members)
-            continue
-        prefix = f'{seed}/{class_names[label]}/'
-        members.sort(key=lambda position: sha256((prefix + entries[position]['img_id']).encode()).digest())
         chosen.extend(members[:shots])
     return [entries[position] for position in sorted(chosen)]
+
+
+def draw_fraction(entries: list[dict], class_names: Sequence[str], fraction: float) -> set[str]:
+    """Draw a share of the entries of each class, ranked as by :func:`draw_shots`.
+
+    Args:
+        entries: The entries.
+        class_names: Class names by index.
+        fraction: Share, in (0, 1).
+
+    Returns:
+        ``img_id`` of the entries drawn: the rounded share of each class, at least one, and never all of it.
+    """
+    return {
+        entries[position]['img_id']
+        for members in _ranked_by_class(entries, class_names, 'fraction').values()
+        for position in members[: min(max(1, round(fraction * len(members))), len(members) - 1)]
+    }
+
+
+def _ranked_by_class(
+    entries: list[dict], class_names: Sequence[str], seed: int | str
+) -> dict[int, list[int]]:
+    """Return the positions of the entries by label, ranked by a hash of seed, class name and image id."""
+    positions: dict[int, list[int]] = {}
+    for position, entry in enumerate(entries):
+        positions.setdefault(entry['gt_label'], []).append(position)
+    for label, members in positions.items():
+        prefix = f'{seed}/{class_names[label]}/'
+        members.sort(key=lambda position: sha256((prefix + entries[position]['img_id']).encode()).digest())  # noqa: B023
+    return positions
 
 
 def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:

@@ -111,11 +111,11 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
     except ValueError as error:
         raise DatasetError(str(error)) from error
     try:
+        images = {image['id']: image for image in content['images']}
+        names = {category['id']: str(category['name']) for category in content.get('categories', [])}
         annotations = content['annotations']
         if not isinstance(annotations, list):
             raise TypeError(f'annotations is a {type(annotations).__name__}')
-        images = {image['id']: image for image in content['images']}
-        names = {category['id']: str(category['name']) for category in content.get('categories', [])}
         found = {str(image['file_name']): ImageBoxes([], [], _coco_size(image)) for image in images.values()}
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DatasetError(

@@ -8,6 +8,7 @@ from .collapse_guard_hook import CollapseGuardHook
 from .feature_cache_hook import FeatureCacheHook
 from .finite_loss_hook import FiniteLossHook
 from .localization_visualization_hook import LocalizationVisualizationHook
+from .runtime_info_hook import RuntimeInfoHook
 
 __all__ = [
     'BestPartsHook',
@@ -18,4 +19,5 @@ __all__ = [
     'FeatureCacheHook',
     'FiniteLossHook',
     'LocalizationVisualizationHook',
+    'RuntimeInfoHook',
 ]

@@ -2,10 +2,9 @@
 
 import logging
 import math
-from typing import Any
 
+from wsol_mm.engine.step_reports import StepReport
 from wsol_mm.registry import HOOKS
-from wsol_mm.utils.all_processes import largest_of_all
 
 import torch
 from mmengine.hooks import Hook
@@ -17,9 +16,12 @@ from mmengine.runner import Runner
 class FiniteLossHook(Hook):
     """Stop after some steps in a row with a loss that is NaN or infinite, on whatever process.
 
-    The step in question has changed the weights already; the last checkpoint was written before, and
+    The step in question has changed the weights already, and on a device the next one, too, because the loss
+    is read a step later. No checkpoint is saved before all losses that lead to it are read, and
     :class:`CheckpointHook` writes no weights that are not finite. Mixed precision in float16 is another case:
     its scaler leaves out a step whose gradients overflow, and lowers the scale.
+
+    The losses come from :class:`LocalizationRunner`, which alone can run this hook.
 
     Args:
         patience: How many such steps in a row are allowed.
@@ -39,36 +41,50 @@ class FiniteLossHook(Hook):
         self.amp_patience = amp_patience
         self._in_a_row = 0
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
-    ) -> None:
+    def before_train(self, runner: Runner) -> None:
+        """Check that somebody reports.
+
+        Raises:
+            TypeError: If the runner does not.
+        """
+        if not hasattr(runner, 'step_reports'):
+            raise TypeError(
+                f'runner: expected a LocalizationRunner, which reports to FiniteLossHook, got '
+                f'{type(runner).__name__}'
+            )
+
+    def after_step_report(self, runner: Runner, report: StepReport) -> None:
         """Look at the losses of a step.
+
+        Args:
+            runner: The runner.
+            report: Of the step.
 
         Raises:
             ValueError: If there have been too many that are not finite.
         """
+        if report.is_finite:
+            self._in_a_row = 0
+            return
         losses = {
             name: float(torch.as_tensor(value).detach())
-            for name, value in (outputs or {}).items()
+            for name, value in report.outputs.items()
             if 'loss' in name
         }
         bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
-        if not largest_of_all(len(bad)):
-            self._in_a_row = 0
-            return
         self._in_a_row += 1
         # The sum is bad because a part is.
         parts = {name: value for name, value in bad.items() if name != 'loss'} or bad
         found = ', '.join(f'{name} = {value}' for name, value in parts.items()) or 'one in another process'
-        where = f'step {runner.iter + 1} (epoch {runner.epoch + 1})'
-        scaled = hasattr(runner.optim_wrapper, 'loss_scaler')
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+        scaled = scaler is not None and scaler.is_enabled()
         if self._in_a_row <= (self.amp_patience if scaled else self.patience):
-            print_log(f'{where}: expected a finite loss, got {found}', 'current', logging.WARNING)
+            print_log(f'{report.where}: expected a finite loss, got {found}', 'current', logging.WARNING)
             return
         last = runner.message_hub.runtime_info.get('last_ckpt')
         go_on = f'the last good checkpoint is {last}' if last else 'there is no checkpoint yet'
         raise ValueError(
-            f'{where}: expected a finite loss, got {found}; {go_on}. A lower learning rate '
+            f'{report.where}: expected a finite loss, got {found}; {go_on}. A lower learning rate '
             '(optim_wrapper.optimizer.lr), clipped gradients (optim_wrapper.clip_grad) or a look at the data '
             'may help'
         )

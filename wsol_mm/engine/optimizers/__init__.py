@@ -1,5 +1,6 @@
-"""Optimizer wrappers."""
+"""Optimizers and their wrappers."""
 
 from .cpu_amp_optim_wrapper import CPUAmpOptimWrapper
+from .grouped_constructor import DefaultOptimWrapperConstructor
 
-__all__ = ['CPUAmpOptimWrapper']
+__all__ = ['CPUAmpOptimWrapper', 'DefaultOptimWrapperConstructor']

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.engine.hooks.checkpoint_hook import CheckpointHook
+from wsol_mm.engine.optimizers.regrouped_checkpoint import regroup_checkpoint
+from wsol_mm.engine.step_reports import StepReports
 from wsol_mm.engine.training_checkpoints import (
     INTERRUPTED,
     check_resumable,
@@ -16,12 +18,14 @@ from wsol_mm.engine.training_checkpoints import (
 from wsol_mm.registry import RUNNERS
 from wsol_mm.utils.all_processes import largest_of_all
 from wsol_mm.utils.checkpoint_io import read_checkpoint
+from wsol_mm.utils.model_wrappers import unwrapped
 from wsol_mm.utils.random_state import seed_generators
 from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
@@ -38,6 +42,11 @@ class LocalizationRunner(Runner):
     SIGTERM and SIGINT stop a training after its step: ``interrupted.pth`` is saved, and the process exits
     with 128 plus the number of the signal, 143 or 130. A validation is cut off, and made up for after a
     resume.
+
+    After a step, one collective tells all processes whether the losses are finite and a signal has come. On a
+    device it is read a step later, so that the host never waits, but always before a checkpoint is saved.
+    Hooks may have two more methods: ``after_step_report(runner, report)``, called with every
+    :class:`StepReport`, and ``fetch_log_values(runner)``, called before what is logged is saved.
     """
 
     # Of the base class.
@@ -46,6 +55,11 @@ class LocalizationRunner(Runner):
     _train_dataloader: Any
 
     _stop = StopRequest()
+    # The signal that a report told of, and the one on which all processes have agreed in the same step: to
+    # save a checkpoint, one of them may read a report earlier.
+    _heard = _agreed = 0
+    #: What is reported of the steps of this training.
+    step_reports = StepReports()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, whose file takes names of files that are no text.
@@ -70,6 +84,7 @@ class LocalizationRunner(Runner):
         Returns:
             The model.
         """
+        self.step_reports, self._heard, self._agreed = StepReports(), 0, 0
         with stop_signals() as self._stop:
             return super().train()
 
@@ -102,27 +117,42 @@ class LocalizationRunner(Runner):
         """
         if fn_name == 'before_train_iter':
             seed_generators(self.seed, 'step', self.iter, self.rank)
+        elif fn_name == 'after_train_iter':
+            where = f'step {self.iter + 1} (epoch {self.epoch + 1})'
+            self.step_reports.send(where, kwargs.get('outputs') or {}, self._stop.number)
+            self._read_reports()
+            self._agreed = self._heard
+        elif fn_name == 'after_train_epoch':
+            self._read_reports(everything=True)
+            self._agreed = self._heard
+            self._stop_if_agreed(self.iter)
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_train':
             self._make_up_for_validation()
-        elif fn_name == 'after_train_iter' and (number := self._stop_of_any()):
-            self._stop_training(number)
-        elif fn_name == 'after_val_iter' and (number := self._stop_of_any()):
+        elif fn_name == 'after_train_iter':
+            self._stop_if_agreed(self.iter + 1)
+        elif fn_name == 'after_val_iter' and (number := largest_of_all(self._stop.number)):
             self.logger.warning('Validation is cut off; --resume makes up for it')
             raise SystemExit(128 + number)
 
-    def _stop_of_any(self) -> int:
-        """Return the signal that a process of this run was sent; 0 if none was. All processes come here."""
-        return largest_of_all(self._stop.number)
+    def _read_reports(self, everything: bool = False) -> None:
+        """Tell the hooks of the steps whose reports are due."""
+        for report in self.step_reports.receive(everything):
+            self.call_hook('after_step_report', report=report)
+            self._heard = max(self._heard, report.stop)
 
-    def _stop_training(self, number: int) -> None:
-        meta = dict(epoch=self.epoch, iter=self.iter + 1)
+    def _stop_if_agreed(self, steps: int) -> None:
+        """Save what ``steps`` steps have made and exit, if a process of this run was sent a signal."""
+        number = self._agreed if get_world_size() > 1 else self._stop.number
+        if not number:
+            return
+        meta = dict(epoch=self.epoch, iter=steps)
         for hook in self.hooks:
             if isinstance(hook, CheckpointHook):
                 hook.save(self, INTERRUPTED, meta, by_epoch=False)
                 self.logger.warning(
-                    f'Stopped by {signal.Signals(number).name} after step {self.iter + 1}; --resume goes on '
-                    f'from {hook.last_ckpt}'
+                    f'Stopped by {signal.Signals(number).name} after step {steps}; --resume goes on from '
+                    f'{hook.last_ckpt}'
                 )
         barrier()  # a process that exits earlier has the launcher kill the one that saves
         raise SystemExit(128 + number)
@@ -192,6 +222,25 @@ class LocalizationRunner(Runner):
             self._compare_length(filename, meta)
         super().resume(filename, *args, **kwargs)
 
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """Load weights, and fit what else is in the file to the groups of this optimizer.
+
+        Args:
+            filename: File or address.
+            *args: Of MMEngine's method.
+            **kwargs: Of MMEngine's method.
+
+        Returns:
+            What the file holds.
+
+        Raises:
+            ValueError: If the groups do not fit.
+        """
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if isinstance(self.optim_wrapper, OptimWrapper):
+            regroup_checkpoint(checkpoint, self.optim_wrapper.optimizer, unwrapped(self.model))
+        return checkpoint
+
     def _compare_length(self, filename: str, meta: Any) -> None:
         """Refuse what is beyond the end of this training; say where its length has changed, or it is done."""
         by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
@@ -224,7 +273,10 @@ class LocalizationRunner(Runner):
 
         Raises:
             OSError: If it cannot be written, with what to do; the former checkpoints are as they were.
+            ValueError: If a loss that led here is not finite (:class:`FiniteLossHook`).
         """
+        self._read_reports(everything=True)
+        self.call_hook('fetch_log_values')
         kwargs['meta'] = {
             **(kwargs.get('meta') or {}),
             'max_epochs': self.max_epochs,

@@ -45,20 +45,19 @@ from .neighbour_tables import (
     RING_Y,
     WEST,
 )
+from .segment_kernels import cut_rows, segment_at
 
 # Columns of a node: one component over a range of levels (both ends inclusive) on which it does not change.
 # The first pixel is a flat index into the bordered image. Of holes the first six columns count.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL, FIRST_PIXEL, AREA2, EULER, COUNT = range(10)
 
-# Columns of an entry. Its sums are one number beside it: the pixels in the high half, twice the area in the
-# low one; 0 where there are no pixels.
-_MIN_X, _MAX_X, _MIN_Y, _MAX_Y, _FIRST, _EULER = range(6)
+# Ends of an entry, each a part of one array, of which the larger one holds: x to the left and y to the top
+# are negative. Its sums are one number: the pixels in the high half, twice the area in the low one; 0 where
+# there are no pixels.
+_LEFT, _RIGHT, _TOP, _BOTTOM = range(4)
+_NO_END = -(2**30)
 _HALF = 32
 _SUMS = AREA2_CHANGE + (1 << _HALF)
-
-# Pixels that may join branches or change the number of holes: few of a smooth map.
-_CRITICAL = ((ARCS != 1) | (EULER_CHANGE != 0)).astype(np.int64)
-_CRITICAL_4 = (ARCS_4 > 1).astype(np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -123,49 +122,7 @@ def neighbour_masks(image, stride):
 
 
 @numba.njit(cache=True, nogil=True)
-def _cut_rows(image, masks, critical):
-    """Cut the rows into segments and list the critical pixels.
-
-    Sums instead of branches: which way a pixel goes is hard to predict.
-
-    Args:
-        image: As for :func:`neighbour_masks`.
-        masks: From :func:`neighbour_masks`.
-        critical: (256,) int64, 1 for the masks of critical pixels.
-
-    Returns:
-        starts, summits and ends (S,), flat indices of the first, the highest and the last pixel of every
-        segment; segment_of (pixels,), the segment of every pixel; and the indices of the critical pixels.
-    """
-    starts = np.empty(image.size, np.int32)
-    summits = np.empty(image.size, np.int32)
-    ends = np.empty(image.size, np.int32)
-    found = np.empty(image.size, np.int32)
-    segment_of = np.empty(image.size, np.int32)
-    num_starts = num_summits = num_ends = num_found = 0
-    was_inside = was_rising = 0
-    for p in range(image.size):
-        mask = masks[p]
-        inside = 1 if image[p] > 0 else 0
-        rising = inside & ~(mask >> WEST)
-        begins = rising & ~was_rising
-        starts[num_starts] = p
-        num_starts += begins
-        summits[num_summits] = p - 1
-        num_summits += was_rising & ~rising
-        ends[num_ends] = p - 1
-        num_ends += was_inside & (begins | ~inside)
-        found[num_found] = p
-        num_found += inside & critical[mask]
-        segment_of[p] = num_starts - 1
-        was_inside, was_rising = inside, rising
-    # The last pixel is of the border, whose row is one segment where it counts.
-    summits[num_summits] = ends[num_ends] = image.size - 1
-    return starts[:num_starts], summits[:num_starts], ends[:num_starts], segment_of, found[:num_found]
-
-
-@numba.njit(cache=True, nogil=True)
-def _open_branches(image, masks, summits, segment_of, arcs, offsets):
+def _open_branches(image, masks, summits, begins, before, arcs, offsets):
     """Find the branch of every segment.
 
     Returns:
@@ -184,7 +141,7 @@ def _open_branches(image, masks, summits, segment_of, arcs, offsets):
             birth[opened] = image[p]
             opened += 1
         else:
-            link[s] = segment_of[p + offsets[mask, 0]]
+            link[s] = segment_at(begins, before, p + offsets[mask, 0])
     for s in range(len(summits)):
         branch_of[s] = branch_of[_find_root(link, s)]
     return branch_of, birth[:opened]
@@ -207,7 +164,7 @@ def _sort_by_level(pixels, image, highest):
 
 
 @numba.njit(cache=True, nogil=True)
-def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, offsets):
+def _join_branches(image, masks, critical, begins, before, branch_of, birth, arcs, offsets):
     """Let branches absorb each other in the critical pixels, which are sorted by falling level.
 
     Returns:
@@ -230,9 +187,9 @@ def _join_branches(image, masks, critical, segment_of, branch_of, birth, arcs, o
         if arcs[mask] == 0:
             continue
         holes -= EULER_CHANGE[mask]
-        root = _find_root(parent, branch_of[segment_of[p + offsets[mask, 0]]])
+        root = _find_root(parent, branch_of[segment_at(begins, before, p + offsets[mask, 0])])
         for k in range(1, arcs[mask]):
-            other = _find_root(parent, branch_of[segment_of[p + offsets[mask, k]]])
+            other = _find_root(parent, branch_of[segment_at(begins, before, p + offsets[mask, k])])
             if other == root:
                 continue
             # The one that began higher stays; of equals the first, which is the outside where there is one.
@@ -278,7 +235,21 @@ def _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, t
 
 @numba.njit(cache=True, nogil=True)
 def _sum_up(
-    image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
+    image,
+    masks,
+    stride,
+    starts,
+    summits,
+    ends,
+    branch_of,
+    into,
+    death,
+    top,
+    outside,
+    used,
+    ends_of,
+    first,
+    sums,
 ):
     """Add every pixel to its entry.
 
@@ -286,19 +257,21 @@ def _sum_up(
     first. What an entry says holds for all below it, so that a segment gives its row to its summit alone.
     """
     sparse = len(used) > 0
+    size = len(sums)
     for s in range(len(summits)):
-        summit = summits[s]
+        summit = np.int64(summits[s])
         y = summit // stride
-        row = y * stride
         for side in range(2):
             # From the summit to either side the levels fall, and a branch that is left does not come back.
             branch = branch_of[s]
             dies, highest = death[branch], top[branch]
             step = 2 * side - 1
-            p = np.int64(summit) + side
-            last = ends[s] if side else starts[s]
+            p = summit + side
+            reach = step * (p - y * stride)
+            last = np.int64(ends[s] if side else starts[s])
             while (last - p) * step >= 0 and branch != outside:
-                v = image[p]
+                # Indices without a sign, which may not count from the end, are not checked for it.
+                v = np.int64(image[np.uintp(p)])
                 if v <= dies:
                     branch = _branch_at(branch, v, into, death)
                     dies, highest = death[branch], top[branch]
@@ -306,41 +279,33 @@ def _sum_up(
                 e = highest - v
                 if sparse:
                     e = np.searchsorted(used, e)
-                x = p - row
-                if sums[e] == 0:
-                    entries[e, _MIN_X] = entries[e, _MAX_X] = x
-                    entries[e, _MIN_Y] = entries[e, _MAX_Y] = y
-                    entries[e, _FIRST] = p
-                sums[e] += _SUMS[masks[p]]
-                if side:
-                    entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
-                else:
-                    entries[e, _MIN_X] = min(entries[e, _MIN_X], x)
-                    if p == summit:
-                        entries[e, _MAX_X] = max(entries[e, _MAX_X], x)
-                        entries[e, _MAX_Y] = y
+                if sums[np.uintp(e)] == 0:
+                    first[np.uintp(e)] = p
+                    ends_of[np.uintp(_TOP * size + e)] = -y
+                sums[np.uintp(e)] += _SUMS[masks[np.uintp(p)]]
+                at = np.uintp(side * size + e)
+                ends_of[at] = max(ends_of[at], reach)
+                if p == summit:
+                    at = np.uintp(_RIGHT * size + e)
+                    ends_of[at] = max(ends_of[at], -reach)
+                    ends_of[np.uintp(_BOTTOM * size + e)] = y
                 p += step
+                reach += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(entries, sums, e, other):
+def _add(ends_of, first, euler, sums, e, other):
     """Add an entry with pixels to entry ``e``."""
-    # Indexed and not sliced: a slice counts references, which takes longer than all of this.
-    if sums[e] == 0:
-        for c in range(_EULER):
-            entries[e, c] = entries[other, c]
-    else:
-        entries[e, _MIN_X] = min(entries[e, _MIN_X], entries[other, _MIN_X])
-        entries[e, _MAX_X] = max(entries[e, _MAX_X], entries[other, _MAX_X])
-        entries[e, _MIN_Y] = min(entries[e, _MIN_Y], entries[other, _MIN_Y])
-        entries[e, _MAX_Y] = max(entries[e, _MAX_Y], entries[other, _MAX_Y])
-        entries[e, _FIRST] = min(entries[e, _FIRST], entries[other, _FIRST])
-    entries[e, _EULER] += entries[other, _EULER]
+    size = len(sums)
+    for side in range(4):
+        ends_of[side * size + e] = max(ends_of[side * size + e], ends_of[side * size + other])
+    first[e] = min(first[e], first[other])
+    euler[e] += euler[other]
     sums[e] += sums[other]
 
 
 @numba.njit(cache=True, nogil=True)
-def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside):
+def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
     """Nodes of the component tree of ``image >= v`` for every v from 1.
 
     Args:
@@ -348,7 +313,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
         masks: Neighbours that come before.
         stride: Row length.
         highest: Highest level.
-        arcs, ring, is_critical: Tables of the connectivity.
+        arcs, ring, four: Tables of the connectivity, and whether it is 4.
         outside: Branch that is left out, 0 or -1 for none.
 
     Returns:
@@ -359,11 +324,11 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
     for mask in range(256):
         for k in range(4):
             offsets[mask, k] = RING_Y[ring[mask, k]] * stride + RING_X[ring[mask, k]]
-    starts, summits, ends, segment_of, critical = _cut_rows(image, masks, is_critical)
-    branch_of, birth = _open_branches(image, masks, summits, segment_of, arcs, offsets)
+    starts, summits, ends, critical, begins, before = cut_rows(image, masks, four)
+    branch_of, birth = _open_branches(image, masks, summits, begins, before, arcs, offsets)
     critical = _sort_by_level(critical, image, highest)
     into, death, absorbed, hole_level = _join_branches(
-        image, masks, critical, segment_of, branch_of, birth, arcs, offsets
+        image, masks, critical, begins, before, branch_of, birth, arcs, offsets
     )
 
     # Entry of level v of a branch: top - v.
@@ -379,18 +344,34 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
         used = _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside)
         size = len(used)
     sparse = len(used) > 0
-    entries = np.zeros((size, 6), np.int32)
+    ends_of = np.full(4 * size, _NO_END, np.int32)
+    first = np.full(size, image.size, np.int32)
+    euler = np.zeros(size, np.int32)
     sums = np.zeros(size, np.int64)
     _sum_up(
-        image, masks, stride, starts, summits, ends, branch_of, into, death, top, outside, used, entries, sums
+        image,
+        masks,
+        stride,
+        starts,
+        summits,
+        ends,
+        branch_of,
+        into,
+        death,
+        top,
+        outside,
+        used,
+        ends_of,
+        first,
+        sums,
     )
     if outside < 0:
         for p in critical:
-            branch = _branch_at(branch_of[segment_of[p]], image[p], into, death)
+            branch = _branch_at(branch_of[segment_at(begins, before, p)], image[p], into, death)
             e = top[branch] - image[p]
             if sparse:
                 e = np.searchsorted(used, e)
-            entries[e, _EULER] += EULER_CHANGE[masks[p]]
+            euler[e] += EULER_CHANGE[masks[p]]
 
     nodes = np.empty((min(size, image.size), 10), np.int32)
     n = 0
@@ -406,25 +387,25 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, is_critical, outside)
             following = e + 1
             while following < stop and sums[following] == 0:
                 following += 1
-            nodes[n, X0], nodes[n, Y0] = entries[e, _MIN_X], entries[e, _MIN_Y]
-            nodes[n, X1], nodes[n, Y1] = entries[e, _MAX_X], entries[e, _MAX_Y]
+            nodes[n, X0], nodes[n, Y0] = -ends_of[e], -ends_of[_TOP * size + e]
+            nodes[n, X1], nodes[n, Y1] = ends_of[_RIGHT * size + e], ends_of[_BOTTOM * size + e]
             nodes[n, LAST_LEVEL] = top[branch] - (used[e] if sparse else e)
-            nodes[n, FIRST_PIXEL] = entries[e, _FIRST]
+            nodes[n, FIRST_PIXEL] = first[e]
             nodes[n, AREA2] = sums[e] & ((1 << _HALF) - 1)
-            nodes[n, EULER] = entries[e, _EULER]
+            nodes[n, EULER] = euler[e]
             nodes[n, COUNT] = sums[e] >> _HALF
             n += 1
             if following == stop:
                 nodes[n - 1, FIRST_LEVEL] = death[branch] + 1
                 break
             nodes[n - 1, FIRST_LEVEL] = top[branch] - (used[following] if sparse else following) + 1
-            _add(entries, sums, following, e)
+            _add(ends_of, first, euler, sums, following, e)
             e = following
         if death[branch] > 0 and into[branch] != outside:
             heir = top[into[branch]] - death[branch]
             if sparse:
                 heir = np.searchsorted(used, heir)
-            _add(entries, sums, heir, e)
+            _add(ends_of, first, euler, sums, heir, e)
     return nodes[:n], hole_level
 
 
@@ -442,7 +423,7 @@ def component_nodes(image, masks, stride, num_levels):
         nodes (n, 10) int32, one row per component and range of levels on which it does not change, and the
         number of levels up to the highest one with a hole.
     """
-    nodes, hole_level = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, _CRITICAL, -1)
+    nodes, hole_level = _tree_nodes(image, masks, stride, num_levels, ARCS, ARC_RING, False, -1)
     for n in range(len(nodes)):
         # Coordinates lose the border; the upper ends become exclusive.
         nodes[n, X0] -= 1
@@ -474,7 +455,7 @@ def hole_nodes(image, masks, stride, hole_levels):
         hole_levels,
         ARCS_4,
         ARC_RING_4,
-        _CRITICAL_4,
+        True,
         0,
     )
     borders = np.empty((len(nodes), 6), np.int32)

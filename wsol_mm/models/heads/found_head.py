@@ -151,6 +151,8 @@ class FOUNDHead(ProbeHead):
         losses['loss_cls'] = losses.pop('loss')
         return losses | self.mask_losses(feats, data_samples)
 
+    # Its count of iterations would have torch.compile make another program in every step.
+    @torch.compiler.disable
     def mask_losses(self, feats: Features, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Return the terms of the decoder, see :meth:`loss`; it needs no labels."""
         logits = self.mask_logits(feats)[:, 0]

@@ -1,18 +1,23 @@
 """Normalisation of images and of their crops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsol_mm.registry import BATCH_AUGMENTS, MODELS
 
 import numpy as np
+import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
-from torch import Tensor, nn, stack
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
 class LocalizationDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` that also takes several crops per image (``TenCrop``).
+
+    Images travel to the device as they come, 8 bits a value, and are normalised there; the host waits neither
+    for them nor for the labels.
 
     The parent turns BGR into RGB by the first axis of an image, which for crops (10, 3, H, W) is not the
     colour, so it would leave their colours swapped without a word.
@@ -32,6 +37,7 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
             ]
             batch_augments = {**batch_augments, 'augments': augments}
         super().__init__(batch_augments=batch_augments, **kwargs)
+        self._non_blocking = True
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare a batch.
@@ -48,8 +54,24 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         inputs = data['inputs']
         if isinstance(inputs, Mapping):
             return self._prepare_features(data, training)
+        self._move_labels(data.get('data_samples'))
+        # What batch augmentations draw is drawn where the images are.
+        with torch.device(self.device):
+            return self._prepare_images(data, training)
+
+    def _move_labels(self, data_samples: Sequence[DataSample] | None) -> None:
+        """Move the labels of a batch to the device, together; the parent would wait for them."""
+        if self.device.type == 'cpu' or not data_samples or 'gt_label' not in data_samples[0]:
+            return
+        labels = [sample.gt_label for sample in data_samples]
+        moved = torch.cat(labels).to(self.device, non_blocking=True).split([len(label) for label in labels])
+        for sample, label in zip(data_samples, moved, strict=True):
+            sample.set_gt_label(label)
+
+    def _prepare_images(self, data: dict, training: bool) -> dict:
+        inputs = data['inputs']
         if not isinstance(inputs, Tensor) and len(inputs) and inputs[0].dim() == 4:
-            inputs = stack(list(inputs))
+            inputs = torch.stack(list(inputs))
         if not isinstance(inputs, Tensor) or inputs.dim() != 5:
             return super().forward(data, training)
         batch = super().forward({**data, 'inputs': inputs.flatten(0, 1)}, training)

@@ -8,6 +8,7 @@ from wsol_mm.registry import MODELS
 from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
 from wsol_mm.structures.features import check_needs, features_from_cache
 
+import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -50,6 +51,8 @@ class ImageLocalizer(ImageClassifier):
             all frozen uses its running statistics in training, too, and keeps them; dropout and stochastic
             depth of frozen layers stay active, because they regularise what is trained behind them (set their
             rates to 0 to be without).
+        channels_last: Whether images and convolutions lie in memory with the channels last, in which GPUs
+            convolve faster, in mixed precision above all. It changes no value but by rounding.
 
     Raises:
         TypeError: If the head does not localize.
@@ -69,6 +72,7 @@ class ImageLocalizer(ImageClassifier):
         stages: Sequence[str] = (),
         inserts: Sequence[dict] = (),
         frozen: Sequence[str] = (),
+        channels_last: bool = False,
     ) -> None:
         # Built here, so that names of wsol_mm are found without a default scope too.
         backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
@@ -89,6 +93,9 @@ class ImageLocalizer(ImageClassifier):
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
         self.frozen = freeze_parameters(self, frozen)
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
 
     def _check_needs(self) -> None:
         backbone, head = type(self.backbone).__name__, type(self.head).__name__
@@ -134,6 +141,8 @@ class ImageLocalizer(ImageClassifier):
                 'inputs: expected images (B, 3, H, W), or ten crops (B, 10, 3, H, W) at test time alone, got '
                 f'the shape {tuple(inputs.shape)}'
             )
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         needs = self.head.logits_needs if needs is None else needs
         feats = features_of(self.backbone, inputs, needs, self.stages)
         return feats.with_extras(pixels=self._pixels(inputs)) if 'pixels' in needs else feats

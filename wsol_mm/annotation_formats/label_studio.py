@@ -1,0 +1,63 @@
+"""Label Studio: tasks with predicted rectangles, which reviewers accept or correct there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from wsol_mm.utils.file_names import printable
+
+from .image_annotation import Annotations
+
+#: How an image is named whose folder is the root of Label Studio's local files.
+LOCAL_FILES = '/data/local-files/?d='
+_DECIMALS = 4
+
+
+def write_label_studio(annotations: Annotations, out: Path) -> None:
+    """Write a JSON list with a task for every image, item by item.
+
+    ``data.image`` is the address of the image as a local file of Label Studio, relative to the image folder.
+    The boxes are ``predictions`` of the tags ``label`` and ``image``, in per cent of the image, with their
+    ``score``; an image without boxes has an empty prediction.
+
+    Args:
+        annotations: What to write.
+        out: File to write.
+    """
+    with open(out, 'w', encoding='utf-8', newline='\n') as file:
+        file.write('[')
+        for number, task in enumerate(_tasks(annotations)):
+            file.write(f'{"," if number else ""}\n{json.dumps(task)}')
+        file.write('\n]\n')
+
+
+def _tasks(annotations: Annotations) -> Iterator[dict]:
+    for image in annotations.read():
+        width, height = image.size
+        regions = []
+        for place, (label, score, (x0, y0, x1, y1)) in enumerate(
+            zip(image.labels, image.scores, image.boxes, strict=True)
+        ):
+            shares = (100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height)
+            value = dict(
+                zip(('x', 'y', 'width', 'height'), (round(s, _DECIMALS) for s in shares), strict=True)
+            )
+            regions.append(
+                {
+                    'id': f'{image.number}_{place}',
+                    'type': 'rectanglelabels',
+                    'from_name': 'label',
+                    'to_name': 'image',
+                    'original_width': width,
+                    'original_height': height,
+                    'image_rotation': 0,
+                    'score': round(score, 6),
+                    'value': {**value, 'rotation': 0, 'rectanglelabels': [annotations.classes[label]]},
+                }
+            )
+        prediction: dict = {'model_version': printable(annotations.description), 'result': regions}
+        if image.scores:
+            prediction['score'] = round(min(image.scores), 6)
+        address = LOCAL_FILES + quote(image.path, errors='surrogateescape')
+        yield {'id': image.number, 'data': {'image': address}, 'predictions': [prediction]}
