@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from unicodedata import category
 
 #: Where the classes of the boxes come from: a model, or the folders of the images.
 PREDICTED, FROM_FOLDER = 'predicted', 'from-folder'
@@ -51,12 +50,6 @@ class Annotations:
     image_folder: Path | None
     description: str
     labels: str | None = None
-
-
-def printable(text: str) -> str:
-    """Return a file name as text; bytes that are no UTF-8, and control characters, become U+FFFD."""
-    decoded = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
-    return ''.join('\ufffd' if category(character) in ('Cc', 'Cn') else character for character in decoded)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,9 @@ import json
 import os
 from pathlib import Path
 
-from .image_annotation import Annotations, ImageAnnotation, printable, write_text
+from wsol_mm.utils.file_names import fitting_name, printable
+
+from .image_annotation import Annotations, ImageAnnotation, write_text
 
 _DATA = """\
 # {description}
@@ -52,7 +54,7 @@ def _write_labels(image: ImageAnnotation, out: Path) -> None:
         centre = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
         size = (x1 - x0) / width, (y1 - y0) / height
         lines.append(f'{label} ' + ' '.join(f'{value:.6f}' for value in (*centre, *size)) + '\n')
-    write_text(out / 'labels' / f'{image.name}.txt', ''.join(lines))
+    write_text(out / 'labels' / fitting_name(image.name, '.txt'), ''.join(lines))
 
 
 def _link_images(folder: Path, out: Path) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FROM_FOLDER, PREDICTED
+from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.stored_files import is_address
-from wsol_mm.utils.whole_files import remove_parts_of, whole_file
+from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from .prediction_output import (
     AnnotationOutput,
     FolderSummary,
     beside,
+    broken_file,
     output_exists,
     publish_annotations,
     summarize,
@@ -103,6 +105,9 @@ def check_task(task: FolderTask) -> None:
     if journal.exists() and task.shard is None:
         return  # it has its list of images
     if task.out.exists():
+        # Of a call that was killed when all was done but this.
+        if task.shard is None:
+            shutil.rmtree(task.journal_folder, ignore_errors=True)
         raise output_exists(task.out)
     if task.labels_from_folder and task.source.kind == 'tars':
         raise ValueError(f'{task.folder}: expected images in folders of classes, got tar files')
@@ -154,6 +159,7 @@ def predict_folder(
         _make_folders(task)
         if journal.exists():
             journal.resume()
+            remove_leftovers_of((task.out, broken_file(task.out)))
         elif not task.out.exists():
             _list_images(journal, task, inferencer.classes)
         is_published = task.out.exists()
@@ -324,9 +330,9 @@ def _predict(
     # Of a call that was killed: maps and pictures of the batches that it had in hand.
     in_hand = list(islice(journal.images(journal.num_done), (BOX_THREADS + 2) * max(batch_size, 256)))
     if task.maps_dir is not None:
-        remove_parts_of(_map_file(task.maps_dir, image) for image in in_hand)
+        remove_leftovers_of(_map_file(task.maps_dir, image) for image in in_hand)
     if task.show_dir is not None:
-        remove_parts_of(task.show_dir / f'{image.name}.png' for image in in_hand)
+        remove_leftovers_of(task.show_dir / fitting_name(image.name, '.png') for image in in_hand)
     # Pictures are drawn on one canvas.
     threads = 1 if task.show_dir is not None else BOX_THREADS
     with JournalWriter(journal, partial(_finish_batch, inferencer, task), threads) as writer:
@@ -336,7 +342,7 @@ def _predict(
 
 
 def _map_file(folder: Path, image: ListedImage) -> Path:
-    return folder / f'{image.path}.npz'
+    return folder / fitting_name(image.path, '.npz')
 
 
 def _finish_batch(
