@@ -25,7 +25,6 @@ from typing import Any
 
 from wsol_mm.cli.argument_types import integer_within, output_file
 from wsol_mm.engine.runner import LocalizationRunner
-from wsol_mm.registry import DATASETS
 
 import cv2
 import numpy as np
@@ -58,7 +57,6 @@ def make_files(folder: Path, number: int = POOL) -> list[str]:
     return paths
 
 
-@DATASETS.register_module()
 class RepeatedImages(Dataset):
     """As many training samples as wanted.
 

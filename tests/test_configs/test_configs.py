@@ -27,6 +27,8 @@ NO_TRAINING = [path for path in ALL_CONFIGS if TYPES[path] == 'ClassifierLocaliz
 #: Models that are told names.
 ZERO_SHOT = [path for path in ALL_CONFIGS if TYPES[path] == 'CLIPLocalizer']
 CONFIGS = [path for path in ALL_CONFIGS if path not in NO_TRAINING + ZERO_SHOT]
+#: Kinds of model of which a training and a test step ran: others of the same kind are only built.
+MODELS_RUN = set()
 #: Names of the methods by folder, as the names of their configs have them.
 METHODS = {path.parent.name: path.parent.name.replace('_', '-') for path in CONFIG_DIR.glob('*/metafile.yml')}
 BACKBONES = sorted(path.stem for path in CONFIG_DIR.glob('_base_/models/*.py'))
@@ -58,16 +60,21 @@ def test_config(path):
     for hook in cfg.default_hooks.values():
         if hook['type'] == 'LocalizationVisualizationHook':
             HOOKS.build(hook)
-    if not is_large_network_again(path, cfg):
+    if kind_of_model(cfg) not in MODELS_RUN:
         run_steps(model, optimizer, cfg.test_dataloader.dataset.pipeline)
+        MODELS_RUN.add(kind_of_model(cfg))
 
 
-def is_large_network_again(path, cfg):
-    """Tell whether a config has the large network of one on CUB, which is run, with other data."""
-    if cfg.model.backbone.type not in ('VGG16', 'InceptionV3', 'mmpretrain.ResNet', 'TimmBackbone'):
-        return False
-    on_cub = path.with_name(re.sub(r'_(ilsvrc|openimages|folder)\.py$', '_cub.py', path.name))
-    return on_cub != path and on_cub.is_file()
+def kind_of_model(cfg):
+    """Return a text of what runs: the backbone, and the rest but for its numbers."""
+
+    def without_numbers(value):
+        if isinstance(value, dict):
+            return {key: without_numbers(part) for key, part in value.items() if key != 'class_names'}
+        return None if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    crops = any(transform.type == 'TenCrop' for transform in cfg.test_dataloader.dataset.pipeline)
+    return repr((cfg.model.backbone, without_numbers(cfg.model), crops))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

@@ -6,7 +6,8 @@ from wsol_mm.registry import MODELS
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
@@ -78,13 +79,30 @@ def test_a_compiled_step_gives_the_same(name):
     assert graphs[0] > 0 and graphs[1] == graphs[2]
 
 
-def test_the_setting_compiles_the_step(tmp_path):
+class CountGraphs(Hook):
+    """Notes how many programs there are after every step."""
+
+    def __init__(self):
+        self.graphs = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.graphs.append(counters['stats']['unique_graphs'])
+
+
+def test_the_setting_compiles_the_step_once(tmp_path):
+    """With groups of parameters, and a learning rate that changes in every step."""
+    count = CountGraphs()
     training = make_training(
         tmp_path,
         cfg=Config(dict(compile=dict(backend='eager'))),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=ConfigDict(
+            optimizer=dict(type='AdamW', lr=0.05), paramwise_cfg=dict(custom_keys={'bias': dict(lr_mult=2)})
+        ),
+        param_scheduler=[dict(type='CosineAnnealingLR', T_max=12, by_epoch=False)],
+        custom_hooks=[count],
         experiment_name='compiled',
     )
     training.train()
-    assert counters['stats']['unique_graphs'] > 0
-    assert training.iter == 3
+    assert len(count.graphs) == 12
+    assert count.graphs[2] > 0 and count.graphs[2] == count.graphs[-1]
+    assert [type(group) for group in training.optim_wrapper.optimizer.param_groups] == [dict, dict]

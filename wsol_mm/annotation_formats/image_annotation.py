@@ -40,14 +40,14 @@ class Annotations:
         read: Returns the annotations of all images in order; may be called more than once, so that no format
             has to keep them in memory.
         classes: Names of the classes.
-        image_folder: Folder of the images.
+        image_folder: Folder of the images; None where they are no local files of their own.
         description: How the boxes were made.
         labels: Where their classes come from, :data:`PREDICTED` or :data:`FROM_FOLDER`; None if unknown.
     """
 
     read: Callable[[], Iterable[ImageAnnotation]]
     classes: Sequence[str]
-    image_folder: Path
+    image_folder: Path | None
     description: str
     labels: str | None = None
 

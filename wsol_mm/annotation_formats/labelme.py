@@ -22,7 +22,12 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
     Args:
         annotations: What to write.
         out: Folder to write; the paths to the images hold for folders in the same place.
+
+    Raises:
+        ValueError: If the images are no local files.
     """
+    if annotations.image_folder is None:
+        raise ValueError(f'{out}: expected images in local files, which labelme opens in place, got others')
     images, target = annotations.image_folder.resolve(), out.resolve()
     for image in annotations.read():
         file = target / fitting_name(image.name, '.json')

@@ -26,7 +26,7 @@ class AnnotationOutput:
         out: File or folder to write.
         format: Name of a format in ``wsol_mm.annotation_formats.FORMATS``.
         classes: Names of the classes.
-        image_folder: Folder of the images, or its address.
+        image_folder: Folder of the images; None where they are no local files.
         description: How the boxes were made.
         labels: Where their classes come from; see :class:`~wsol_mm.annotation_formats.Annotations`.
     """
@@ -34,7 +34,7 @@ class AnnotationOutput:
     out: Path
     format: str
     classes: tuple[str, ...]
-    image_folder: str
+    image_folder: Path | None
     description: str
     labels: str
 
@@ -123,9 +123,7 @@ def publish_annotations(
             if 'error' not in result:
                 yield ImageAnnotation(number, image.path, image.name, **result)
 
-    annotations = Annotations(
-        read, output.classes, Path(output.image_folder), output.description, output.labels
-    )
+    annotations = Annotations(read, output.classes, output.image_folder, output.description, output.labels)
     with naming(output.out, output.partial):
         if FORMATS[output.format].suffix is None:
             output.partial.mkdir()

@@ -25,6 +25,7 @@ from .readers.image_files import (
     list_images,
 )
 from .readers.list_files import read_lines
+from .readers.parquet_boxes import read_box_parquet
 from .readers.tool_annotations import (
     YOLO_CLASS_FILES,
     is_label_studio,
@@ -35,8 +36,8 @@ from .readers.tool_annotations import (
 )
 
 _BOX_SOURCES = (
-    'a .json file (COCO, Label Studio), a .csv file, a .txt list, or a folder of .xml (Pascal VOC), .json '
-    '(labelme) or .txt files (YOLO)'
+    'a .json file (COCO, Label Studio), a .csv or .parquet file, a .txt list, or a folder of .xml (Pascal '
+    'VOC), .json (labelme) or .txt files (YOLO)'
 )
 
 
@@ -52,6 +53,8 @@ class FolderDataset(LocalizationDataset):
 
     - a ``.json`` file in COCO's instances format (groups are left out), or with tasks of Label Studio;
     - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label[,score]]``, with or without a heading;
+    - a ``.parquet`` file with a box per row, in the columns ``path``, ``x0``, ``y0``, ``x1``, ``y1`` and, if
+      there is one, ``label``;
     - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
     - a folder with a Pascal VOC ``.xml`` or a labelme ``.json`` file per image, in the same folders as the
       images or all in one;
@@ -193,6 +196,8 @@ class FolderDataset(LocalizationDataset):
             matched = self._match(read_coco_json(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.csv':
             matched = self._match(read_box_csv(source, problems), entries, source, problems)
+        elif source.suffix.lower() == '.parquet':
+            matched = self._match(read_box_parquet(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.txt':
             found = read_box_list(source, self.box_format, problems)
             matched = self._match(found, entries, source, problems)

@@ -9,7 +9,7 @@ import glob
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,19 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
         process = path.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[2]
         if process.isdigit() and not _is_alive(int(process)):
             path.unlink(missing_ok=True)
+
+
+def remove_parts_of(files: Iterable[Path]) -> None:
+    """Remove what killed processes have left half written of some files; nobody may be writing them."""
+    names: dict[Path, set[str]] = {}
+    for file in files:
+        shortened = os.fsdecode(os.fsencode(file.name)[:_LONGEST_NAME])
+        names.setdefault(file.parent, set()).add(f'.{shortened}')
+    for folder, wanted in names.items():
+        if folder.is_dir():
+            for part in folder.glob(f'.*{PARTIAL_SUFFIX}'):
+                if part.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[0] in wanted:
+                    part.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

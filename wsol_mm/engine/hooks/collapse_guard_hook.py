@@ -187,7 +187,7 @@ class CollapseGuardHook(Hook):
             f'{when}: expected a predicted area of at least {COLLAPSED_SHARE:g} of that of the pseudo masks '
             f'({pseudo:.3f}), got {predicted:.3f}, after {restarts} restarts: the decoder has collapsed, and '
             'its maps are not to be used. Larger pseudo masks help (target_area=0.3), '
-            "mask_loss.first_targets='pseudo' without refinement, min_share=0.7, or max_restarts of "
+            "mask_loss.first_targets='pseudo' without refinement, min_share=0.65, or max_restarts of "
             'CollapseGuardHook',
             'current',
             level=logging.ERROR,

@@ -56,8 +56,10 @@ class DefaultOptimWrapperConstructor(optim.DefaultOptimWrapperConstructor):
         Returns:
             The wrapper.
         """
+        # A plain dictionary: a config would make configs of the groups, which torch.compile does not take.
+        self.optimizer_cfg = dict(self.optimizer_cfg)
         if can_be_fused(self.optimizer_cfg, unwrapped(model)):
-            self.optimizer_cfg = {**self.optimizer_cfg, 'fused': True}
+            self.optimizer_cfg['fused'] = True
         with _options_in_files_only():
             wrapper = super().__call__(model)
         if wrapper.clip_grad_kwargs:

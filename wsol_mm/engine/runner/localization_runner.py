@@ -23,6 +23,7 @@ from wsol_mm.utils.random_state import seed_generators
 from wsol_mm.utils.stop_signals import StopRequest, stop_signals
 from wsol_mm.utils.whole_files import whole_file
 
+import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
@@ -107,6 +108,20 @@ class LocalizationRunner(Runner):
         if isinstance(loop, dict) and loop.get('by_epoch'):
             loop = {'type': 'EpochLoop', **{key: loop[key] for key in loop if key != 'by_epoch'}}
         return super().build_train_loop(loop)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile a step, if the config says so, without the optimizer.
+
+        With it, every change of the learning rate would make another program.
+        """
+        if (
+            target == 'train_step'
+            and self.cfg.get('compile')
+            and isinstance(self.optim_wrapper, OptimWrapper)
+        ):
+            update = torch.compiler.disable(self.optim_wrapper.update_params)
+            self.optim_wrapper.update_params = update
+        super()._maybe_compile(target)
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call a method of all hooks, and do what belongs to the same moment of a training.

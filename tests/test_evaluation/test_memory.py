@@ -1,0 +1,56 @@
+"""What an evaluation keeps of an image is small, and nothing else is left of it."""
+
+import gc
+import pickle
+from pathlib import Path
+
+from benchmarks.overlap import NUM_CLASSES, Predictions
+from wsol_mm.evaluation.metrics import LocalizationMetric
+
+import pytest
+import torch
+
+BATCH = 125
+BYTES_OF_A_RECORD = 200
+# As objects in memory, between what threads have freed. The maps of an image, or its scores, are 4,000 bytes.
+BYTES_OF_AN_IMAGE = 3000
+SLACK = 6 * 2**20
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    gc.collect()
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * 4096
+
+
+@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='reads memory from /proc')
+@pytest.mark.parametrize('number', [3000, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('workers', [0, 2])
+def test_memory_does_not_grow(number, workers):
+    """Images of 1,000 classes."""
+    metric = LocalizationMetric(['ts_cam'], num_eval_workers=workers)
+    data = Predictions(number)
+    scores = torch.rand(64, NUM_CLASSES)
+
+    def process(start):
+        samples = []
+        for index in range(start, start + BATCH):
+            sample = data[index].to_dict()
+            # Of the network's own, new for every image.
+            sample['pred_score'] = scores[index % 64].clone()
+            sample['loc_maps'] = sample['loc_maps'].clone()
+            samples.append(sample)
+        metric.process(None, samples)
+
+    # What is made once: compiled kernels, tables, threads, the queue of batches.
+    for start in range(0, 4 * BATCH, BATCH):
+        process(start)
+    before = resident()
+    for start in range(4 * BATCH, number, BATCH):
+        process(start)
+    grown = resident() - before
+    size = len(pickle.dumps(metric.results[:64])) / 64
+    assert size < BYTES_OF_A_RECORD
+    assert grown < number * BYTES_OF_AN_IMAGE + SLACK
+    assert metric.evaluate(number)['Top-5_Cls'] == 100
