@@ -250,7 +250,6 @@ add(
         'a list': b'[1]',
         'binary': b'\xff\xfe\x00\x01',
         'digits': b'{"a": ' + b'9' * 5000 + b'}',
-        'its own base': b'{"_base_": "a.json"}',
     },
     file='a.json',
 )

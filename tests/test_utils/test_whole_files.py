@@ -6,6 +6,8 @@ from pathlib import Path
 from wsol_mm.utils.whole_files import (
     naming,
     publish,
+    remove_leftovers,
+    remove_leftovers_of,
     remove_partial_files,
     whole_file,
     write_json,
@@ -112,3 +114,27 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
         (tmp_path / name).write_text('')
     remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['.hidden', 'a.pth', 'b.part']
+
+
+def test_leftovers_of_the_dead_alone_are_removed(tmp_path):
+    dead = os.fork()
+    if dead == 0:
+        os._exit(0)
+    os.waitpid(dead, 0)
+    names = [
+        f'.a.json.{dead}.part',
+        f'.b.json.{dead}.part',
+        f'.a.json.{os.getpid()}.part',
+        '.a.json.x.part',
+        'a.json',
+    ]
+    for name in names:
+        (tmp_path / name).write_text('')
+    (tmp_path / 'inside').mkdir()
+    (tmp_path / 'inside' / names[0]).write_text('')
+    remove_leftovers_of([tmp_path / 'a.json'])
+    assert sorted(path.name for path in tmp_path.glob('*')) == sorted([*names[1:], 'inside'])
+    remove_leftovers(tmp_path)
+    left = sorted(path.name for path in tmp_path.rglob('*'))
+    assert left == sorted([names[2], names[3], names[4], 'inside'])
+    remove_leftovers(tmp_path / 'nowhere')

@@ -1,5 +1,7 @@
 """A data set whose random augmentation depends on the place in the training alone."""
 
+import atexit
+import multiprocessing
 import signal
 from typing import Any
 
@@ -10,6 +12,15 @@ from mmengine.dist import get_rank
 from torch.utils.data import Dataset, get_worker_info
 
 from .samplers.placed_sampler import PlacedIndex
+
+
+def _end_workers() -> None:
+    """Kill what loads samples: it does not hear SIGTERM, with which Python would end it, and wait."""
+    # torch takes a worker that ends so for an error.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 @DATASETS.register_module()
@@ -31,6 +42,7 @@ class SeededSamples(Dataset):
         self.seed = seed
         # Here, because the workers have no process group.
         self.rank = get_rank()
+        atexit.register(_end_workers)
 
     def __getattr__(self, name: str) -> Any:
         if name == 'dataset' or name.startswith('__'):
