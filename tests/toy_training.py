@@ -93,13 +93,13 @@ def make_training(
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.05)),
         param_scheduler=[dict(type='CosineAnnealingLR', T_max=EPOCHS, by_epoch=True)],
         train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
-        default_hooks=dict(
-            checkpoint=dict(
+        default_hooks={
+            'checkpoint': dict(
                 type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='toy/score', rule='greater'
             ),
-            logger=dict(type='LoggerHook', interval=1),
+            'logger': dict(type='LoggerHook', interval=1),
             **(hooks or {}),
-        ),
+        },
         default_scope='wsol_mm',
         log_level='ERROR',
         randomness=dict(seed=3),

@@ -26,7 +26,7 @@ from wsol_mm.cli.runner_options import (
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.feature_cache.settings import use_cached_features
-from wsol_mm.utils.whole_files import write_json
+from wsol_mm.utils.whole_files import remove_leftovers_of, write_json
 
 from mmengine.config import Config
 
@@ -155,6 +155,8 @@ def write_outputs(paths: Sequence[Path], metrics: dict[str, float], dumps: Seque
         OSError: If some cannot be written: the first of them.
     """
     writers = [partial(write_json, path, metrics) for path in paths if path.suffix == '.json']
+    for path in paths:
+        remove_leftovers_of([path])
     errors: list[OSError] = []
     for write in [*writers, *(dump.write for dump in dumps)]:
         try:

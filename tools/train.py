@@ -68,6 +68,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='compile the training step (torch.compile); options of it: the setting `compile` of the config',
     )
+    parser.add_argument(
+        '--checkpoint-interval',
+        type=integer_within(1),
+        metavar='STEPS',
+        help='save a checkpoint every so many steps, not epochs; --resume goes on within the epoch',
+    )
     parser.add_argument('--no-validate', action='store_true', help='no validation during training')
     parser.add_argument(
         '--auto-scale-lr',
@@ -128,6 +134,10 @@ def apply_train_options(cfg: Config, args: argparse.Namespace) -> None:
     goes_on = cfg.get('resume') and (cfg.get('load_from') or training_checkpoints(Path(cfg.work_dir)))
     if goes_on and cfg.model.get('pretrained'):
         cfg.model.pretrained = None
+    if args.checkpoint_interval is not None:
+        hooks = cfg.setdefault('default_hooks', {})
+        hook = hooks.get('checkpoint') or dict(type='CheckpointHook')
+        hooks['checkpoint'] = dict(hook, by_epoch=False, interval=args.checkpoint_interval)
     if args.epochs is not None:
         set_epochs(cfg, args.epochs)
     if args.no_validate:
@@ -231,6 +241,14 @@ def warn_of_another_length(cfg: Config) -> None:
         for key in {'T_max', 'epochs'} & {*scheduler}:
             begin = scheduler.get('begin', 0)
             if scheduler.get('by_epoch') and epochs and begin + scheduler[key] != epochs:
+                if epochs <= begin:
+                    print_log(
+                        f'train_cfg.max_epochs is {epochs}, but {scheduler["type"]} begins to lower the '
+                        f'learning rate after {begin}: it does not fall',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
+                    continue
                 keys = [key, 'end'] if 'end' in scheduler else [key]
                 values = {key: epochs - begin, 'end': epochs}
                 options = ' '.join(f'param_scheduler.{index}.{name}={values[name]}' for name in keys)

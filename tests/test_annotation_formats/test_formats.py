@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED, Annotations, ImageAnnotation
-from wsol_mm.annotation_formats.image_annotation import printable
 from wsol_mm.datasets import FolderDataset
 from wsol_mm.datasets.dataset_problems import DatasetProblems
 from wsol_mm.datasets.readers.box_annotations import read_box_csv, read_coco_json, read_voc_xml
+from wsol_mm.utils.file_names import printable
 
 import numpy as np
 import pytest

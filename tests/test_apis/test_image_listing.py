@@ -4,9 +4,9 @@ import os
 from collections import Counter
 
 from wsol_mm.apis import image_listing
-from wsol_mm.apis.image_listing import ListedImage, distinct_stems, images_at, walk_images
+from wsol_mm.apis.image_listing import ListedImage, images_at, walk_images
 from wsol_mm.apis.image_sources import image_source
-from wsol_mm.datasets.readers.image_files import list_images
+from wsol_mm.datasets.readers.image_files import distinct_stems, list_images
 
 import pytest
 

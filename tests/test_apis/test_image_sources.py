@@ -286,6 +286,8 @@ def test_every_cut_of_a_tar_file(tmp_path):
 def test_what_is_for_lists_only(folder, options):
     with pytest.raises(ValueError, match='root and column: expected none beside .*photos, got some'):
         image_source(folder, **options)
+    with pytest.raises(ValueError, match="column: expected none beside a.txt, a path per line, got 'x'"):
+        image_source('a.txt', column='x')
 
 
 def test_bad_addresses(memory, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from torch.nn import functional as F
 
 from .conftest import CLASSES, save_weights
@@ -245,6 +246,17 @@ def test_settings_can_be_changed(small_model, tmp_path):
 def test_wrong_arguments(inferencer, options, message):
     with pytest.raises(ValueError, match=message):
         inferencer(picture(), **options, progress=False)
+
+
+@pytest.mark.parametrize('image', [Image.new('RGB', (9, 9)), torch.zeros(3, 9, 9), [None], 3])
+def test_inputs_of_other_types(inferencer, image):
+    with pytest.raises(ValueError, match='inputs: expected paths, or BGR arrays .* of uint8, got a '):
+        inferencer(image)
+
+
+def test_a_label_of_numpy(inferencer):
+    image = picture()
+    assert inferencer(image, labels=np.int64(1))[0].labels == inferencer(image, labels=1)[0].labels == [1]
 
 
 def test_wrong_inputs(inferencer, tmp_path):

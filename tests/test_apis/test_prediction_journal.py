@@ -1,7 +1,9 @@
 """A journal goes on after any kind of end."""
 
+from wsol_mm.apis import prediction_journal
 from wsol_mm.apis.image_listing import ListedImage
 from wsol_mm.apis.prediction_journal import JournalError, PredictionJournal
+from wsol_mm.utils import whole_files
 
 import pytest
 
@@ -121,3 +123,122 @@ def test_results_of_unfinished_work(tmp_path):
     journal.append(BATCHES[0])
     with pytest.raises(JournalError, match='expected all 6 images to be done, got 2'):
         next(journal.results())
+
+
+def finished(folder):
+    journal = begin(folder)
+    for batch in BATCHES:
+        journal.append(batch)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def lines_of(content):
+    return content.splitlines(keepends=True)
+
+
+# What becomes of a list of lines.
+DAMAGES = {
+    'first gone': lambda lines: lines[1:],
+    'middle gone': lambda lines: lines[:1] + lines[2:],
+    'last gone': lambda lines: lines[:-1],
+    'all gone': lambda lines: [],
+    'first doubled': lambda lines: lines[:1] + lines,
+    'middle doubled': lambda lines: lines[:2] + lines[1:],
+    'last doubled': lambda lines: lines + lines[-1:],
+    'turned round': lambda lines: lines[::-1],
+    'two exchanged': lambda lines: [lines[1], lines[0], *lines[2:]],
+    'a letter changed': lambda lines: [lines[0].replace(b'a', b'b').replace(b'1', b'7'), *lines[1:]],
+    'a letter of the last changed': lambda lines: [
+        *lines[:-1],
+        lines[-1].replace(b'5', b'6').replace(b'f', b'e'),
+    ],
+    'a blank line': lambda lines: [*lines[:1], b'\n', *lines[1:]],
+    'other JSON': lambda lines: [*lines[:1], b'{"a": 1}\n', *lines[1:]],
+    'a number': lambda lines: [*lines[:1], b'3\n', *lines[2:]],
+    'zeros': lambda lines: [*lines[:1], bytes(100), *lines[2:]],
+    'no text': lambda lines: [*lines[:1], b'\xff\xfe\n', *lines[1:]],
+    'no end of line': lambda lines: [*lines[:-1], lines[-1][:-1]],
+    'cut within': lambda lines: [*lines[:-1], lines[-1][: len(lines[-1]) // 2]],
+    'nested': lambda lines: [*lines[:1], b'[' * 100_000 + b'\n', *lines[1:]],
+}
+
+
+@pytest.mark.parametrize('name', DAMAGES)
+def test_a_damaged_list_of_images_is_found(tmp_path, name):
+    """What is left of the batches could be of others: nothing is guessed."""
+    content = finished(tmp_path)['images.jsonl']
+    damaged = b''.join(DAMAGES[name](lines_of(content)))
+    assert damaged != content
+    (tmp_path / 'images.jsonl').write_bytes(damaged)
+    with pytest.raises(
+        JournalError, match='images.jsonl: expected the list of 6 images as it was written, got'
+    ):
+        begin(tmp_path)
+
+
+@pytest.mark.parametrize('name', DAMAGES)
+def test_damaged_batches_are_made_anew(tmp_path, name):
+    """From the first line that is wrong on; what comes out is the same."""
+    content = finished(tmp_path)['batches.jsonl']
+    damaged = b''.join(DAMAGES[name](lines_of(content)))
+    assert damaged != content
+    (tmp_path / 'batches.jsonl').write_bytes(damaged)
+    journal = begin(tmp_path)
+    assert content.startswith((tmp_path / 'batches.jsonl').read_bytes())
+    done = {0: 0, 2: 1, 4: 2, 6: 3}[journal.num_done]
+    for batch in BATCHES[done:]:
+        journal.append(batch)
+    assert (tmp_path / 'batches.jsonl').read_bytes() == content
+    assert len(list(journal.results())) == 6
+
+
+def test_every_flipped_bit_of_the_batches_is_found(tmp_path):
+    content = finished(tmp_path)['batches.jsonl']
+    for place in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        (tmp_path / 'batches.jsonl').write_bytes(damaged)
+        assert begin(tmp_path).num_done < 6
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'{', b'[]', b'3', b'null', b'\xff', b'{}', b'{"settings": 3, "num_images": 6, "images_sum": 1}']
+    + [
+        b'{"settings": {}, "num_images": "6", "images_sum": 1}',
+        b'{"settings": {}, "num_images": 6}',
+        b'[' * 10**5,
+    ],
+)
+def test_damaged_settings(tmp_path, content):
+    finished(tmp_path)
+    (tmp_path / 'settings.json').write_bytes(content)
+    with pytest.raises(
+        JournalError, match=r'settings.json: expected a journal of predict_folder.* to begin anew'
+    ):
+        begin(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['images.jsonl', 'batches.jsonl'])
+def test_a_file_that_is_gone(tmp_path, name):
+    finished(tmp_path)
+    (tmp_path / name).unlink()
+    if name == 'images.jsonl':
+        with pytest.raises(JournalError, match='got 0 lines'):
+            begin(tmp_path)
+    else:
+        assert begin(tmp_path).num_done == 0
+
+
+def test_all_is_on_the_disk_before_the_settings_say_so(tmp_path, monkeypatch):
+    flushed = []
+    flush = whole_files.flush_to_disk
+    for module in (whole_files, prediction_journal):
+        monkeypatch.setattr(module, 'flush_to_disk', lambda path: flushed.append(path.name) or flush(path))
+    begin(tmp_path)
+    assert [name.split('.')[-2] if name.endswith('.part') else name for name in flushed[:1]] == [
+        'batches.jsonl'
+    ]
+    kinds = [name for name in flushed if 'jsonl' in name or 'settings' in name]
+    assert ['batches' in kinds[0], 'images' in kinds[1], 'settings' in kinds[2]] == [True] * 3
+    assert tmp_path.name in flushed  # the folder, too

@@ -66,7 +66,7 @@ def test_config(path):
 
 
 def kind_of_model(cfg):
-    """Return a text of what runs: the backbone, and the rest but for its numbers, such as those of classes."""
+    """Return a text of what runs: the backbone, and the rest but for its numbers."""
 
     def without_numbers(value):
         if isinstance(value, dict):

@@ -200,6 +200,46 @@ def test_wrong_place_and_arguments(cub_root, tmp_path):
         CUB(str(cub_root), split='val')
 
 
+@pytest.mark.parametrize('kept', [0, 1, 5])
+@pytest.mark.parametrize(
+    'name', ['images.txt', 'image_class_labels.txt', 'train_test_split.txt', 'bounding_boxes.txt']
+)
+def test_lists_of_different_lengths(cub_root, name, kept):
+    """Cut off anywhere, between two lines: never a test on what is left; both counts are named."""
+    path = cub_root / name
+    path.write_text('\n'.join(path.read_text().splitlines()[:kept]))
+    counts = f'images.txt: expected the 9 images of .*got {kept}'
+    if name != 'images.txt':
+        counts = rf'{name}.*: expected id .*, got none: entries of .*\b{kept} of 9.* images'
+    elif kept == 0:
+        counts = 'got 0: '
+    with pytest.raises(DatasetError, match=counts) as caught:
+        CUB(str(cub_root), split='test', test_mode=True)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('path', ['../outside.jpg', 'a/../../outside.jpg', '/{root}/outside.jpg', '..'])
+def test_images_outside_the_folder(cub_root, edit_lines, write_image, path):
+    write_image(cub_root / 'outside.jpg')
+    path = path.format(root=cub_root)
+    first = (cub_root / 'images.txt').read_text().split()[1]
+    edit_lines(cub_root / 'images.txt', lambda line: line.replace(first, path))
+    message = r'path outside the folder \(1\): .*: expected a path inside the folder of the images, got one'
+    with pytest.raises(DatasetError, match=message):
+        CUB(str(cub_root))
+    if path == '../outside.jpg':  # asked for
+        assert CUB(str(cub_root), allow_outside=True).get_data_info(0)['img_id'] == path
+
+
+def test_two_dots_that_stay_inside(cub_root, edit_lines):
+    first = (cub_root / 'images.txt').read_text().split()[1]
+    folder, _, name = first.partition('/')
+    for inside in (f'{folder}/../{first}', f'{folder}/./{name}'):
+        edit_lines(cub_root / 'images.txt', lambda line, i=inside: line.replace(first, i))
+        assert len(CUB(str(cub_root))) == 6
+        edit_lines(cub_root / 'images.txt', lambda line, i=inside: line.replace(i, first))
+
+
 def test_nothing_left(cub_root, edit_lines):
     edit_lines(cub_root / 'images.txt', lambda line: line.replace('.jpg', '.jpeg'))
     with pytest.raises(

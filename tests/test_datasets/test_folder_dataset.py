@@ -276,7 +276,7 @@ def test_layout_errors(root, write_image):
     (root / 'boxes.dat').write_text('')
     with pytest.raises(
         ValueError,
-        match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv file.*, got .*boxes.dat',
+        match=r'box_source: expected a .json file \(COCO, Label Studio\), a .csv or .*, got .*boxes.dat',
     ):
         build(root, box_source='boxes.dat')
     with pytest.raises(

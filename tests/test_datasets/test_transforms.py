@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wsol_mm.datasets import DatasetError
 from wsol_mm.datasets.checks.image_files import decode_failure
+from wsol_mm.datasets.transforms import LoadImageWithPillow, loading
 from wsol_mm.registry import MODELS, TRANSFORMS
 
 import numpy as np
@@ -255,3 +256,27 @@ def test_geometry_survives_a_central_crop(tmp_path, write_image, resize, scale_f
     assert sample.img_shape == (224, 224)
     assert sample.scale_factor == pytest.approx(scale_factor, abs=1e-12)
     np.testing.assert_array_equal(sample.gt_bboxes, boxes)
+
+
+def test_other_colours_than_a_viewer_shows_are_said_once(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(loading, '_SAID', set())
+    monkeypatch.setattr(loading, 'print_log', lambda text, *_: said.append(text))
+    for name in 'abc':
+        Image.fromarray(np.full((2, 2), 4000, np.uint16)).save(tmp_path / f'{name}.png')
+        Image.new('RGBA', (2, 2), (9, 9, 9, 0)).save(tmp_path / f'{name}.webp', lossless=True, exact=True)
+    for loader, count in ((LoadImageWithPillow(), 2), (LoadImageWithPillow(True, 4095, [1, 2, 3]), 0)):
+        said.clear()
+        for name in ('a.png', 'b.png', 'a.webp', 'b.webp'):
+            item = loader.transform({'img_path': str(tmp_path / name)})
+            if count == 0:
+                assert item['img'][0, 0].tolist() == ([250] * 3 if name.endswith('png') else [3, 2, 1])
+                assert item['white'] == 4095 and item['background'] == (1, 2, 3)
+            else:
+                assert 'white' not in item and 'background' not in item
+        assert [text.partition(': ')[0] for text in said] == [
+            str(tmp_path / name) for name in ('a.png', 'a.webp')[:count]
+        ]
+    for wrong in (dict(white=0), dict(white=2**16), dict(background=(1, 2)), dict(background=(1, 2, 256))):
+        with pytest.raises(ValueError, match=f'{next(iter(wrong))}: expected'):
+            LoadImageWithPillow(**wrong)

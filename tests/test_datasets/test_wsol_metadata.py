@@ -40,6 +40,21 @@ def test_order_labels_and_boxes(root):
     assert 'gt_bboxes' not in build(root, with_localization=False).get_data_info(0)
 
 
+def test_a_list_of_images_that_was_cut_off(root):
+    path = root / 'metadata/image_ids.txt'
+    path.write_text(path.read_text().splitlines()[0] + '\n')
+    message = "image_ids.txt: expected the 3 images of class_labels.txt, got 1: 'cat/a.jpg' is not among them"
+    with pytest.raises(DatasetError, match=message):
+        build(root, test_mode=True)
+
+
+def test_masks_outside_the_folder(root):
+    path = root / 'metadata/localization.txt'
+    path.write_text('cat/a.jpg,../../secret.png,\n')
+    with pytest.raises(DatasetError, match='path outside the folder'):
+        build(root, test_mode=True)
+
+
 def test_class_names(root):
     (root / 'names.txt').write_text('a cat\na dog\na cow\n')
     assert build(root, class_file='names.txt', test_mode=True).metainfo['classes'] == (

@@ -94,6 +94,35 @@ def test_killed_after_every_epoch(undisturbed, tmp_path):
     assert same_end(folder, undisturbed)
 
 
+BY_STEPS = dict(
+    type='CheckpointHook', interval=2, by_epoch=False, max_keep_ckpts=2, save_best='toy/score', rule='greater'
+)
+
+
+def end_by_steps(folder):
+    """Weights, optimizer and best weights after all steps."""
+    last = read_checkpoint(folder / 'iter_12.pth')
+    (best,) = folder.glob('best_*.pth')
+    return dict(
+        weights=last['state_dict'], optimizer=last['optimizer'], best=read_checkpoint(best)['state_dict']
+    )
+
+
+@pytest.mark.parametrize('step', [3, 4, 5, 6, 7, 9, 11])
+def test_killed_within_an_epoch_with_checkpoints_by_steps(tmp_path, undisturbed, step):
+    """Every second step, in epochs of three: what follows is the same."""
+    hooks = dict(checkpoint=BY_STEPS)
+    calm, folder = tmp_path / 'calm', tmp_path / 'run'
+    assert train(calm, hooks=hooks) == 0
+    stop = [Signal(signal.SIGKILL, step=step)]
+    assert train(folder, hooks=hooks, custom_hooks=stop) == -signal.SIGKILL
+    assert train(folder, hooks=hooks, resume=True) == 0
+    torch.testing.assert_close(end_by_steps(folder), end_by_steps(calm), rtol=0, atol=0)
+    # Where checkpoints are saved changes nothing.
+    weights = read_checkpoint(undisturbed / f'epoch_{EPOCHS}.pth')['state_dict']
+    torch.testing.assert_close(end_by_steps(folder)['weights'], weights, rtol=0, atol=0)
+
+
 def test_moved_and_without_last_checkpoint(undisturbed, tmp_path):
     folder = tmp_path / 'run'
     assert train(folder, custom_hooks=[Signal(signal.SIGKILL, 7)]) == -signal.SIGKILL

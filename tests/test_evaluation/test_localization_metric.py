@@ -6,7 +6,7 @@ import resource
 import threading
 
 import wsol_mm  # noqa: F401
-from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric
+from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric, validity
 from wsol_mm.evaluation.metrics.protocol_record import make_record
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import METRICS
@@ -191,16 +191,23 @@ def test_map_without_contrast_loses_no_result(four_samples):
 @pytest.mark.parametrize('value', [np.nan, np.inf])
 @pytest.mark.parametrize('field', ['loc_maps', 'pred_score'])
 def test_predictions_that_are_no_numbers_make_all_metrics_invalid(
-    four_samples, tmp_path, caplog, field, value
+    four_samples, tmp_path, monkeypatch, field, value
 ):
     broken = make_sample({1: GOOD}, [1], 1, [BOX])
     broken[field] = np.full_like(broken['loc_maps'], 0.5) if field == 'loc_maps' else np.full(6, 0.2)
     broken[field].reshape(-1)[3] = value
     report = tmp_path / 'report.json'
+    said = []
+    monkeypatch.setattr(validity, 'print_log', lambda text, **_: said.append(text))
     protocols = ['ts_cam', 'maxboxacc']
     values = evaluate([*four_samples, broken], protocols, report_file=str(report))
     assert values.keys() == evaluate(four_samples, protocols).keys()
     assert all(np.isnan(found) for found in values.values())
+    assert said[0].startswith(
+        '1 of 5 images: expected finite scores and maps of the model, got NaN or infinity'
+    )
+    for name, value in evaluate(four_samples, protocols).items():
+        assert f'{name}: {value:.4f}' in said[0].partition('Of the other 4 images alone: ')[2]
     written = json.loads(report.read_text())
     assert set(written['maxboxacc']['metrics'].values()) == {None}
     # An image that could not be read says nothing of the model.

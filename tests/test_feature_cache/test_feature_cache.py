@@ -161,6 +161,35 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         assert content(folder) == whole
 
 
+@pytest.mark.parametrize(
+    ('name', 'content'),
+    [
+        ('layout.json', b'{'),
+        ('layout.json', b'[1]'),
+        ('layout.json', b'{"record": 3, "shard_size": 4}'),
+        ('layout.json', b'{"record": [["a", "|O", []]], "shard_size": 4}'),
+        ('layout.json', b'{"record": [["a", "<f2", []]], "shard_size": 0}'),
+        ('key.json', b'\xff'),
+        ('key.json', b'[' * 10**5),
+        ('view0_000000.npy', b''),
+        ('view0_000000.npy', b'hello'),
+        ('view0_000000.npy', None),
+        ('view0_000000.json', b''),
+        ('view0_000000.json', b'[]'),
+        ('view0_000000.json', b'{"a": 1}'),
+        ('view0_000000.json', b'[1, 2, 3, 4, 5, 6, 7]'),
+    ],
+)
+def test_damaged_files_are_named(cfg, model, tmp_path, name, content):
+    folder = tmp_path / 'cache'
+    extract(cfg, model, folder, names=['plain'])
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-9] if content is None else content)
+    with pytest.raises(ValueError, match='expected') as caught:
+        FeatureCache.open(folder).read(0, 0)
+    assert str(caught.value).startswith(str(path)) and '\n' not in str(caught.value)
+
+
 def test_several_processes_write_the_same_bytes(cfg, model, tmp_path, monkeypatch):
     extract(cfg, model, tmp_path / 'one')
     monkeypatch.setattr(extraction_module, 'get_world_size', lambda: 2)

@@ -438,6 +438,29 @@ def test_a_learning_rate_over_other_epochs_is_said(train_tool, monkeypatch, sche
         assert message.endswith(f'--cfg-options param_scheduler.1.{options}')
 
 
+def test_checkpoints_by_steps(train_config):
+    before = train_config().default_hooks.checkpoint
+    checkpoint = train_config('--checkpoint-interval', '50').default_hooks.checkpoint
+    assert dict(checkpoint) == dict(before) | dict(by_epoch=False, interval=50)
+
+
+def test_no_advice_that_cannot_be_followed(train_tool, monkeypatch):
+    """With one epoch of warm-up and no other, there is no curve whose end could be named."""
+    messages = []
+    monkeypatch.setattr(train_tool, 'print_log', lambda message, logger, level: messages.append(message))
+    entries = [
+        dict(type='LinearLR', by_epoch=True, end=1),
+        dict(type='CosineAnnealingLR', by_epoch=True, begin=1, end=8, T_max=7),
+    ]
+    for epochs, end in ((1, 'begins to lower the learning rate after 1: it does not fall'), (2, 'T_max=1 ')):
+        messages.clear()
+        train_tool.warn_of_another_length(
+            Config(dict(train_cfg=dict(max_epochs=epochs), param_scheduler=entries))
+        )
+        assert len(messages) == 1 and end in messages[0]
+        assert ('--cfg-options' in messages[0]) == (epochs == 2)
+
+
 def test_epochs_set_the_schedule_too(train_tool):
     schedule = [
         dict(type='LinearLR', by_epoch=True, begin=0, end=1),

@@ -81,6 +81,42 @@ def test_a_signal_to_the_launcher(micro_project, tmp_path, processes, number):
     assert (tmp_path / 'run' / 'interrupted.pth').is_file()
 
 
+def listed_processes(*options):
+    """Numbers of processes that run; those that nobody waits for do not."""
+    listed = subprocess.run(['ps', '-o', 'pid=,stat=', *options], capture_output=True, text=True).stdout
+    return [line.split()[0] for line in listed.splitlines() if not line.split()[1].startswith('Z')]
+
+
+@pytest.mark.slow
+def test_ranks_whose_launcher_was_killed(micro_project, tmp_path):
+    """They save, and end within seconds."""
+    tool, run = micro_project.repo / 'tools' / 'train.py', tmp_path / 'run'
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', str(tool)]
+    options = [str(micro_project.config), '--work-dir', str(run), '--no-validate', '--launcher', 'pytorch']
+    process = subprocess.Popen(
+        [*launcher, *options, '--cfg-options', 'train_cfg.max_epochs=2000'],
+        cwd=micro_project.folder,
+        env=os.environ | {'PYTHONPATH': str(micro_project.repo), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (run / 'last_checkpoint').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    ranks = listed_processes('--ppid', str(process.pid))
+    assert len(ranks) == 2
+    process.kill()
+    process.stderr.close()
+    process.wait()
+    deadline = time.monotonic() + 15
+    while listed_processes('-p', ','.join(ranks)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert (run / 'interrupted.pth').is_file()
+
+
 def test_metrics_are_printed_before_a_full_disk_stops(micro_project, run_here, monkeypatch, capsys, tmp_path):
     from wsol_mm.registry import MODELS
     from wsol_mm.utils import whole_files

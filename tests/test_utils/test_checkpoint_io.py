@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import pickle
+import re
 import threading
 import zipfile
 from pathlib import Path
@@ -231,6 +232,36 @@ def test_truncated_file_is_named(work_dir, tmp_path):
         CheckpointError, match=r'cut\.pth: expected a checkpoint, got another file or a damaged one'
     ):
         read_checkpoint(tmp_path / 'cut.pth')
+
+
+def test_a_flipped_bit_changes_nothing_or_is_named(work_dir, tmp_path):
+    """Anywhere in the file: what is read is what was written, or an error that names the file."""
+    whole = (work_dir / 'epoch_2.pth').read_bytes()
+    expected = text_of(read_checkpoint(work_dir / 'epoch_2.pth'))
+    places, found = np.random.default_rng(0).integers(0, 8 * len(whole), 400), 0
+    path = tmp_path / 'flipped.pth'
+    for place in places.tolist():
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        outcome = read_or_error(path)
+        if isinstance(outcome, str):
+            assert outcome.startswith(f'{path}: expected') and '\n' not in outcome
+            found += 1
+        else:
+            assert text_of(outcome) == expected
+    assert found > 100
+
+
+def read_or_error(path):
+    try:
+        return read_checkpoint(path)
+    except CheckpointError as error:
+        return str(error)
+
+
+def text_of(content):
+    return re.sub(' object at 0x[0-9a-f]+', '', repr(content))
 
 
 def test_other_content_is_named(tmp_path):

@@ -12,7 +12,6 @@ are invalid.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON
+from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.whole_files import write_json
 
 from mmengine.config import Config
@@ -348,10 +348,7 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     from wsol_mm.registry import DATASETS
 
     cfg = read_chosen_config(args)
-    try:
-        coco = json.loads(args.ann.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{args.ann}: expected COCO annotations, got no valid JSON ({error})') from error
+    coco = read_json(args.ann, 'COCO annotations')
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []})
     entries = [dataset.get_data_info(index) for index in range(len(dataset))]
     try:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from unicodedata import category
 
 #: Where the classes of the boxes come from: a model, or the folders of the images.
 PREDICTED, FROM_FOLDER = 'predicted', 'from-folder'
@@ -41,22 +40,16 @@ class Annotations:
         read: Returns the annotations of all images in order; may be called more than once, so that no format
             has to keep them in memory.
         classes: Names of the classes.
-        image_folder: Folder of the images.
+        image_folder: Folder of the images; None where they are no local files of their own.
         description: How the boxes were made.
         labels: Where their classes come from, :data:`PREDICTED` or :data:`FROM_FOLDER`; None if unknown.
     """
 
     read: Callable[[], Iterable[ImageAnnotation]]
     classes: Sequence[str]
-    image_folder: Path
+    image_folder: Path | None
     description: str
     labels: str | None = None
-
-
-def printable(text: str) -> str:
-    """Return a file name as text; bytes that are no UTF-8, and control characters, become U+FFFD."""
-    decoded = text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
-    return ''.join('\ufffd' if category(character) in ('Cc', 'Cn') else character for character in decoded)
 
 
 def write_text(path: Path, text: str) -> None:

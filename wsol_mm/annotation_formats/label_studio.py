@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from .image_annotation import Annotations, printable
+from wsol_mm.utils.file_names import printable
+
+from .image_annotation import Annotations
 
 #: How an image is named whose folder is the root of Label Studio's local files.
 LOCAL_FILES = '/data/local-files/?d='

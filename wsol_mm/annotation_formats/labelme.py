@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.utils.file_names import fitting_name
+
 from .image_annotation import Annotations, write_text
 
 #: Version of the format, which labelme compares with its own.
@@ -20,10 +22,15 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
     Args:
         annotations: What to write.
         out: Folder to write; the paths to the images hold for folders in the same place.
+
+    Raises:
+        ValueError: If the images are no local files.
     """
+    if annotations.image_folder is None:
+        raise ValueError(f'{out}: expected images in local files, which labelme opens in place, got others')
     images, target = annotations.image_folder.resolve(), out.resolve()
     for image in annotations.read():
-        file = target / f'{image.name}.json'
+        file = target / fitting_name(image.name, '.json')
         width, height = image.size
         shapes: list[dict] = []
         for label, box in zip(image.labels, image.boxes, strict=True):

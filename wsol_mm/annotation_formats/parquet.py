@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from wsol_mm.utils.file_names import printable
 from wsol_mm.utils.optional_packages import optional_package
 
-from .image_annotation import Annotations, printable
+from .image_annotation import Annotations
 
 _DECIMALS = 2
 _COORDINATES = ('x0', 'y0', 'x1', 'y1')

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
-from .image_annotation import Annotations, ImageAnnotation, printable, write_text
+from wsol_mm.utils.file_names import fitting_name, printable
+
+from .image_annotation import Annotations, ImageAnnotation, write_text
 
 
 def write_voc(annotations: Annotations, out: Path) -> None:
@@ -21,7 +23,9 @@ def write_voc(annotations: Annotations, out: Path) -> None:
     for image in annotations.read():
         root = _annotation(image, annotations.classes)
         ElementTree.indent(root)
-        write_text(out / f'{image.name}.xml', ElementTree.tostring(root, encoding='unicode') + '\n')
+        write_text(
+            out / fitting_name(image.name, '.xml'), ElementTree.tostring(root, encoding='unicode') + '\n'
+        )
 
 
 def _annotation(image: ImageAnnotation, classes: Sequence[str]) -> Element:

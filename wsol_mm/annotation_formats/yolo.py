@@ -4,7 +4,9 @@ import json
 import os
 from pathlib import Path
 
-from .image_annotation import Annotations, printable, write_text
+from wsol_mm.utils.file_names import fitting_name, printable
+
+from .image_annotation import Annotations, ImageAnnotation, write_text
 
 _DATA = """\
 # {description}
@@ -21,8 +23,8 @@ def write_yolo(annotations: Annotations, out: Path) -> None:
 
     A line is ``<class index> <centre x> <centre y> <width> <height>``, divided by width and height of the
     image. The file of an image without boxes is empty. ``data.yaml`` and ``classes.txt`` name the classes,
-    ``train.txt`` lists the images, and ``images`` is a link to their folder, where links are permitted: in
-    its place a training finds them beside ``labels``.
+    ``train.txt`` lists the images, and ``images`` is a link to their folder, where there is one and links are
+    permitted: in its place a training finds them beside ``labels``.
 
     Args:
         annotations: What to write.
@@ -30,24 +32,29 @@ def write_yolo(annotations: Annotations, out: Path) -> None:
     """
     names = [printable(name) for name in annotations.classes]
     write_text(out / 'classes.txt', ''.join(f'{name}\n' for name in names))
-    listed = []
-    for image in annotations.read():
-        width, height = image.size
-        lines = []
-        for label, (x0, y0, x1, y1) in zip(image.labels, image.boxes, strict=True):
-            centre = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
-            size = (x1 - x0) / width, (y1 - y0) / height
-            lines.append(f'{label} ' + ' '.join(f'{value:.6f}' for value in (*centre, *size)) + '\n')
-        write_text(out / 'labels' / f'{image.name}.txt', ''.join(lines))
-        listed.append(f'./images/{printable(image.path)}\n')
-    write_text(out / 'train.txt', ''.join(listed))
+    (out / 'labels').mkdir(parents=True, exist_ok=True)
+    with open(out / 'train.txt', 'w', encoding='utf-8', newline='\n') as listed:
+        for image in annotations.read():
+            _write_labels(image, out)
+            listed.write(f'./images/{printable(image.path)}\n')
     data = _DATA.format(
         description=printable(annotations.description),
         # Strings of JSON are strings of YAML.
         names=json.dumps(names, ensure_ascii=False),
     )
     write_text(out / 'data.yaml', data)
-    _link_images(annotations.image_folder.resolve(), out)
+    if annotations.image_folder is not None:
+        _link_images(annotations.image_folder.resolve(), out)
+
+
+def _write_labels(image: ImageAnnotation, out: Path) -> None:
+    width, height = image.size
+    lines = []
+    for label, (x0, y0, x1, y1) in zip(image.labels, image.boxes, strict=True):
+        centre = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
+        size = (x1 - x0) / width, (y1 - y0) / height
+        lines.append(f'{label} ' + ' '.join(f'{value:.6f}' for value in (*centre, *size)) + '\n')
+    write_text(out / 'labels' / fitting_name(image.name, '.txt'), ''.join(lines))
 
 
 def _link_images(folder: Path, out: Path) -> None:

@@ -4,18 +4,19 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FROM_FOLDER, PREDICTED
+from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.stored_files import is_address
-from wsol_mm.utils.whole_files import whole_file
+from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from mmpretrain.utils import track
 from .image_batches import ImageBatch, ImageBatches, load_batches
 from .image_listing import ListedImage
 from .image_sources import ImageSource, image_source
+from .journal_writer import JournalWriter
 from .localization_inferencer import LocalizationInferencer
 from .localization_result import NOT_FINITE, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
@@ -32,11 +34,15 @@ from .prediction_output import (
     AnnotationOutput,
     FolderSummary,
     beside,
+    broken_file,
     output_exists,
     publish_annotations,
     summarize,
 )
 from .prediction_shards import Shard, finish_shard, list_once, shard_journal, shards_folder
+
+#: Threads that make boxes of maps beside the network.
+BOX_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,9 @@ def check_task(task: FolderTask) -> None:
     if journal.exists() and task.shard is None:
         return  # it has its list of images
     if task.out.exists():
+        # Of a call that was killed when all was done but this.
+        if task.shard is None:
+            shutil.rmtree(task.journal_folder, ignore_errors=True)
         raise output_exists(task.out)
     if task.labels_from_folder and task.source.kind == 'tars':
         raise ValueError(f'{task.folder}: expected images in folders of classes, got tar files')
@@ -150,6 +159,7 @@ def predict_folder(
         _make_folders(task)
         if journal.exists():
             journal.resume()
+            remove_leftovers_of((task.out, broken_file(task.out)))
         elif not task.out.exists():
             _list_images(journal, task, inferencer.classes)
         is_published = task.out.exists()
@@ -206,7 +216,7 @@ def predict_shard(
         _make_folders(task)
         listed = list_once(root, settings, lambda new: _list_images(new, task, inferencer.classes))
         about = {
-            'image_folder': _resolved(output.image_folder),
+            'image_folder': None if output.image_folder is None else str(output.image_folder.resolve()),
             'description': output.description,
             'labels': output.labels,
         }
@@ -226,7 +236,7 @@ def _output(inferencer: LocalizationInferencer, task: FolderTask) -> AnnotationO
         task.out,
         task.format,
         inferencer.classes,
-        task.source.root,
+        Path(task.source.root) if task.source.has_files else None,
         f'wsol_mm pseudo boxes: {inferencer.description}',
         FROM_FOLDER if task.labels_from_folder else PREDICTED,
     )
@@ -317,16 +327,22 @@ def _predict(
     )
     if progress:
         batches = track(batches, 'Localizing', total=ceil(left / batch_size))
-    # Boxes of a batch are made beside the model's work on the next one.
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        pending: Future[list[dict]] | None = None
+    # Of a call that was killed: maps and pictures of the batches that it had in hand.
+    in_hand = list(islice(journal.images(journal.num_done), (BOX_THREADS + 2) * max(batch_size, 256)))
+    if task.maps_dir is not None:
+        remove_leftovers_of(_map_file(task.maps_dir, image) for image in in_hand)
+    if task.show_dir is not None:
+        remove_leftovers_of(task.show_dir / fitting_name(image.name, '.png') for image in in_hand)
+    # Pictures are drawn on one canvas.
+    threads = 1 if task.show_dir is not None else BOX_THREADS
+    with JournalWriter(journal, partial(_finish_batch, inferencer, task), threads) as writer:
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
-            if pending is not None:
-                journal.append(pending.result())
-            pending = pool.submit(_finish_batch, inferencer, task, batch, samples)
-        if pending is not None:
-            journal.append(pending.result())
+            writer.put(batch, samples)
+
+
+def _map_file(folder: Path, image: ListedImage) -> Path:
+    return folder / fitting_name(image.path, '.npz')
 
 
 def _finish_batch(
@@ -338,8 +354,7 @@ def _finish_batch(
     results = inferencer.postprocess(samples, topk=task.topk, maps=maps)
     for image, result in zip(usable, results, strict=True):
         if task.maps_dir is not None:
-            file = task.maps_dir / f'{image.path}.npz'
-            with whole_file(file) as part, part.open('wb') as stream:
+            with whole_file(_map_file(task.maps_dir, image)) as part, part.open('wb') as stream:
                 np.savez(stream, maps=result.maps, labels=np.array(result.labels))
     if task.show_dir is not None:
         paths, names = [image.path for image in usable], [image.name for image in usable]

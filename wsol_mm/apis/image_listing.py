@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, is_folder
+from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, distinct_stems, is_folder
 
 from mmengine.logging import print_log
 
@@ -127,19 +127,3 @@ def _walk(root: str, inside: str, above: tuple[str, ...], skipped: Counter[str])
                 yield from _walk(root, inside + entry, (*above, real), skipped)
             continue
         yield ListedImage(inside + entry, inside + names[entry])
-
-
-def distinct_stems(images: Sequence[str]) -> list[str]:
-    """Return names for files that belong to images: without the suffix, where they are different then.
-
-    They are compared without case: not every file system can tell 1.jpg from 1.JPG.
-
-    Args:
-        images: Names of images.
-
-    Returns:
-        For each its stem, or the whole name if another has the same stem or is called like it.
-    """
-    stems = [os.path.splitext(image)[0] for image in images]
-    taken = Counter(name.lower() for name in (*images, *stems))
-    return [stem if taken[stem.lower()] == 1 else image for image, stem in zip(images, stems, strict=True)]

@@ -105,12 +105,14 @@ def image_source(place: str | Path, root: str | Path | None = None, column: str 
         The source.
 
     Raises:
-        ValueError: If there is a ``root`` or ``column`` and no list.
+        ValueError: If there is a ``root`` or ``column`` and no list, or none with columns.
     """
     text = os.fspath(place).removeprefix('file://')
     suffix = os.path.splitext(text)[1].lower()
     is_local_folder = not is_address(text) and os.path.isdir(text)
     if suffix in LIST_SUFFIXES and not is_local_folder:
+        if suffix == '.txt' and column is not None:
+            raise ValueError(f'column: expected none beside {text}, a path per line, got {column!r}')
         above = os.path.dirname(text) if root is None else os.fspath(root).removeprefix('file://')
         return ImageSource(text, 'list', above if is_address(above) else os.path.abspath(above), column)
     if root is not None or column is not None:

@@ -53,8 +53,9 @@ def whole_image_transforms(transforms: Sequence[dict]) -> list[dict]:
     resizes = 0
     for transform in transforms:
         if _name(transform) in _LOADERS:
+            kept = {key: transform[key] for key in ('white', 'background') if key in transform}
             backend_args = transform.get('backend_args')
-            transform = dict(type='LoadImageWithPillow', apply_exif=True, backend_args=backend_args)
+            transform = dict(type='LoadImageWithPillow', apply_exif=True, **kept, backend_args=backend_args)
         elif crops and _name(transform) in _RESIZES:
             resizes += 1
             kept = {key: transform[key] for key in ('interpolation', 'backend') if key in transform}

@@ -1,14 +1,16 @@
 """From images to classes, boxes, maps and pictures in one call."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
+from wsol_mm.datasets.readers.image_files import distinct_stems
 from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.utils.config_settings import merge_options
+from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np
@@ -20,7 +22,7 @@ from mmpretrain.apis.base import BaseInferencer
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
-from .image_listing import distinct_stems, images_at
+from .image_listing import images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
 from .localization_result import NOT_FINITE, LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
@@ -223,7 +225,7 @@ class LocalizationInferencer(BaseInferencer):
                 sample,
                 self.protocol,
                 image=np.ascontiguousarray(image[..., ::-1]) if isinstance(image, np.ndarray) else None,
-                out_file=None if out_dir is None else str(Path(out_dir) / f'{name}.png'),
+                out_file=None if out_dir is None else str(Path(out_dir) / fitting_name(name, '.png')),
             )
             if show:
                 visualizer.show(picture, win_name=name, wait_time=wait_time)
@@ -254,7 +256,7 @@ class LocalizationInferencer(BaseInferencer):
 
     def _expand(self, inputs: ImageInput | Sequence[ImageInput]) -> tuple[list[str | np.ndarray], list[str]]:
         """List the images, and a name of its own for each: what its picture is called."""
-        if isinstance(inputs, str | Path | np.ndarray):
+        if isinstance(inputs, str | Path | np.ndarray) or not isinstance(inputs, Iterable):
             inputs = [inputs]
         images: list[str | np.ndarray] = []
         names: list[str] = []
@@ -262,6 +264,11 @@ class LocalizationInferencer(BaseInferencer):
             if isinstance(entry, np.ndarray):
                 images.append(entry)
                 names.append('array')
+            elif not isinstance(entry, str | Path):
+                raise ValueError(
+                    'inputs: expected paths, or BGR arrays (H, W, 3) of uint8, got a '
+                    f'{type(entry).__module__}.{type(entry).__name__}'
+                )
             else:
                 for file, name in images_at(entry):
                     images.append(file)
@@ -271,7 +278,7 @@ class LocalizationInferencer(BaseInferencer):
     def _label_indices(self, labels: Sequence[Label] | Label | None, count: int) -> list[int | None]:
         if labels is None:
             return [None] * count
-        labels = [labels] if isinstance(labels, int | str) else list(labels)
+        labels = [labels] if isinstance(labels, int | str | np.integer) else list(labels)
         if len(labels) != count:
             raise ValueError(f'labels: expected one for every image ({count}), got {len(labels)}')
         indices = {name: index for index, name in enumerate(self.classes)}

@@ -1,5 +1,6 @@
 """Writes what predictions of many images have left in journals: annotations, broken images, counts."""
 
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, Annotations, ImageAnnotation
 from wsol_mm.utils.whole_files import naming, publish, whole_file
+
+from mmengine.logging import print_log
 
 from .image_listing import ListedImage
 
@@ -23,7 +26,7 @@ class AnnotationOutput:
         out: File or folder to write.
         format: Name of a format in ``wsol_mm.annotation_formats.FORMATS``.
         classes: Names of the classes.
-        image_folder: Folder of the images, or its address.
+        image_folder: Folder of the images; None where they are no local files.
         description: How the boxes were made.
         labels: Where their classes come from; see :class:`~wsol_mm.annotation_formats.Annotations`.
     """
@@ -31,7 +34,7 @@ class AnnotationOutput:
     out: Path
     format: str
     classes: tuple[str, ...]
-    image_folder: str
+    image_folder: Path | None
     description: str
     labels: str
 
@@ -120,9 +123,7 @@ def publish_annotations(
             if 'error' not in result:
                 yield ImageAnnotation(number, image.path, image.name, **result)
 
-    annotations = Annotations(
-        read, output.classes, Path(output.image_folder), output.description, output.labels
-    )
+    annotations = Annotations(read, output.classes, output.image_folder, output.description, output.labels)
     with naming(output.out, output.partial):
         if FORMATS[output.format].suffix is None:
             output.partial.mkdir()
@@ -136,6 +137,21 @@ def publish_annotations(
     if before is not None:
         before()
     publish(output.partial, output.out)
+    _say_odd_names(results, output)
+
+
+def _say_odd_names(results: Results, output: AnnotationOutput) -> None:
+    """Say how many files of annotations are not called as detectors and annotation tools look for them."""
+    if FORMATS[output.format].suffix is not None:
+        return
+    odd = [image.path for image, _ in results() if image.path == image.name]
+    if odd:
+        print_log(
+            f'{output.out}: {len(odd)} images differ from others in their extension alone: their files are '
+            f'called after the whole name ({odd[0]}), where most tools look for one without the extension',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _write_broken(results: Results, out: Path) -> None:

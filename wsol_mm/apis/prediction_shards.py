@@ -181,7 +181,7 @@ class _Finished:
             out,
             settings['format'],
             tuple(settings['classes']),
-            self.about['image_folder'],
+            None if self.about['image_folder'] is None else Path(self.about['image_folder']),
             self.about['description'],
             self.about['labels'],
         )

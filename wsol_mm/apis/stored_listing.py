@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS
+from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, distinct_stems
 from wsol_mm.utils.stored_files import file_system, storage_errors
 
-from .image_listing import ListedImage, distinct_stems
+from .image_listing import ListedImage
 
 
 def is_stored_file(address: str) -> bool:

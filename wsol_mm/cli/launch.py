@@ -11,6 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
 
+from wsol_mm.utils.orphans import end_with_parent
+
 from mmengine.config import Config
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -54,7 +56,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     """Set a config up for a launcher; without a GPU, make the process group too, on gloo.
 
     With a GPU, MMEngine's Runner makes the process group itself, with the backend of
-    ``env_cfg.dist_cfg``.
+    ``env_cfg.dist_cfg``. Started by a launcher, this process ends when the launcher does.
 
     Args:
         cfg: Runner config; changed in place.
@@ -69,6 +71,8 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     if launcher not in LAUNCHERS:
         raise ValueError(f"launcher: expected one of {', '.join(LAUNCHERS)}, got '{launcher}'")
     cfg.launcher = launcher
+    if launcher != 'none':
+        end_with_parent()
     if cfg.get('randomness', {}).get('deterministic'):
         # What deterministic matrix products need of cuBLAS, before it is first used.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')

@@ -27,6 +27,8 @@ CHECKPOINT_HELP = f"checkpoint of its model; '{NO_CHECKPOINT}' for one that need
 _SETTING = re.compile(r'\b[a-z]\w*(\.\w+)+=')
 # TypeErrors and KeyErrors that a config causes: settings and types that are not there, parts that do not fit.
 _OF_A_CONFIG = re.compile(r'unexpected keyword argument|^\w+: expected |is not in the .+ registry')
+# What PyTorch says of a process that loads data and is no more.
+_DEAD_WORKER = re.compile(r'DataLoader worker \(pid')
 
 
 class RunnerArgumentParser(argparse.ArgumentParser):
@@ -52,22 +54,44 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     Raises:
         SystemExit: In place of these exceptions.
     """
-    expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, KeyError, *more)
+    expected: tuple[type[Exception], ...] = (OSError, ValueError, TypeError, KeyError, RuntimeError, *more)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # the name of a file may hold bytes that are no text
+            stream.reconfigure(errors='backslashreplace')
     try:
         yield
     except expected as error:
-        if not isinstance(error, (OSError, ValueError, *more)) and not _OF_A_CONFIG.search(str(error)):
+        dead = _dead_worker(error)
+        known = isinstance(error, (OSError, ValueError, *more)) or _OF_A_CONFIG.search(str(error))
+        if not (known or dead):
             raise
         # The text of a KeyError is its argument in quotes; that of an error in a worker of a dataloader is a
         # traceback.
-        message = error.args[0] if isinstance(error, KeyError) else str(error).strip()
+        message = str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip()
         if message.startswith('Caught '):
             message = message.splitlines()[-1]
+        message = dead or message
         if _SETTING.search(message):
             message += ' (settings are changed by --cfg-options KEY=VALUE)'
         log_file = _log_traceback(error)
         where = f' (traceback in {log_file})' if log_file else ''
         raise SystemExit(f'{Path(sys.argv[0]).name}: error: {message}{where}') from error
+
+
+def _dead_worker(error: BaseException) -> str | None:
+    """Return what to say if a process that loads data has ended before its time; None for other errors."""
+    found = None
+    cause: BaseException | None = error
+    while cause is not None:  # the first one says how it ended
+        found = str(cause) if _DEAD_WORKER.search(str(cause)) else found
+        cause = cause.__cause__ or cause.__context__
+    if found is None or not isinstance(error, RuntimeError):
+        return None
+    return (
+        f'data loading: expected workers that work to the end, got one that did not: '
+        f'{found.splitlines()[0].strip()} Most often memory is short, or shared memory (/dev/shm): fewer '
+        'workers (num_workers) or smaller batches need less'
+    )
 
 
 @contextmanager

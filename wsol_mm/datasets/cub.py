@@ -8,7 +8,7 @@ import numpy as np
 
 from .dataset_problems import DatasetError, DatasetProblems
 from .fine_grained import FineGrainedDataset
-from .readers.list_files import finite_floats, keyed_lines, split_fields
+from .readers.list_files import check_same_keys, finite_floats, keyed_lines, split_fields
 from .readers.sat_lists import class_folder_entries
 
 _LAYOUTS = (
@@ -70,27 +70,28 @@ class CUB(FineGrainedDataset):
             root / 'image_class_labels.txt', _id_and_label, '<id> <class, an integer from 1>', problems
         )
         in_train = keyed_lines(root / 'train_test_split.txt', _id_and_flag, '<id> <1 or 0>', problems)
-        boxes = None
+        boxes: dict[str, np.ndarray] | None = None
         if self.with_boxes:
             boxes = keyed_lines(
                 root / 'bounding_boxes.txt', _id_and_box, '<id> <x> <y> <width> <height>', problems
             )
         class_names = self._class_names(root, paths, labels, problems)
+        tables: dict[str, dict | None] = {
+            'image_class_labels.txt': labels,
+            'train_test_split.txt': in_train,
+            'bounding_boxes.txt': boxes,
+        }
+        for name, table in tables.items():
+            check_same_keys(root / 'images.txt', paths, root / name, table, problems)
 
         entries = []
         for key, path in paths.items():
-            absent = [
-                name
-                for name, table in (
-                    ('image_class_labels.txt', labels),
-                    ('train_test_split.txt', in_train),
-                    ('bounding_boxes.txt', boxes),
-                )
-                if table is not None and key not in table
-            ]
+            absent = [name for name, table in tables.items() if table is not None and key not in table]
             if absent:
+                counts = ', '.join(f'{len(tables[name] or ())} of {len(paths)}' for name in absent)
                 problems.add(
-                    'image without entry', f'{", ".join(absent)}: expected id {key} ({path}), got none'
+                    'image without entry',
+                    f'{", ".join(absent)}: expected id {key} ({path}), got none: entries of {counts} images',
                 )
             elif in_train[key] == (self.split == 'train'):
                 entry = {'img_id': path, 'gt_label': labels[key]}

@@ -90,9 +90,9 @@ class DatasetProblems:
             DatasetError: If anything was added and ``on_error`` is 'raise'.
         """
         if self.messages and self.on_error == 'raise':
-            listing = '\n  '.join(self._lines())
+            listing = ' | '.join(self._lines())
             raise DatasetError(
-                f'{self.source}: expected files without problems, got {len(self)} problem(s):\n  {listing}\n'
+                f'{self.source}: expected files without problems, got {len(self)} problem(s): {listing}. '
                 'Correct the files, or leave out the affected entries: '
                 "train_dataloader.dataset.on_error='skip' (or that of another loader)"
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.registry import DATASETS
+from wsol_mm.utils.file_names import fitting_name, printable
 
 from mmengine.logging import print_log
 
@@ -15,8 +16,16 @@ from .checks.image_files import inspect_image
 from .dataset_problems import DatasetError, DatasetProblems
 from .localization_dataset import LocalizationDataset
 from .readers.box_annotations import ImageBoxes, read_box_csv, read_box_list, read_coco_json, read_voc_xml
-from .readers.image_files import DECODE_ERRORS, IMAGE_EXTENSIONS, error_text, list_folders, list_images
+from .readers.image_files import (
+    DECODE_ERRORS,
+    IMAGE_EXTENSIONS,
+    distinct_stems,
+    error_text,
+    list_folders,
+    list_images,
+)
 from .readers.list_files import read_lines
+from .readers.parquet_boxes import read_box_parquet
 from .readers.tool_annotations import (
     YOLO_CLASS_FILES,
     is_label_studio,
@@ -27,8 +36,8 @@ from .readers.tool_annotations import (
 )
 
 _BOX_SOURCES = (
-    'a .json file (COCO, Label Studio), a .csv file, a .txt list, or a folder of .xml (Pascal VOC), .json '
-    '(labelme) or .txt files (YOLO)'
+    'a .json file (COCO, Label Studio), a .csv or .parquet file, a .txt list, or a folder of .xml (Pascal '
+    'VOC), .json (labelme) or .txt files (YOLO)'
 )
 
 
@@ -44,6 +53,8 @@ class FolderDataset(LocalizationDataset):
 
     - a ``.json`` file in COCO's instances format (groups are left out), or with tasks of Label Studio;
     - a ``.csv`` file with a box per line, ``path,x0,y0,x1,y1[,label[,score]]``, with or without a heading;
+    - a ``.parquet`` file with a box per row, in the columns ``path``, ``x0``, ``y0``, ``x1``, ``y1`` and, if
+      there is one, ``label``;
     - a ``.txt`` list as CATR and CDTR ship it, ``<path> <ignored> <4 numbers>``, a line per box;
     - a folder with a Pascal VOC ``.xml`` or a labelme ``.json`` file per image, in the same folders as the
       images or all in one;
@@ -185,6 +196,8 @@ class FolderDataset(LocalizationDataset):
             matched = self._match(read_coco_json(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.csv':
             matched = self._match(read_box_csv(source, problems), entries, source, problems)
+        elif source.suffix.lower() == '.parquet':
+            matched = self._match(read_box_parquet(source, problems), entries, source, problems)
         elif source.suffix.lower() == '.txt':
             found = read_box_list(source, self.box_format, problems)
             matched = self._match(found, entries, source, problems)
@@ -197,13 +210,13 @@ class FolderDataset(LocalizationDataset):
                 f'{entries[0]["img_id"]!r}, got none of them. Images are named by paths relative to '
                 f'{self.img_prefix} or {self.data_root}, or by file names that only one image has'
             )
-        labels = {label for boxes in matched.values() for label in boxes.labels if label is not None}
-        by_class = bool(labels & set(class_names))
+        labels = {_comparable(label) for boxes in matched.values() for label in boxes.labels}
+        by_class = not labels.isdisjoint(map(_comparable, class_names))
         foreign: Counter[str] = Counter()
         for position, boxes in matched.items():
             entry = entries[position]
-            own = class_names[entry['gt_label']]
-            keep = [not by_class or label in (None, own) for label in boxes.labels]
+            own = _comparable(class_names[entry['gt_label']])
+            keep = [not by_class or label is None or _comparable(label) == own for label in boxes.labels]
             foreign.update(str(label) for label, kept in zip(boxes.labels, keep, strict=True) if not kept)
             entry['gt_bboxes'] = boxes.array(keep)
             if boxes.size is not None:
@@ -252,9 +265,7 @@ class FolderDataset(LocalizationDataset):
         read: Callable[[Path, dict], ImageBoxes],
     ) -> dict[int, ImageBoxes]:
         files = {path[: -len(suffix)]: source / path for path in list_images(source, [suffix])[0]}
-        without, ambiguous = self._positions_by_key(entries, with_extension=False)
-        # Where images differ in their extension alone, their files are named after all of their name.
-        positions = without | self._positions_by_key(entries, with_extension=True)[0]
+        positions, ambiguous = self._positions_by_key(entries, _names_of_files(entries, suffix))
         matched = {}
         for key, file in files.items():
             if file.name in YOLO_CLASS_FILES:
@@ -275,11 +286,13 @@ class FolderDataset(LocalizationDataset):
     def _match(
         self, found: dict[str, ImageBoxes], entries: list[dict], source: Path, problems: DatasetProblems
     ) -> dict[int, ImageBoxes]:
-        positions, ambiguous = self._positions_by_key(entries, with_extension=True)
+        positions, ambiguous = self._positions_by_key(entries, [[entry['img_id'] for entry in entries]])
         matched: dict[int, ImageBoxes] = {}
         unmatched = 0
         for path, boxes in found.items():
-            key = path.replace('\\', '/').removeprefix('./')
+            # As it is, first: a name may have a backslash, or begin with a blank.
+            others = path.replace('\\', '/').removeprefix('./'), path.strip().replace('\\', '/')
+            key = next((key for key in (path, *others) if key in positions), others[-1].removeprefix('./'))
             if key in ambiguous:
                 problems.add(
                     'ambiguous image name',
@@ -300,18 +313,50 @@ class FolderDataset(LocalizationDataset):
             )
         return matched
 
-    def _positions_by_key(self, entries: list[dict], with_extension: bool) -> tuple[dict[str, int], set[str]]:
-        """Every name by which an annotation may mean an image, and the names that mean several."""
+    def _positions_by_key(
+        self, entries: list[dict], kinds: Sequence[Sequence[str]]
+    ) -> tuple[dict[str, int], set[str]]:
+        """Every name by which an annotation may mean an image, and the names that mean several.
+
+        Args:
+            entries: The images.
+            kinds: Kinds of paths for all of them, the most certain first.
+        """
         inside = os.path.relpath(self.img_prefix, self.data_root).replace(os.sep, '/')
-        paths = [
-            entry['img_id'] if with_extension else entry['img_id'].rpartition('.')[0] for entry in entries
-        ]
-        by_path, same_path = _unique(paths)
-        by_name, same_name = _unique([path.rpartition('/')[2] for path in paths])
-        prefixed = {f'{inside}/{path}': position for path, position in by_path.items()}
-        positions = by_name | prefixed | by_path
-        others = same_name | {f'{inside}/{path}' for path in same_path}
-        return positions, same_path | (others - set(positions))
+        positions: dict[str, int] = {}
+        ambiguous: set[str] = set()
+        for paths in kinds:
+            by_path, same_path = _unique(paths)
+            by_name, same_name = _unique([path.rpartition('/')[2] for path in paths])
+            prefixed = {f'{inside}/{path}': position for path, position in by_path.items()}
+            others = same_name | {f'{inside}/{path}' for path in same_path}
+            found = by_name | prefixed | by_path
+            certain = set(positions)
+            ambiguous |= (same_path | (others - set(found))) - certain
+            positions = found | positions
+        return positions, ambiguous
+
+
+def _names_of_files(entries: Sequence[dict], suffix: str) -> list[list[str]]:
+    """Return what files of images may be called, without their ending: as we write them, and otherwise.
+
+    Of ``a.jpg`` it is ``a.xml``, but beside an ``a.png`` both have ``a.jpg.xml`` and ``a.png.xml``.
+    """
+    folders: dict[str, list[int]] = {}
+    for position, entry in enumerate(entries):
+        folders.setdefault(entry['img_id'].rpartition('/')[0], []).append(position)
+    ours = [''] * len(entries)
+    for folder, positions in folders.items():
+        names = [entries[position]['img_id'].rpartition('/')[2] for position in positions]
+        for position, stem in zip(positions, distinct_stems(names), strict=True):
+            ours[position] = fitting_name(f'{folder}/{stem}' if folder else stem, suffix)[: -len(suffix)]
+    whole = [entry['img_id'] for entry in entries]
+    return [ours, [path.rpartition('.')[0] for path in whole], whole]
+
+
+def _comparable(label: str | None) -> str | None:
+    """Return a class name as all formats can hold it."""
+    return None if label is None else printable(label).strip()
 
 
 def _unique(names: Sequence[str]) -> tuple[dict[str, int], set[str]]:

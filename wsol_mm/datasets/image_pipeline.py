@@ -9,7 +9,7 @@ from mmcv.transforms import LoadImageFromFile
 
 from .checks.image_files import decode_failure
 from .dataset_problems import DatasetError, UnreadableImage
-from .readers.image_files import DECODE_ERRORS
+from .readers.image_files import DECODE_ERRORS, error_text
 
 #: What a pipeline may raise because of a damaged image. That it *was* the image is then verified.
 _PIPELINE_ERRORS = (*DECODE_ERRORS, AssertionError, AttributeError, TypeError, cv2.error)
@@ -57,11 +57,14 @@ def run_transforms(transforms: Transforms, item: dict) -> Any:
         return data
     except UnreadableImage:
         raise
-    except _PIPELINE_ERRORS as error:
-        if is_loaded:
+    except Exception as error:
+        by_loader = isinstance(transform, LoadImageFromFile)
+        if is_loaded or not (by_loader or isinstance(error, _PIPELINE_ERRORS)):
             raise
         path = item['img_path']
         reason = str(error) if isinstance(error, DatasetError) else decode_failure(path)
+        if reason is None and by_loader:  # a loader that stumbles where ours does not
+            reason = error_text(error)
         if reason is None:  # the image is fine: an error of the pipeline
             raise
         raise UnreadableImage(path, reason) from error

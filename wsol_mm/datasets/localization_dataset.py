@@ -72,6 +72,7 @@ class LocalizationDataset(BaseDataset):
         verify_images: Decode all images (and masks) at start-up.
         require_boxes: In test mode, an image without boxes is a problem where others have some. False keeps
             such images, without ``gt_bboxes``: they count for classification only.
+        allow_outside: The lists may name images and masks outside their folder (``../``, absolute paths).
         apply_exif: Sizes and boxes are those of the image after its EXIF orientation is applied. Must agree
             with the loader in the pipeline: mmcv's ``color_type='color'`` applies it,
             ``'color_ignore_orientation'`` does not. None for the data set's own rule (:attr:`APPLY_EXIF`).
@@ -104,6 +105,7 @@ class LocalizationDataset(BaseDataset):
         read_headers: bool = True,
         verify_images: bool = False,
         require_boxes: bool = True,
+        allow_outside: bool = False,
         apply_exif: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -119,6 +121,7 @@ class LocalizationDataset(BaseDataset):
         self.read_headers = read_headers
         self.verify_images = verify_images
         self.require_boxes = require_boxes
+        self.allow_outside = allow_outside
         self.apply_exif = self.APPLY_EXIF if apply_exif is None else apply_exif
         # set by subclasses whose entries come from a listing of the disk
         self._files_are_listed = False
@@ -181,6 +184,8 @@ class LocalizationDataset(BaseDataset):
             unused = {line for _, line in read_lines(Path(self.leave_out).expanduser())}
             entries = [entry for entry in entries if entry['img_id'] not in unused]
         entries = checks.check_labels(entries, len(class_names), problems)
+        if not (self._files_are_listed or self.allow_outside):
+            entries = checks.check_inside(entries, problems)
         problems.stop_if_strict()  # what follows from a bad line would only hide it
         if self.class_selection is not None:
             entries, class_names = self._select_classes(self.class_selection, entries, class_names)

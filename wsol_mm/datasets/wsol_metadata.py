@@ -8,7 +8,7 @@ from wsol_mm.registry import DATASETS
 
 from .dataset_problems import DatasetProblems
 from .localization_dataset import LocalizationDataset
-from .readers.list_files import read_lines
+from .readers.list_files import check_same_keys, read_lines
 from .readers.wsol_metadata import read_class_labels, read_image_ids, read_image_sizes, read_localization
 
 
@@ -63,6 +63,7 @@ class WSOLMetadataDataset(LocalizationDataset):
             )
         ids = read_image_ids(folder / 'image_ids.txt', problems)
         labels = read_class_labels(folder / 'class_labels.txt', problems)
+        check_same_keys(folder / 'image_ids.txt', set(ids), folder / 'class_labels.txt', labels, problems)
         sizes = {}
         if (folder / 'image_sizes.txt').is_file():  # empty for OpenImages
             sizes = read_image_sizes(folder / 'image_sizes.txt', problems)

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.utils.whole_files import whole_file, write_whole
+from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file, write_whole
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -74,6 +74,7 @@ def write_program(program: ExportedProgram, path: Path, facts: Mapping[str, Any]
         path: File ending in ``.pt2``; its folder is made.
         facts: What is written beside it, as JSON, as the extra file ``wsol_mm``.
     """
+    remove_leftovers_of([path])
     with BytesIO() as buffer:
         torch.export.save(program, buffer, extra_files={FACTS_KEY: json.dumps(facts)})
         write_whole(path, buffer.getbuffer())
@@ -104,5 +105,6 @@ def write_onnx(
         verbose=False,
     )
     onnx_program.model.metadata_props[FACTS_KEY] = json.dumps(facts)
+    remove_leftovers_of([path])
     with whole_file(path) as part:
         onnx_program.save(part, external_data=False)

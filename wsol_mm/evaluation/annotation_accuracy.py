@@ -1,9 +1,10 @@
 """Accuracy of exported annotations (COCO) against the ground truth of a data set, without maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wsol_mm.annotation_formats import FROM_FOLDER
+from wsol_mm.datasets.readers.list_files import finite_floats
 
 import numpy as np
 
@@ -47,21 +48,32 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
         raise ValueError(
             f'annotations: expected COCO annotations with {", ".join(keys)}, got none of {", ".join(missing)}'
         )
-    names = {category['id']: category['name'] for category in coco['categories']}
-    files = {image['id']: image['file_name'] for image in coco['images']}
+    for key in keys:
+        if not isinstance(coco[key], list) or not all(isinstance(entry, Mapping) for entry in coco[key]):
+            raise ValueError(f'{key}: expected a list of objects, got another value')
+    try:
+        names = {category['id']: category['name'] for category in coco['categories']}
+        files = {image['id']: image['file_name'] for image in coco['images']}
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'categories, images: expected an id and a name of each, got others ({error!r})'
+        ) from error
     if len(set(files.values())) < len(coco['images']):
         raise ValueError('images: expected different ids and file names, got some more than once')
     best: dict[Any, tuple[float, Annotation]] = {}
     for number, entry in enumerate(coco['annotations']):
         place = f'annotations[{number}]'
         for key, known in (('image_id', files), ('category_id', names)):
-            if entry.get(key) not in known:
+            if not isinstance(entry.get(key), Hashable) or entry.get(key) not in known:
                 raise ValueError(f'{place}.{key}: expected an id of the file, got {entry.get(key)!r}')
         box = entry.get('bbox')
         if not isinstance(box, Sequence) or len(box) != 4:
             raise ValueError(f'{place}.bbox: expected x, y, width and height, got {box!r}')
-        x, y, width, height = map(float, box)
-        score, image = float(entry.get('score', 1.0)), entry['image_id']
+        try:
+            x, y, width, height, score = finite_floats([*box, entry.get('score', 1.0)])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f'{place}: expected numbers as bbox and score, got others ({error})') from error
+        image = entry['image_id']
         if image not in best or score > best[image][0]:
             annotation = Annotation((x, y, x + width, y + height), names[entry['category_id']])
             best[image] = score, annotation

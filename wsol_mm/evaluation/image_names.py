@@ -31,15 +31,16 @@ def match_names(names: Iterable[str], img_ids: Sequence[str], without_suffix: bo
     Args:
         names: Different paths with ``/``, relative to some folder.
         img_ids: Ids of the images: paths relative to the image folder of the data set.
-        without_suffix: A name may also lack the suffix of the image file.
+        without_suffix: A name may also lack the suffix of the image file, unless it is another id.
 
     Returns:
         The matches.
     """
     meant: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    whole = {img_id for img_id in img_ids if img_id in meant}
     for img_id in img_ids:
         for form in _forms(img_id, without_suffix):
-            if form in meant:
+            if form in meant and (form == img_id or form not in whole):
                 meant[form] = (*meant[form], img_id)
     rest = {name for name, found in meant.items() if not found}
     if rest:

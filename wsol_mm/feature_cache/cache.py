@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.whole_files import whole_file, write_whole
 
 import numpy as np
@@ -80,13 +81,21 @@ class FeatureCache:
                 f'{folder}: expected cached features, got no {_KEY}; '
                 'tools/misc/extract_features.py makes them'
             )
-        layout = json.loads((folder / _LAYOUT).read_text())
-        record = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in layout['record']])
+        layout = read_json(folder / _LAYOUT, 'the layout of cached features')
         try:
-            key = CacheKey.from_json((folder / _KEY).read_text())
+            record = np.dtype([(name, kind, tuple(shape)) for name, kind, shape in layout['record']])
+            shard_size = int(layout['shard_size'])
+            if shard_size < 1 or record.hasobject:
+                raise ValueError(f'shards of {shard_size} records of {record}')
+        except (KeyError, TypeError, ValueError) as error:
+            raise CacheMismatchError(
+                f'{folder / _LAYOUT}: expected the layout of cached features, got another file ({error!r})'
+            ) from error
+        try:
+            key = CacheKey.from_json((folder / _KEY).read_bytes())
         except ValueError as error:
             raise CacheMismatchError(f'{folder / _KEY}: {error}') from error
-        return cls(folder, key, record, layout['shard_size'])
+        return cls(folder, key, record, shard_size)
 
     def check(self, key: CacheKey) -> None:
         """Compare with the features that are wanted.
@@ -138,7 +147,25 @@ class FeatureCache:
                 f'{path}: expected a shard of cached features, got nothing; tools/misc/extract_features.py '
                 'completes a cache'
             )
-        return np.load(path, mmap_mode='r'), json.loads(path.with_suffix('.json').read_text())
+        metas = read_json(path.with_suffix('.json'), 'a list with an object for each image of the shard')
+        count = len(self.images_of(number))
+        try:
+            records = np.load(path, mmap_mode='r')
+            if records.dtype != self.record or records.shape != (count,):
+                raise ValueError(f'{records.dtype} of the shape {records.shape}')
+        # Of a damaged header NumPy lets through what its parser raises.
+        except Exception as error:
+            raise CacheMismatchError(
+                f'{path}: expected {count} records of the layout, got another or a damaged file ({error}). '
+                'Without it, tools/misc/extract_features.py makes it again'
+            ) from error
+        objects = isinstance(metas, list) and all(isinstance(meta, dict) for meta in metas)
+        if not objects or len(metas) != count:
+            raise CacheMismatchError(
+                f'{path.with_suffix(".json")}: expected a list with an object for each of {count} images, '
+                'got another'
+            )
+        return records, metas
 
     def read(self, view: int, index: int) -> tuple[NDArray, dict]:
         """Return the record of an image, a view into the file, and its meta fields."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from wsol_mm.utils.json_text import parse_json
+
 import torch
 from torch import Tensor, nn
 
@@ -48,13 +50,13 @@ class CacheKey:
         return json.dumps(asdict(self), indent=2)
 
     @classmethod
-    def from_json(cls, text: str) -> 'CacheKey':
+    def from_json(cls, text: str | bytes) -> 'CacheKey':
         """Return the key that :meth:`to_json` wrote.
 
         Raises:
             ValueError: If the text is no such key.
         """
-        given = json.loads(text)
+        given = parse_json(text, 'key', 'what cached features depend on')
         names = {field.name for field in fields(cls)}
         if not isinstance(given, dict) or set(given) != names:
             found = sorted(given) if isinstance(given, dict) else type(given).__name__

@@ -9,6 +9,7 @@ from wsol_mm.datasets.image_pipeline import pipeline_item, run_transforms
 from wsol_mm.registry import DATASETS, MODELS, TRANSFORMS
 from wsol_mm.structures import Features
 from wsol_mm.utils.random_state import seeded
+from wsol_mm.utils.whole_files import remove_leftovers
 
 import numpy as np
 import torch
@@ -188,6 +189,7 @@ def _create(folder: str | Path, key: CacheKey, record: np.dtype, shard_size: int
     """Make or open the cache in the first process, open it in the others; say how much is to be written."""
     if is_main_process():
         cache = FeatureCache.create(folder, key, record, shard_size)
+        remove_leftovers(cache.folder)
         left, free = cache.bytes_left, shutil.disk_usage(folder).free
         print_log(
             f'{folder}: {key.num_images} images x {len(key.views)} views, {len(cache.missing())} of '

@@ -48,6 +48,31 @@ _NUMBERS = {
 }
 
 
+# Settings that are paths, wherever they are; some may be a dict or None.
+_PATHS = (
+    *(
+        'data_root',
+        'data_prefix',
+        'ann_file',
+        'box_source',
+        'class_folder',
+        'class_file',
+        'list_dir',
+        'leave_out',
+    ),
+    *(
+        'metadata_dir',
+        'pretrained',
+        'load_from',
+        'work_dir',
+        'thresholds_from',
+        'report_file',
+        'checkpoint_file',
+    ),
+    *('show_dir', 'cache'),
+)
+
+
 def check_config(cfg: Config) -> None:
     """Check the settings of a run that are easily mistaken: what is a number, and what is a name.
 
@@ -62,6 +87,20 @@ def check_config(cfg: Config) -> None:
         _check_number(cfg, key, numbers)
     for key, value, names in _named_parts(cfg):
         _check_name(key, value, names)
+    _check_paths('', cfg)
+
+
+def _check_paths(prefix: str, settings: Mapping) -> None:
+    """Check that no path is a number or a list, as which a name such as 2024 or a,b is read."""
+    for name, value in settings.items():
+        key = f'{prefix}{name}'
+        if isinstance(value, Mapping):
+            _check_paths(f'{key}.', value)
+        elif name in _PATHS and isinstance(value, int | float | list | tuple):
+            raise ValueError(
+                f'{key}: expected a path, got {_shown(value)}. Quotes keep a path as it is, as in '
+                f'"{key}=\'2024\'"'
+            )
 
 
 def check_model_settings(cfg: Config) -> None:

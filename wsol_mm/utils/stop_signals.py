@@ -1,5 +1,6 @@
 """Stops of a run from outside: they are noted, and the run ends itself where nothing is lost."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -31,7 +32,8 @@ class StopRequest:
         if not self.number:
             self.number, self._since = number, now
             # Nothing that locks: the signal may have come within a print.
-            os.write(2, b'Stopping after this step; again to stop at once\n')
+            with contextlib.suppress(OSError):  # of a launcher that has ended
+                os.write(2, b'Stopping after this step; again to stop at once\n')
         elif now - self._since > _PATIENCE_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

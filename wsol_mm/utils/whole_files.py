@@ -8,7 +8,7 @@ leaves the former file, or the new one.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,53 @@ def remove_partial_files(folder: Path) -> None:
     """Remove what writers have left in a folder that were killed; nobody may be writing there."""
     for path in folder.glob(f'.*{PARTIAL_SUFFIX}'):
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes of this machine have left half written in a folder and those inside.
+
+    What others are writing stays.
+
+    Args:
+        folder: The folder; nothing is done if there is none.
+    """
+    _remove_dead(folder.rglob(f'.*{PARTIAL_SUFFIX}'))
+
+
+def remove_leftovers_of(files: Iterable[Path]) -> None:
+    """Remove what killed processes of this machine have left half written of some files.
+
+    Args:
+        files: What the files were to be.
+    """
+    names: dict[Path, set[str]] = {}
+    for file in files:
+        shortened = os.fsdecode(os.fsencode(file.name)[:_LONGEST_NAME])
+        names.setdefault(file.parent, set()).add(f'.{shortened}')
+    for folder, wanted in names.items():
+        parts = folder.glob(f'.*{PARTIAL_SUFFIX}')
+        _remove_dead(
+            part for part in parts if part.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[0] in wanted
+        )
+
+
+def _remove_dead(parts: Iterable[Path]) -> None:
+    for path in parts:
+        process = path.name.removesuffix(PARTIAL_SUFFIX).rpartition('.')[2]
+        if process.isdigit() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == 'nt':  # where to ask means to end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 @contextmanager

@@ -1,11 +1,17 @@
 """Reads the image of a data sample again, as its pipeline saw it before any resize."""
 
-from wsol_mm.datasets.readers.image_files import open_image, rgb_image
+from wsol_mm.datasets.readers.image_files import (
+    SWAPPING,
+    WHITE,
+    exif_orientation,
+    open_image,
+    rgb_image,
+    upright,
+)
 
 import numpy as np
 from mmpretrain.structures import DataSample
 from numpy.typing import NDArray
-from PIL import ImageOps
 
 
 def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
@@ -32,8 +38,10 @@ def read_image(data_sample: DataSample) -> NDArray[np.uint8]:
     with open_image(path) as file:
         apply_exif = data_sample.get('apply_exif')
         if apply_exif is None:
-            apply_exif = file.size != shape[::-1] or ImageOps.exif_transpose(file).size == file.size
-        image = np.array(rgb_image(ImageOps.exif_transpose(file) if apply_exif else file))
+            swapped = exif_orientation(file) in SWAPPING and file.width != file.height
+            apply_exif = file.size != shape[::-1] or not swapped
+        white, background = data_sample.get('white', WHITE), data_sample.get('background')
+        image = np.array(rgb_image(upright(file) if apply_exif else file, white, background))
     if image.shape[:2] != shape:
         raise ValueError(
             f'{path}: expected {shape} (height, width), as the pipeline saw, got {image.shape[:2]}'

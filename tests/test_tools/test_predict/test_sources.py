@@ -92,6 +92,9 @@ def test_addresses(predict, photos, of_folder, tmp_path):
         assert predict('--out', tmp_path / 'a.json', folder='memory://photos')[0] == 3
         assert (tmp_path / 'a.json').read_bytes() == of_folder.read_bytes()
         assert predict('--out', tmp_path / 'voc', '--format', 'voc', folder='memory://photos')[0] == 3
+        # Elsewhere there is nothing that a link could lead to.
+        assert predict('--out', tmp_path / 'yolo', '--format', 'yolo', folder='memory://photos')[0] == 3
+        assert not (tmp_path / 'yolo' / 'images').is_symlink() and (tmp_path / 'yolo' / 'train.txt').is_file()
         message = 'memory://photos: expected images in local files, which labelme opens in place, got others'
         assert message in predict('--out', tmp_path / 'b', '--format', 'labelme', folder='memory://photos')[0]
     finally:

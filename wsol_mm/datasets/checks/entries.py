@@ -10,10 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from wsol_mm.datasets.dataset_problems import DatasetProblems
-from wsol_mm.datasets.readers.image_files import DECODE_ERRORS, error_text
+from wsol_mm.datasets.readers.image_files import error_text
 
 from .boxes import check_boxes
-from .image_files import decode_failure, inspect_image, map_threads, missing_files
+from .image_files import decode_failure, inspect_image, leads_outside, map_threads, missing_files
 
 
 def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblems) -> list[dict]:
@@ -36,6 +36,31 @@ def check_labels(entries: list[dict], num_classes: int, problems: DatasetProblem
                 'label out of range',
                 f'{entry["img_id"]}: expected a label from 0 to {num_classes - 1}, got {entry["gt_label"]}',
             )
+    return good
+
+
+def check_inside(entries: list[dict], problems: DatasetProblems) -> list[dict]:
+    """Leave out entries of which a path leads out of its folder.
+
+    Args:
+        entries: The entries.
+        problems: Where they are reported.
+
+    Returns:
+        The others.
+    """
+    good = []
+    for entry in entries:
+        paths = [entry['img_id'], *entry.get('mask_paths', ()), entry.get('ignore_path') or '']
+        outside = [path for path in paths if leads_outside(path)]
+        if outside:
+            problems.add(
+                'path outside the folder',
+                f'{outside[0]!r}: expected a path inside the folder of the images, got one outside. '
+                'allow_outside=True takes it',
+            )
+        else:
+            good.append(entry)
     return good
 
 
@@ -292,5 +317,5 @@ def _ranked_by_class(
 def _inspect(path: str, apply_exif: bool) -> tuple[int, int] | str:
     try:
         return inspect_image(path, apply_exif)
-    except DECODE_ERRORS as error:
+    except Exception as error:  # one odd file is one problem, whatever Pillow makes of it
         return f'{path}: {error_text(error)}'

@@ -7,17 +7,28 @@ from pathlib import Path
 from typing import TypeVar
 
 from wsol_mm.datasets.dataset_problems import UnreadableImage
-from wsol_mm.datasets.readers.image_files import is_folder, open_image, rgb_image
+from wsol_mm.datasets.readers.image_files import (
+    IMAGE_FORMATS,
+    SWAPPING,
+    exif_orientation,
+    is_folder,
+    open_image,
+    rgb_image,
+)
 
 from PIL import Image
 
 Result = TypeVar('Result')
 
-_EXIF_ORIENTATION = 0x0112
-_EXIF_SWAPS_SIDES = (5, 6, 7, 8)
-
 # JPEG's end-of-image marker; PNG's last chunk (length 0, IEND, checksum).
 _FILE_ENDS = {'JPEG': b'\xff\xd9', 'PNG': b'\0\0\0\0IEND\xaeB`\x82'}
+
+
+def leads_outside(path: str) -> bool:
+    """Tell whether a path is absolute, or leads above the folder to which it is relative."""
+    if os.path.isabs(path):
+        return True
+    return '..' in path and os.path.normpath(path).split(os.sep)[0] == os.pardir
 
 
 def missing_files(root: str | Path, relative_paths: Iterable[str]) -> list[str]:
@@ -68,12 +79,12 @@ def inspect_image(path: str | Path, apply_exif: bool = False) -> tuple[int, int]
         Width and height in pixels.
 
     Raises:
-        OSError: If the file is missing, truncated, or not an image (or another of ``DECODE_ERRORS``).
+        Exception: If the file is missing, truncated, or not an image: whatever Pillow raises then.
     """
     with open(path, 'rb') as stream:
-        image = Image.open(stream)
+        image = Image.open(stream, formats=IMAGE_FORMATS)
         width, height = image.size
-        if apply_exif and image.getexif().get(_EXIF_ORIENTATION, 1) in _EXIF_SWAPS_SIDES:
+        if apply_exif and exif_orientation(image) in SWAPPING:
             width, height = height, width
         position = stream.tell()
         end = _FILE_ENDS.get(image.format or '')
@@ -96,7 +107,6 @@ def decode_failure(path: str | Path) -> str | None:
     """
     try:
         with open_image(path) as image:
-            image.load()
             rgb_image(image)
     except UnreadableImage as error:
         return error.reason

@@ -1,16 +1,17 @@
 """Readers of box annotations in Pascal VOC XML, COCO JSON, CSV and lists."""
 
+import codecs
 import csv
-import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
+from wsol_mm.utils.json_text import read_json
 
 import numpy as np
 
 from .list_files import finite_floats, parse_lines
+from .xml_files import read_xml
 
 _CSV_LINE = '<path>,<x0>,<y0>,<x1>,<y1>[,<label>[,<score>]]'
 
@@ -58,10 +59,7 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
         DatasetError: If the file is no such file; names the element that is wrong.
         FileNotFoundError: If there is no such file.
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise DatasetError(f'{path}: expected Pascal VOC annotations, got no valid XML ({error})') from error
+    root = read_xml(path, 'Pascal VOC annotations')
     boxes: list[list[float]] = []
     labels: list[str | None] = []
     for number, element in enumerate(root.iter('object'), 1):
@@ -71,7 +69,7 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
         except ValueError as error:
             raise DatasetError(
                 f'{path}, bndbox of object {number}: expected numbers for xmin, ymin, xmax and ymax, got '
-                f'{corner}'
+                f'{_shown(corner)}'
             ) from error
         boxes.append([x0 - 1, y0 - 1, x1, y1] if one_based else [x0, y0, x1, y1])
         name = element.findtext('name')
@@ -81,10 +79,16 @@ def read_voc_xml(path: str | Path, one_based: bool) -> ImageBoxes:
     try:
         width, height = map(int, stated)
     except ValueError as error:
-        raise DatasetError(f'{path}, size: expected integers for width and height, got {stated}') from error
+        raise DatasetError(
+            f'{path}, size: expected integers for width and height, got {_shown(stated)}'
+        ) from error
     if width > 0 and height > 0:  # some tools write 0 for unknown
         size = (width, height)
     return ImageBoxes(boxes, labels, size)
+
+
+def _shown(values: list) -> list[str]:
+    return [str(value)[:40] for value in values]
 
 
 def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
@@ -103,15 +107,17 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
     """
     accepted = 'a COCO instances file with the lists images, annotations and categories'
     try:
-        with open(path, encoding='utf-8-sig') as stream:
-            content = json.load(stream)
+        content = read_json(path, accepted)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
+    try:
         images = {image['id']: image for image in content['images']}
         names = {category['id']: str(category['name']) for category in content.get('categories', [])}
         annotations = content['annotations']
+        if not isinstance(annotations, list):
+            raise TypeError(f'annotations is a {type(annotations).__name__}')
         found = {str(image['file_name']): ImageBoxes([], [], _coco_size(image)) for image in images.values()}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path}: expected {accepted}, got no valid JSON ({error})') from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DatasetError(
             f'{path}: expected {accepted}, got another structure ({type(error).__name__}: {error})'
         ) from error
@@ -121,7 +127,7 @@ def read_coco_json(path: str | Path, problems: DatasetProblems) -> dict[str, Ima
             x, y, width, height = finite_floats([*annotation['bbox']])
             label = names[annotation['category_id']] if names else None
             crowd = bool(annotation.get('iscrowd', 0))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             problems.add(
                 'annotation that does not parse',
                 f'{path}, annotations[{number}]: expected image_id of an image, bbox [x, y, width, height] '
@@ -144,7 +150,8 @@ def _coco_size(image: dict[str, Any]) -> tuple[int, int] | None:
 def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
     """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label[,score]]``.
 
-    Scores are passed over. A first line whose coordinates are words is taken for a heading.
+    Scores are passed over. A first line whose coordinates are words is taken for a heading. Paths are the
+    bytes of file names, which need not be UTF-8.
 
     Args:
         path: The CSV file.
@@ -154,12 +161,15 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
         Boxes by path as written.
 
     Raises:
-        DatasetError: If the file is not UTF-8 text.
+        DatasetError: If the file is no CSV.
         FileNotFoundError: If there is no such file.
     """
     found: dict[str, ImageBoxes] = {}
+    with open(path, 'rb') as start:
+        if start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise DatasetError(f'{path}: expected a UTF-8 text file, got UTF-16')
     try:
-        with open(path, encoding='utf-8-sig', newline='') as stream:
+        with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as stream:
             reader = csv.reader(stream)
             for row in reader:
                 fields = [field.strip() for field in row]
@@ -178,12 +188,12 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                         f'{path}, line {number}: expected {_CSV_LINE}, got {",".join(row)[:200]!r} ({error})',
                     )
                     continue
-                entry = found.setdefault(fields[0], ImageBoxes([], []))
+                entry = found.setdefault(row[0], ImageBoxes([], []))
                 entry.boxes.append(box)
                 entry.labels.append(fields[5] or None if len(fields) > 5 else None)
-    except UnicodeDecodeError as error:
+    except csv.Error as error:
         raise DatasetError(
-            f'{path}: expected a UTF-8 text file, got bytes that do not decode ({error})'
+            f'{path}, line {reader.line_num}: expected {_CSV_LINE}, got no valid CSV ({error})'
         ) from error
     return found
 

@@ -1,6 +1,7 @@
-"""Image files: which files are images, and how they are opened and become RGB."""
+"""Image files: which files are images, what files belong to them, and how they are opened and become RGB."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -18,6 +19,25 @@ DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, StructError, Image.
 
 #: File name ends taken for images, in lower case.
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+#: Formats that are decoded, whatever a file is called: Pillow knows more, of which one starts Ghostscript.
+IMAGE_FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM')
+#: What is white in grey images of more than 8 bits.
+WHITE = 2**16 - 1
+
+_ORIENTATION = 0x0112
+#: EXIF orientations that swap width and height.
+SWAPPING = (5, 6, 7, 8)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# A picture of 14 bits and less whose white is taken for that of 16 is a quarter as bright, or darker.
+_DARK = 2**14
 
 
 @contextmanager
@@ -29,16 +49,48 @@ def open_image(path: str | Path, backend_args: dict | None = None) -> Iterator[I
         backend_args: File backend of MMEngine; None to choose it by the path.
 
     Yields:
-        The image, which is decoded when its pixels are first asked for.
+        The image, decoded.
 
     Raises:
-        UnreadableImage: If the file is missing or, also while the image is in use, does not decode.
+        UnreadableImage: If the file is missing, does not decode, or is in none of :data:`IMAGE_FORMATS`; also
+            if, while the image is in use, one of ``DECODE_ERRORS`` is raised.
     """
     try:
-        with Image.open(BytesIO(fileio.get(path, backend_args=backend_args))) as image:
+        image = Image.open(BytesIO(fileio.get(path, backend_args=backend_args)), formats=IMAGE_FORMATS)
+        image.load()
+    # Of damaged files decoders let through whatever their arithmetic raises: no closed list.
+    except Exception as error:
+        raise UnreadableImage(str(path), error_text(error)) from error
+    try:
+        with image:
             yield image
     except DECODE_ERRORS as error:
         raise UnreadableImage(str(path), error_text(error)) from error
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 where there is none, or none that can be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    # The block may be anything, and so may what Pillow raises; the pixels are fine.
+    except Exception:
+        return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says.
+
+    Pillow's own ``exif_transpose`` writes all other tags anew, and fails if one of them is odd.
+
+    Args:
+        image: The image, decoded.
+
+    Returns:
+        The image, or a turned copy.
+    """
+    orientation = exif_orientation(image)
+    return image if orientation == 1 else image.transpose(_TURNS[orientation])
 
 
 def is_folder(entry: os.DirEntry) -> bool:
@@ -93,14 +145,17 @@ def list_images(
     return sorted(found), others
 
 
-def rgb_image(image: Image.Image) -> Image.Image:
+def rgb_image(image: Image.Image, white: int = WHITE, background: Sequence[int] | None = None) -> Image.Image:
     """Convert an image to RGB, 8 bits.
 
     Of grey images with 16 bits the upper 8 are kept, as of colour images; Pillow's own conversion would make
-    nearly all of their pixels white.
+    nearly all of their pixels white. Transparency is left out as Pillow does, which shows the colours below.
 
     Args:
         image: Of any mode but Pillow's ``'F'``.
+        white: Value that becomes 255 in grey images of more than 8 bits, as do those above it: 4095 for
+            pictures of 12 bits.
+        background: Colour (red, green, blue) on which images with transparency are put; None to leave it out.
 
     Returns:
         The image, or a converted copy.
@@ -112,22 +167,72 @@ def rgb_image(image: Image.Image) -> Image.Image:
         raise ValueError('expected pixels of 8 or 16 bits, got floating-point numbers')
     if image.mode.startswith('I'):
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        if values.min() < 0 or values.max() > WHITE:
             raise ValueError('expected pixels of 8 or 16 bits, got 32 bits')
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        levels = values.astype(np.uint32) * 256 // (white + 1)
+        image = Image.fromarray(np.minimum(levels, 255).astype(np.uint8))
+    if background is not None and _may_be_transparent(image):
+        below = Image.new('RGBA', image.size, (*background, 255))
+        image = Image.alpha_composite(below, image.convert('RGBA'))
     return image if image.mode == 'RGB' else image.convert('RGB')
+
+
+def doubt_about_pixels(
+    image: Image.Image, white: int = WHITE, background: Sequence[int] | None = None
+) -> str | None:
+    """Say where :func:`rgb_image` gives other pixels than a viewer shows; None if all is well.
+
+    Args:
+        image: The image, decoded.
+        white: As there.
+        background: As there.
+    """
+    if image.mode.startswith('I') and white == WHITE:
+        largest = int(np.asarray(image).max())
+        if 0 < largest < _DARK:
+            return (
+                f'expected grey values to {WHITE} in an image of 16 bits, got at most {largest}: it is taken '
+                'for a dark one. white=4095 of LoadImageWithPillow brightens pictures of 12 bits'
+            )
+    transparent = background is None and _may_be_transparent(image)
+    if transparent and np.asarray(image.convert('RGBA').getchannel('A')).min() < 255:
+        return (
+            'expected an opaque image, got a transparent one: the colours below its transparency are seen. '
+            'background=(255, 255, 255) of LoadImageWithPillow puts it on white'
+        )
+    return None
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    return image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info
+
+
+def distinct_stems(images: Sequence[str]) -> list[str]:
+    """Return names for files that belong to images: without the suffix, where they are different then.
+
+    They are compared without case: not every file system can tell 1.jpg from 1.JPG.
+
+    Args:
+        images: Names of images in one folder.
+
+    Returns:
+        For each its stem, or the whole name if another has the same stem or is called like it.
+    """
+    stems = [os.path.splitext(image)[0] for image in images]
+    taken = Counter(name.lower() for name in (*images, *stems))
+    return [stem if taken[stem.lower()] == 1 else image for image, stem in zip(images, stems, strict=True)]
 
 
 def error_text(error: Exception) -> str:
     """Say what is wrong with an image, alike in every run.
 
     Args:
-        error: One of :data:`DECODE_ERRORS`.
+        error: What Pillow has raised.
 
     Returns:
         Type and message; of Pillow's ``UnidentifiedImageError``, whose message may hold the address of an
         object, the type with an explanation.
     """
     if isinstance(error, UnidentifiedImageError):
-        return 'UnidentifiedImageError: empty, or in no known image format'
+        return f'UnidentifiedImageError: empty, or in none of the formats {", ".join(IMAGE_FORMATS)}'
     return f'{type(error).__name__}: {error}'

@@ -1,6 +1,6 @@
 """Reading of line-based list files, with the file and line in every complaint."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,6 +113,27 @@ def keyed_lines(
     return table
 
 
+def check_same_keys(
+    path: Path, keys: Collection[str], other: Path, others: Collection[str] | None, problems: DatasetProblems
+) -> None:
+    """Report it if a list of images has fewer keys than another list about them: it may have been cut off.
+
+    Args:
+        path: The list of images.
+        keys: Its keys.
+        other: The other list.
+        others: Its keys; None if it was not read.
+        problems: Where it is reported.
+    """
+    unknown = [key for key in others or () if key not in keys]
+    if unknown:
+        problems.add(
+            'lists of different lengths',
+            f'{path}: expected the {len(others or ())} images of {other.name}, got {len(keys)}: '
+            f'{unknown[0]!r} is not among them',
+        )
+
+
 def split_fields(line: str, count: int, separator: str | None = None) -> list[str]:
     """Split a line into exactly ``count`` fields.
 
@@ -145,7 +166,10 @@ def finite_floats(fields: list[str]) -> list[float]:
     Raises:
         ValueError: If a field is no number, or infinite or NaN.
     """
-    values = [float(field) for field in fields]
+    try:
+        values = [float(field) for field in fields]
+    except OverflowError as error:  # an integer of JSON that is too long
+        raise ValueError(f'expected finite numbers, got one that is too large ({error})') from error
     # v - v is 0 for every finite number and NaN for the rest
     if any(value - value != 0 for value in values):
         raise ValueError(f'expected finite numbers, got {", ".join(map(str, fields))}')

@@ -6,6 +6,7 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from wsol_mm.evaluation.image_names import NAMED, match_names
+from wsol_mm.utils.file_names import fitting_name
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,10 @@ class SavedMaps:
         self.source = Path(source)
         self._archive: ZipFile | None = None
         places: dict[str, list[str]] = {}
+        names = _whole_names(img_ids)
         for name in self._listing():
-            places.setdefault(name[: -len(MAP_SUFFIXES[0])], []).append(name)
+            folder, slash, last = name[: -len(MAP_SUFFIXES[0])].rpartition('/')
+            places.setdefault(f'{folder}{slash}{names.get(last, last)}', []).append(name)
         if not places:
             raise ValueError(f'{source}: expected maps ({", ".join(MAP_SUFFIXES)}), got none')
         matches = match_names(places, img_ids, without_suffix=True)
@@ -101,6 +104,13 @@ class SavedMaps:
                 f'{self.source}/{found[0]}',
                 num_classes,
             )
+
+
+def _whole_names(img_ids: Sequence[str]) -> dict[str, str]:
+    """Return images whose names are too long for a map to be called after them, these by its name."""
+    lasts = (img_id.rpartition('/')[2] for img_id in img_ids)
+    fitted = ((fitting_name(last, MAP_SUFFIXES[0])[: -len(MAP_SUFFIXES[0])], last) for last in lasts)
+    return {name: last for name, last in fitted if name != last}
 
 
 def read_map_file(

@@ -1,12 +1,12 @@
 """Readers of what annotation tools write: labelme, YOLO, Label Studio."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from wsol_mm.datasets.dataset_problems import DatasetError, DatasetProblems
+from wsol_mm.utils.json_text import read_json
 
 import yaml
 
@@ -192,7 +192,6 @@ def _read_task(task: Mapping[str, Any]) -> tuple[str, ImageBoxes]:
 
 def _read_json(path: str | Path, accepted: str) -> Any:
     try:
-        with open(path, encoding='utf-8-sig') as stream:
-            return json.load(stream)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path}: expected {accepted}, got no valid JSON ({error})') from error
+        return read_json(path, accepted)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error

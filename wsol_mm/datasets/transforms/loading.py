@@ -1,22 +1,38 @@
 """Loads images as the published evaluators do, and masks in the frame of the evaluation."""
 
+import logging
+from collections.abc import Sequence
+from typing import Any
+
 from wsol_mm.datasets.dataset_problems import DatasetError
 from wsol_mm.datasets.image_pipeline import image_fields
-from wsol_mm.datasets.readers.image_files import open_image, rgb_image
+from wsol_mm.datasets.readers.image_files import (
+    WHITE,
+    doubt_about_pixels,
+    open_image,
+    rgb_image,
+    upright,
+)
 from wsol_mm.evaluation.functional.masks import IGNORED, rasterize_masks
 from wsol_mm.registry import TRANSFORMS
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import ImageOps
+from mmengine.logging import print_log
+from PIL.Image import Image
+
+# What has been said of some image in this process, and would be of many.
+_SAID: set[str] = set()
 
 
 @TRANSFORMS.register_module()
 class LoadImageWithPillow(LoadImageFromFile):
     """Load an image exactly as ``Image.open(path).convert('RGB')``, in BGR order.
 
-    Except that grey images with 16 bits keep their upper 8 (see :func:`rgb_image`).
+    Except that grey images with 16 bits keep their upper 8 (see :func:`rgb_image`). The first image of each
+    process that a viewer shows in other colours, because it is transparent or has 12 bits, is named in the
+    log; the arguments ``background`` and ``white`` are for these.
 
     mmcv's ``LoadImageFromFile`` with the Pillow backend gives the same pixels for all but grey images with
     alpha, but hands on a reversed view, and the Pillow resize after it then takes half as long again to copy
@@ -25,16 +41,41 @@ class LoadImageWithPillow(LoadImageFromFile):
     one.
 
     **Required keys:** ``img_path``. **Added keys:** ``img``, uint8 (H, W, 3) BGR, contiguous; ``img_shape``
-    and ``ori_shape``, (H, W); ``apply_exif``, for code that reads the image again.
+    and ``ori_shape``, (H, W); ``apply_exif`` and, where they are given, ``white`` and ``background``, for
+    code that reads the image again.
 
     Args:
         apply_exif: Turn the image as its EXIF orientation says. The published evaluators do not.
+        white: Value that becomes 255 in grey images of more than 8 bits, as do those above it: 4095 for
+            pictures of 12 bits, 65535 for those of 16.
+        background: Colour (red, green, blue) on which images with transparency are put; None to leave the
+            transparency out.
         backend_args: File backend of MMEngine; None for local files.
+
+    Raises:
+        ValueError: If ``white`` or ``background`` is not as said.
     """
 
-    def __init__(self, apply_exif: bool = False, *, backend_args: dict | None = None) -> None:
+    def __init__(
+        self,
+        apply_exif: bool = False,
+        white: int = WHITE,
+        background: Sequence[int] | None = None,
+        *,
+        backend_args: dict | None = None,
+    ) -> None:
         super().__init__(imdecode_backend='pillow', backend_args=backend_args)
+        if not isinstance(white, int) or not 0 < white <= WHITE:
+            raise ValueError(f'white: expected an integer from 1 to {WHITE}, got {white!r}')
+        if background is not None and (
+            not isinstance(background, Sequence)
+            or len(background) != 3
+            or any(not isinstance(value, int) or not 0 <= value <= 255 for value in background)
+        ):
+            raise ValueError(f'background: expected 3 integers from 0 to 255, or None, got {background!r}')
         self.apply_exif = apply_exif
+        self.white = white
+        self.background = None if background is None else tuple(background)
 
     def transform(self, results: dict) -> dict:
         """Load the image.
@@ -49,13 +90,29 @@ class LoadImageWithPillow(LoadImageFromFile):
             UnreadableImage: If the file is missing or does not decode.
         """
         with open_image(results['img_path'], self.backend_args) as image:
-            if self.apply_exif:
-                image = ImageOps.exif_transpose(image)
-            img = cv2.cvtColor(np.asarray(rgb_image(image)), cv2.COLOR_RGB2BGR)
-        return {**results, **image_fields(img), 'apply_exif': self.apply_exif}
+            self._say_doubts(image, results['img_path'])
+            image = upright(image) if self.apply_exif else image
+            img = cv2.cvtColor(np.asarray(rgb_image(image, **self._colours)), cv2.COLOR_RGB2BGR)
+        return {**results, **image_fields(img), 'apply_exif': self.apply_exif, **self._colours}
+
+    @property
+    def _colours(self) -> dict[str, Any]:
+        """What is not as usual of how pixels become colours."""
+        white = {} if self.white == WHITE else {'white': self.white}
+        return white if self.background is None else {**white, 'background': self.background}
+
+    def _say_doubts(self, image: Image, path: str) -> None:
+        doubt = doubt_about_pixels(image, **self._colours)
+        kind = 'none' if doubt is None else doubt.partition(',')[0]
+        if doubt is not None and kind not in _SAID:
+            _SAID.add(kind)
+            print_log(f'{path}: {doubt} (said of the first such image)', 'current', logging.WARNING)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(apply_exif={self.apply_exif}, backend_args={self.backend_args})'
+        colours = ''.join(f'{name}={value}, ' for name, value in self._colours.items())
+        return (
+            f'{type(self).__name__}(apply_exif={self.apply_exif}, {colours}backend_args={self.backend_args})'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -50,6 +50,8 @@ class PackLocalizationInputs(PackInputs):
         'flip_direction',
         'load_error',
         'apply_exif',
+        'white',
+        'background',
     )
 
     def __init__(self, meta_keys: Sequence[str] = DEFAULT_META_KEYS) -> None:

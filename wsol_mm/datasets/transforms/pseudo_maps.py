@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from wsol_mm.datasets.readers.saved_maps import MAP_SUFFIXES, MapProblem, read_map_file
 from wsol_mm.registry import TRANSFORMS
+from wsol_mm.utils.file_names import fitting_name
 
 import cv2
 import mmcv
@@ -85,7 +86,8 @@ class LoadPseudoMap(BaseTransform):
 
     def _read(self, img_id: str, label: int) -> NDArray[np.floating]:
         stem = img_id.rpartition('.')[0] or img_id
-        names = [f'{name}{suffix}' for name in dict.fromkeys((img_id, stem)) for suffix in MAP_SUFFIXES]
+        stems = dict.fromkeys((img_id, stem))
+        names = [fitting_name(name, suffix) for name in stems for suffix in MAP_SUFFIXES]
         found = [path for name in names if (path := Path(self.source, name)).is_file()]
         if not found and not Path(self.source).is_dir():
             raise FileNotFoundError(f'source: expected a folder of maps, got nothing at {self.source}')

@@ -6,6 +6,7 @@ from typing import Any
 
 from wsol_mm.evaluation.box_protocol import DEFAULT_PROTOCOL, with_one_threshold
 from wsol_mm.registry import HOOKS
+from wsol_mm.utils.file_names import fitting_name
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -73,5 +74,7 @@ class LocalizationVisualizationHook(Hook):
                 continue
             # Images of different classes may share a file name: the picture is named after the whole id.
             name = str(sample.get('img_id', Path(sample.img_path).name)).replace('/', '_')
-            out_file = None if self.show_dir is None else str(Path(self.show_dir) / f'{name}.png')
+            out_file = (
+                None if self.show_dir is None else str(Path(self.show_dir) / fitting_name(name, '.png'))
+            )
             visualizer.add_datasample(name, sample, self.protocol, out_file=out_file, step=step)

@@ -1,5 +1,6 @@
 """MMEngine's runner, with checkpoints that are written whole and resumed as far as they read."""
 
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from wsol_mm.utils.whole_files import whole_file
 
 import torch
 from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
@@ -59,6 +61,23 @@ class LocalizationRunner(Runner):
     _heard = _agreed = 0
     #: What is reported of the steps of this training.
     step_reports = StepReports()
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, whose file takes names of files that are no text.
+
+        Args:
+            *args: Of MMEngine's method.
+            **kwargs: Of MMEngine's method.
+
+        Returns:
+            The logger.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+                handler.errors = 'backslashreplace'  # should it be opened again
+                handler.stream.reconfigure(errors=handler.errors)
+        return logger
 
     def train(self) -> nn.Module:
         """Train; see the class on signals.

@@ -207,10 +207,20 @@ class LocalizationMetric(BaseMetric):
             geometries,
         )
 
-    def metric_names(self) -> set[str]:
-        """Return the names of all metrics that there may be, whatever maps the model has."""
+    def _alone(self) -> 'LocalizationMetric':
+        """Return a copy that writes nothing."""
         trial = copy.copy(self)
         trial.report_file, trial.per_class = None, False
+        return trial
+
+    def _of_finite(self, results: list[ImageRecord]) -> dict[str, float]:
+        """Return the metrics of the images whose scores and maps are numbers."""
+        finite = [record for record in results if record.finite]
+        return self._alone().compute_metrics(finite) if 0 < len(finite) < len(results) else {}
+
+    def metric_names(self) -> set[str]:
+        """Return the names of all metrics that there may be, whatever maps the model has."""
+        trial = self._alone()
         names: set[str] = set()
         for label in (0, -1):  # a map of a class, or of all
             maps = MapsByClass(np.zeros((1, 1, 1), np.float32), np.array([label]))
@@ -282,7 +292,9 @@ class LocalizationMetric(BaseMetric):
                 'they count for classification only.'
             )
         if not boxed:
-            return invalid_metrics(metrics, infinite, len(results))
+            if not infinite:
+                return metrics
+            return invalid_metrics(metrics, infinite, len(results), self._of_finite(results))
         report: dict[str, Any] = {}
         classes = (self.dataset_meta or {}).get('classes') if self.per_class else None
         labels = np.array([record.label for record in boxed])
@@ -309,7 +321,8 @@ class LocalizationMetric(BaseMetric):
             )
             if 'per_class' in details:
                 logger.info(f'{protocol.name}, per class (%):\n{_format_table(details["per_class"])}')
-        metrics = invalid_metrics(metrics, infinite, len(results))
+        if infinite:
+            metrics = invalid_metrics(metrics, infinite, len(results), self._of_finite(results))
         if self.report_file is not None:
             report['images'] = len(boxed)
             # First, should the disk be full.
@@ -336,7 +349,12 @@ def load_thresholds(
         FileNotFoundError: If the file does not exist.
         ValueError: If it holds nothing of a swept protocol.
     """
-    values = mmengine.load(path)
+    try:
+        values = mmengine.load(path)
+    except ValueError as error:
+        raise ValueError(f'{path}: expected results of a test by name, got others: {error}') from error
+    if not isinstance(values, dict):
+        raise ValueError(f'{path}: expected results of a test by name, got a {type(values).__name__}')
     if prefix:
         values = {name.removeprefix(f'{prefix}/'): value for name, value in values.items()}
     chosen = {}
@@ -348,10 +366,19 @@ def load_thresholds(
             for name, value in values.items()
             if name.startswith(f'{protocol.name}/')
         }
-        chosen[protocol.name] = values.get(protocol.name, {}).get('metrics', flat)
-        if not chosen[protocol.name]:
+        report = values.get(protocol.name)
+        found = report.get('metrics', flat) if isinstance(report, dict) else flat
+        if not found or not isinstance(found, dict):
             raise ValueError(f'{path}: expected results of protocol {protocol.name!r}, got {sorted(values)}')
+        for name, value in found.items():
+            if name.startswith('threshold') and not _is_finite(value):
+                raise ValueError(f'{path}: expected a finite number as {protocol.name}/{name}, got {value!r}')
+        chosen[protocol.name] = found
     return chosen
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _format_table(per_class: dict[str, dict[str, float]]) -> str:

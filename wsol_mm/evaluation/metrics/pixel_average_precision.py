@@ -110,7 +110,9 @@ class PixelAveragePrecision(BaseMetric):
         """
         infinite = sum(not counts.size for counts in results)
         if infinite:
-            return invalid_metrics(dict.fromkeys(_NAMES, 0.0), infinite, len(results))
+            finite = [counts for counts in results if counts.size]
+            others = self.compute_metrics(finite) if finite else {}
+            return invalid_metrics(dict.fromkeys(_NAMES, 0.0), infinite, len(results), others)
         total = np.zeros(results[0].shape, np.int64)
         for counts in results:
             total += counts

@@ -28,22 +28,25 @@ def all_finite(sample: Mapping[str, Any]) -> bool:
     return all(bool(np.isfinite(value).all()) for value in values)
 
 
-def invalid_metrics(metrics: Mapping[str, float], count: int, total: int) -> dict[str, float]:
-    """Return metrics as they are, or as NaN if predictions among them are no numbers, and say so.
+def invalid_metrics(
+    metrics: Mapping[str, float], count: int, total: int, others: Mapping[str, float]
+) -> dict[str, float]:
+    """Return metrics as NaN, because predictions among them are no numbers, and say so.
 
     Args:
         metrics: Names to values.
         count: Images whose prediction is none.
         total: All images.
+        others: The metrics of the other images alone, for the log; they are no result of this data set.
 
     Returns:
         Names to values.
     """
-    if not count:
-        return dict(metrics)
+    values = ', '.join(f'{name}: {value:.4f}' for name, value in others.items())
+    alone = f'. Of the other {total - count} images alone: {values}' if values else ''
     print_log(
         f'{count} of {total} images: expected finite scores and maps of the model, got NaN or infinity: the '
-        'metrics are invalid',
+        f'metrics are invalid{alone}',
         logger='current',
         level=logging.ERROR,
     )

@@ -10,7 +10,6 @@ from wsol_mm.web.access import AccessGuard
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from PIL import ImageOps
 from starlette.exceptions import HTTPException as RoutingError
 
 from .export import export_review
@@ -181,12 +180,12 @@ def review_app(
 def _as_png(path: Path) -> bytes:
     # Here, because the data sets bring PyTorch with them, which takes seconds and few reviews need.
     from wsol_mm.datasets.dataset_problems import UnreadableImage
-    from wsol_mm.datasets.readers.image_files import open_image, rgb_image
+    from wsol_mm.datasets.readers.image_files import open_image, rgb_image, upright
 
     content = BytesIO()
     try:
         with open_image(path) as image:
-            rgb_image(ImageOps.exif_transpose(image)).save(content, 'PNG', compress_level=1)
+            rgb_image(upright(image)).save(content, 'PNG', compress_level=1)
     except (UnreadableImage, ValueError) as error:
         raise HTTPException(404, f'{path.name}: expected an image, got another content: {error}') from error
     return content.getvalue()

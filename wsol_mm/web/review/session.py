@@ -12,7 +12,6 @@ from .review_set import ReviewSet
 
 #: Images that are looked for at the start: none of them means another folder.
 _LOOKED_FOR = 50
-_ORIENTATION = 0x0112  # of EXIF
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,11 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         UnreadableImage: If it does not decode.
     """
-    from wsol_mm.datasets.readers.image_files import open_image  # brings PyTorch; few files need it
+    # Brings PyTorch; few files need it.
+    from wsol_mm.datasets.readers.image_files import SWAPPING, exif_orientation, open_image
 
     with open_image(path) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        return image.size[::-1] if turned else image.size
+        return image.size[::-1] if exif_orientation(image) in SWAPPING else image.size
 
 
 def _serve(task: ReviewTask, review: ReviewSet) -> None:

@@ -6,13 +6,13 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 from wsol_mm.apis import LocalizationInferencer, LocalizationResult
-from wsol_mm.datasets.readers.image_files import DECODE_ERRORS, error_text, rgb_image
+from wsol_mm.datasets.readers.image_files import IMAGE_FORMATS, error_text, rgb_image, upright
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np
 from mmengine.dataset import default_collate
 from mmpretrain.structures import DataSample
-from PIL import Image, ImageOps
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,17 @@ class LocalizationService:
         if not content:
             raise UnusableImageError('image: expected the content of an image file, got nothing')
         try:
-            with Image.open(BytesIO(content)) as image:
+            with Image.open(BytesIO(content), formats=IMAGE_FORMATS) as image:
                 width, height = image.size
                 if width * height > self.limits.max_pixels:
                     raise UnusableImageError(
                         f'image: expected at most {self.limits.max_pixels} pixels, got {width} x {height}'
                     )
-                pixels = np.asarray(rgb_image(ImageOps.exif_transpose(image)))
+                image.load()
+                pixels = np.asarray(rgb_image(upright(image)))
         except UnusableImageError:
             raise
-        except DECODE_ERRORS as error:
+        except Exception as error:  # whatever a decoder makes of it
             raise UnusableImageError(
                 f'image: expected the content of an image file, got another one: {error_text(error)}'
             ) from error
