@@ -16,8 +16,8 @@ from .samplers.placed_sampler import PlacedIndex
 
 def _end_workers() -> None:
     """Kill what loads samples: it does not hear SIGTERM, with which Python would end it, and wait."""
-    # torch takes a worker that ends so for an error.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if hasattr(signal, 'SIGCHLD'):  # torch takes a worker that ends so for an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
