@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.cli.server_options import add_server_options
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,19 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--only-right', action='store_true', help='leave images out of OUT that are not checked, or wrong'
     )
-    parser.add_argument(
-        '--host',
-        default='127.0.0.1',
-        help='address to listen on (default: 127.0.0.1, this machine only; others need the token in the '
-        'address that is printed)',
-    )
-    parser.add_argument('--port', type=integer_within(0, 65535), default=8020, help='0: a free one (8020)')
-    parser.add_argument(
-        '--token-file',
-        type=output_file,
-        metavar='FILE',
-        help='where the token is kept, made if missing (default: a new one at each start)',
-    )
+    add_server_options(parser, 8020)
     args = parser.parse_args(arguments)
     if args.out is None:
         args.out = args.annotations.with_name(f'{args.annotations.stem}.reviewed.json')

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
@@ -19,6 +19,7 @@ from wsol_mm.cli.runner_options import (
     read_config,
     weights_path,
 )
+from wsol_mm.cli.server_options import add_server_options
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -52,19 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             metavar='N',
             help=f'{text} (default: {default})',
         )
-    parser.add_argument(
-        '--host',
-        default='127.0.0.1',
-        help='address to listen on (default: 127.0.0.1, this machine only; others need the token in the '
-        'address that is printed)',
-    )
-    parser.add_argument('--port', type=integer_within(0, 65535), default=8030, help='0: a free one (8030)')
-    parser.add_argument(
-        '--token-file',
-        type=output_file,
-        metavar='FILE',
-        help='where the token is kept, made if missing (default: a new one at each start)',
-    )
+    add_server_options(parser, 8030)
     return parser.parse_args(arguments)
 
 
