@@ -156,7 +156,7 @@ def one_epoch(folder, interval, **options):
             logger=dict(type='LoggerHook', interval=interval),
             finite_loss=dict(type='FiniteLossHook'),
         ),
-        experiment_name=f'epoch_of_{interval}',
+        experiment_name=f'epoch {folder}',
     )
     training = make_training(folder, **{**settings, **options})
     training._train_dataloader |= loader
