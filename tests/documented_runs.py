@@ -24,11 +24,13 @@ from wsol_mm.models.weights.layouts import find_layout
 from wsol_mm.registry import MODELS
 
 import numpy as np
+import pyarrow
 import timm
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from PIL import Image
+from pyarrow import parquet
 from torch import Tensor, nn
 
 from .clip_samples import RANDOM_CLIP
@@ -141,7 +143,11 @@ class Workplace:
             (folder / 'data' / entry.name).symlink_to(entry)
         for entry in ('photos', 'folder'):
             (folder / entry).symlink_to(self.data / 'photos')
-        (folder / 'photo.jpg').symlink_to(next((self.data / 'photos').glob('*/*.jpg')))
+        photos = sorted((self.data / 'photos').glob('*/*.jpg'))
+        (folder / 'photo.jpg').symlink_to(photos[0])
+        names = [path.relative_to(self.data / 'photos').as_posix() for path in photos]
+        (folder / 'list.txt').write_text(''.join(f'photos/{name}\n' for name in names))
+        parquet.write_table(pyarrow.table({'file': names}), folder / 'images.parquet')
         return folder
 
     def run(self, folder: Path, tool: str, arguments: list[str]) -> str:
