@@ -25,8 +25,9 @@ NOT_RUN = {
     **dict.fromkeys(OTHERS, 'installs, builds or opens something outside of this repository'),
 }
 READER = {**PLACEHOLDERS, 'FOLDER': 'photos', 'DATA': 'data/CUB_200_2011_40'}
-#: Of minutes.
-SLOW = ('docs/benchmarks.md',)
+#: Of minutes; and most READMEs of configs: the same tools, with models that tests/test_configs runs.
+SLOW = ('docs/benchmarks.md', 'docs/reproducing.md', 'docs/results.md')
+SHORT = ('configs/sat/README.md', 'configs/trilite/README.md')
 
 
 def documented_runs() -> dict[str, list[str]]:
@@ -46,9 +47,12 @@ def workplace(tmp_path_factory):
     return Workplace(tmp_path_factory.mktemp('workplace'))
 
 
-@pytest.mark.parametrize(
-    'document', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RUNS]
-)
+def marks(document):
+    is_slow = document in SLOW or (document.startswith('configs/') and document not in SHORT)
+    return pytest.mark.slow if is_slow else ()
+
+
+@pytest.mark.parametrize('document', [pytest.param(name, marks=marks(name)) for name in RUNS])
 def test_commands_run(workplace, document):
     folder = workplace.folder(document)
     for command in RUNS[document]:
