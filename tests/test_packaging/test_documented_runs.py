@@ -18,6 +18,7 @@ NOT_RUN = {
     'benchmarks.serving': 'takes half a minute; test_serving_load.py, marked slow, runs it',
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
     'tools/label_folder.py': 'downloads a network; test_folder_labelling.py runs it on a file',
+    'labelled/config.py': 'is what the former makes',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',
     'bash tools/slurm_predict.sh': 'submits jobs; test_launch_scripts.py runs it with a stand-in for Slurm',
     'bash tools/run_tests.sh': 'runs these tests',
