@@ -93,26 +93,41 @@ class Predictions(Dataset):
         return self.pool[index % len(self.pool)]
 
 
+class Sleeper:
+    """What sleeps as long as a network of the given speed computes.
+
+    Args:
+        images_per_second: The speed.
+
+    Attributes:
+        busy: Seconds in which it slept.
+    """
+
+    def __init__(self, images_per_second: float) -> None:
+        self.seconds = 1 / images_per_second
+        self.busy = 0.0
+
+    def compute(self, number: int) -> None:
+        """Sleep for so many images."""
+        start = time.perf_counter()
+        time.sleep(self.seconds * number)
+        self.busy += time.perf_counter() - start
+
+
 class StandIn(BaseModel):
-    """A network that sleeps as long as one of the given speed computes.
+    """A network that sleeps.
 
     Args:
         images_per_second: Its speed.
-
-    Attributes:
-        busy: Seconds in which it computed.
     """
 
     def __init__(self, images_per_second: float) -> None:
         super().__init__()
-        self.seconds = 1 / images_per_second
-        self.busy = 0.0
+        self.sleeper = Sleeper(images_per_second)
 
     def test_step(self, data: Any) -> list[dict]:
         """Sleep, and return the batch as its prediction."""
-        start = time.perf_counter()
-        time.sleep(self.seconds * len(data))
-        self.busy += time.perf_counter() - start
+        self.sleeper.compute(len(data))
         return data
 
     def forward(self, inputs: Any) -> None:
@@ -161,7 +176,7 @@ def timed_test(
         )
         start = time.perf_counter()
         metrics = runner.test()
-    return time.perf_counter() - start, model.busy, metrics
+    return time.perf_counter() - start, model.sleeper.busy, metrics
 
 
 def evaluation_seconds(dataset: Predictions, protocols: list[str], repeats: int = 3) -> float:

@@ -34,7 +34,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
-from .overlap import FRAME, NUM_CLASSES, Predictions
+from .overlap import FRAME, NUM_CLASSES, Predictions, Sleeper
 
 ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
 # Different image files; the folder links to them.
@@ -42,18 +42,14 @@ POOL = 64
 
 
 class StandIn(LocalizationInferencer):
-    """An inferencer whose network sleeps as long as one of the given speed computes.
+    """An inferencer whose network sleeps.
 
     Args:
         images_per_second: Its speed.
-
-    Attributes:
-        busy: Seconds in which it computed.
     """
 
     def __init__(self, images_per_second: float) -> None:
-        self.seconds = 1 / images_per_second
-        self.busy = 0.0
+        self.sleeper = Sleeper(images_per_second)
         self.whole_image = True
         self.config = Config(dict(model=dict(type='StandIn')))
         self.model = torch.nn.Module()
@@ -76,12 +72,9 @@ class StandIn(LocalizationInferencer):
 
     def forward(self, inputs: dict, topk: int = 1) -> list[DataSample]:
         """Sleep, and return predictions from the pool."""
-        start = time.perf_counter()
         count = len(inputs['inputs'])
-        time.sleep(self.seconds * count)
-        samples = [self.pool[number % len(self.pool)] for number in range(count)]
-        self.busy += time.perf_counter() - start
-        return samples
+        self.sleeper.compute(count)
+        return [self.pool[number % len(self.pool)] for number in range(count)]
 
 
 def write_images(folder: Path, number: int, size: tuple[int, int]) -> None:
@@ -118,7 +111,7 @@ def timed_prediction(
     task = FolderTask(folder, out, args.format)
     start = time.perf_counter()
     predict_folder(inferencer, task, args.batch_size, loaders, progress=False)
-    return time.perf_counter() - start, inferencer.busy
+    return time.perf_counter() - start, inferencer.sleeper.busy
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -37,7 +37,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .overlap import ROW, expected_rate
+from .overlap import ROW, Sleeper, expected_rate
 
 PIPELINE = Path(__file__).parents[1] / 'configs' / '_base_' / 'pipelines' / 'squash_224.py'
 IMAGE_SIZE, CROP = (500, 375), 224
@@ -89,26 +89,20 @@ class RepeatedImages(Dataset):
 
 
 class StandIn(BaseModel):
-    """A network whose training step sleeps as long as one of the given speed computes.
+    """A network whose training step sleeps.
 
     Args:
         images_per_second: Its speed.
-
-    Attributes:
-        busy: Seconds in which it computed.
     """
 
     def __init__(self, images_per_second: float) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seconds = 1 / images_per_second
-        self.busy = 0.0
+        self.sleeper = Sleeper(images_per_second)
 
     def train_step(self, data: Any, optim_wrapper: Any) -> dict[str, Tensor]:
         """Sleep, and return losses."""
-        start = time.perf_counter()
-        time.sleep(self.seconds * len(data['inputs']))
-        self.busy += time.perf_counter() - start
+        self.sleeper.compute(len(data['inputs']))
         loss = self.weight.detach() + 1
         return {'loss': loss, 'loss_cls': loss, 'loss_area': loss * 0}
 
@@ -159,12 +153,12 @@ def timed_training(
             if name == 'after_train_iter':
                 times.append(time.perf_counter())
                 if len(times) == 1:  # workers have started, and filled their queue
-                    model.busy = 0.0
+                    model.sleeper.busy = 0.0
 
         runner.call_hook = call_hook
         runner.train()
     images = len(dataset) - batch_size
-    return times[-1] - times[0], model.busy, images
+    return times[-1] - times[0], model.sleeper.busy, images
 
 
 def loading_seconds(dataset: Dataset, number: int = POOL, repeats: int = 3) -> float:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from wsol_mm.utils.optional_packages import optional_package
+from wsol_mm.utils.parquet_files import reading_parquet
 from wsol_mm.utils.stored_files import is_address, open_stored
 
 #: What files of paths end in.
@@ -106,28 +107,23 @@ def _csv_entries(file: str, column: str) -> Iterator[tuple[str, str]]:
 
 
 def _parquet_entries(file: str, column: str) -> Iterator[tuple[str, str]]:
-    arrow = optional_package('pyarrow', file)
-    parquet = optional_package('pyarrow.parquet', file)
-    try:
-        with open_stored(file) as stream, parquet.ParquetFile(stream) as table:
-            schema = table.schema_arrow
-            if column not in schema.names:
-                raise _no_column(file, column, schema.names)
-            kind = schema.field(column).type
-            if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
-                raise ValueError(f'{file}, column {column!r}: expected text, got {kind}')
-            number = 0
-            for batch in table.iter_batches(_ROWS, columns=[column]):
-                for value in batch.column(0):
-                    number += 1
-                    yield f'row {number}', value.as_py() or ''
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of what is read
-            raise
-        reason = ' '.join(str(error).split())
-        raise ValueError(
-            f'{file}: expected a Parquet file, got a damaged or another one ({reason})'
-        ) from error
+    types = optional_package('pyarrow', file).types
+    with (
+        reading_parquet(file) as parquet,
+        open_stored(file) as stream,
+        parquet.ParquetFile(stream) as table,
+    ):
+        schema = table.schema_arrow
+        if column not in schema.names:
+            raise _no_column(file, column, schema.names)
+        kind = schema.field(column).type
+        if not (types.is_string(kind) or types.is_large_string(kind)):
+            raise ValueError(f'{file}, column {column!r}: expected text, got {kind}')
+        number = 0
+        for batch in table.iter_batches(_ROWS, columns=[column]):
+            for value in batch.column(0):
+                number += 1
+                yield f'row {number}', value.as_py() or ''
 
 
 def _no_column(file: str, column: str, names: list[str]) -> ValueError:
