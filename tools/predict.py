@@ -18,6 +18,7 @@ from wsol_mm.cli.argument_types import new_output, output_folder, shard_of
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.launch import LaunchedProcess, launched_process
 from wsol_mm.cli.prediction_summary import BROKEN_STATUS, print_summary
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
     RunnerArgumentParser,
@@ -83,6 +84,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
     )
     add_box_options(parser)
+    add_refinement_option(parser)
     parser.add_argument(
         '--test-pipeline',
         action='store_true',
@@ -193,6 +195,7 @@ def main() -> None:
         protocol=args.protocol,
         threshold=args.threshold,
         whole_image=not args.test_pipeline,
+        refine=args.refine,
     )
     try:
         num_broken = run(inferencer, task, args, process)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wsol_mm.cli.argument_types import output_file, output_folder
 from wsol_mm.cli.launch import finish_launch
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
     RunnerArgumentParser,
@@ -26,6 +27,7 @@ from wsol_mm.cli.runner_options import (
 )
 from wsol_mm.evaluation.protocol_choice import use_protocols
 from wsol_mm.feature_cache.settings import use_cached_features
+from wsol_mm.utils.refinement_choice import use_refinement
 from wsol_mm.utils.whole_files import remove_leftovers_of, write_json
 
 from mmengine.config import Config
@@ -98,8 +100,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help='evaluate under these protocols instead of all of the config: those of the config by their name '
         'or alias, with their settings, others (ts_cam, maxboxacc, ...) as published',
     )
+    add_refinement_option(parser)
     add_feature_option(parser)
     args = parser.parse_args(arguments)
+    if args.refine is not None and args.features is not None:
+        parser.error('argument --refine: expected images, of which it makes views, got --features')
     if args.interval < 1:
         parser.error(f'argument --interval: expected an integer from 1, got {args.interval}')
     return args
@@ -136,6 +141,8 @@ def apply_test_options(cfg: Config, args: argparse.Namespace) -> None:
         hooks['visualization'] = dict(hook, enable=True, show_dir=str(args.show_dir), interval=args.interval)
     if args.protocol is not None:
         use_protocols(cfg, args.protocol)
+    if args.refine is not None:
+        use_refinement(cfg, args.refine)
 
 
 def is_ema_hook(hook: object) -> bool:

@@ -11,6 +11,7 @@ from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.file_names import fitting_name
+from wsol_mm.utils.refinement_choice import use_refinement
 from wsol_mm.visualization import LocalizationVisualizer
 
 import numpy as np
@@ -48,6 +49,8 @@ class LocalizationInferencer(BaseInferencer):
             (with EXIF orientation), so that a box may lie anywhere. False for the test pipeline of the config
             as it is: many crop the centre, and boxes then end at the border of the crop.
         cfg_options: Settings of the config to change, as in ``{'model.head.num_classes': 5}``.
+        refine: Words that say how maps are sharpened before boxes are found, such as ``['224', '336', 'flip',
+            'guided']`` (see :func:`~wsol_mm.utils.refinement_choice.use_refinement`). None: as the config says.
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.
@@ -71,9 +74,12 @@ class LocalizationInferencer(BaseInferencer):
         threshold: float | None = None,
         whole_image: bool = True,
         cfg_options: dict | None = None,
+        refine: Sequence[str] | None = None,
     ) -> None:
         cfg, published = find_config(model)
         merge_options(cfg, cfg_options)
+        if refine is not None:
+            use_refinement(cfg, refine)
         checkpoint = checkpoint or published
         if isinstance(classes, str | Path):
             file = classes
@@ -94,7 +100,11 @@ class LocalizationInferencer(BaseInferencer):
         seen = 'whole images' if self.whole_image else "the config's test pipeline"
         # A protocol that counts every contour measures with all of them; a class gets one box here.
         part = ', of its contours the largest alone' if self.protocol.contours == 'all' else ''
-        return f'{seen}, protocol {self.protocol.name}{part}, threshold {self.protocol.thresholds[0]:g}'
+        refinement = getattr(self.model, 'refinement', None)
+        sharper = '' if refinement is None else f', {refinement}'
+        return (
+            f'{seen}{sharper}, protocol {self.protocol.name}{part}, threshold {self.protocol.thresholds[0]:g}'
+        )
 
     def __call__(
         self,

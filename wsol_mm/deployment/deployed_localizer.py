@@ -24,7 +24,8 @@ class DeployedLocalizer(nn.Module):
 
     Raises:
         ValueError: If ``maps`` or ``topk`` is not acceptable, the head's map serves all classes and ``maps``
-            is not ``'topk'``, or the data preprocessor has no mean and standard deviation of three channels.
+            is not ``'topk'``, the maps are refined, or the data preprocessor has no mean and standard deviation of
+            three channels.
     """
 
     def __init__(self, model: ImageLocalizer, maps: str = 'topk', topk: int = 5) -> None:
@@ -40,6 +41,11 @@ class DeployedLocalizer(nn.Module):
             raise ValueError(
                 'cam.type: expected a method that needs no gradients (CAM, ClassAttention, CoupledAttention) '
                 f'for an export, got {type(head).__name__}'
+            )
+        if model.refinement is not None:
+            raise ValueError(
+                f'model.refinement: expected None for an export, of one view and without filters, got '
+                f'{model.refinement}'
             )
         if not 1 <= topk <= head.num_classes:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Backbones, heads, localizers, losses, batch augmentations; trained classifiers and their maps."""
+"""Backbones, heads, localizers, losses, batch augmentations, refinement; trained classifiers and their maps."""
 
 from .backbones import *  # noqa: F401, F403
 from .batch_augments import *  # noqa: F401, F403
@@ -7,3 +7,4 @@ from .classifiers import *  # noqa: F401, F403
 from .heads import *  # noqa: F401, F403
 from .localizers import *  # noqa: F401, F403
 from .losses import *  # noqa: F401, F403
+from .refinement import *  # noqa: F401, F403

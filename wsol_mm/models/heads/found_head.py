@@ -62,6 +62,7 @@ class FOUNDHead(ProbeHead):
         ValueError: If ``features`` or ``min_share`` has another value.
     """
 
+    unit_maps = True
     official = OfficialCheckpoints('found', layouts=(FOUND,), dimensions={'head.decoder.weight': 4})
     iteration: Tensor
     areas: Tensor

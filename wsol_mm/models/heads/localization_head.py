@@ -1,7 +1,7 @@
 """Base of all localization heads: one loss, one way to predict, one place for the maps."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wsol_mm.models.utils.precision import at_least_float32
@@ -54,6 +54,8 @@ class LocalizationHead(ClsHead):
     class_agnostic: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
+    #: Whether its maps are probabilities: in 0..1, with the same meaning in every view of an image.
+    unit_maps: bool = False
     #: Whether tensors alone decide its maps, so that it can be exported; not if they need gradients.
     exportable: bool = True
     #: Whether the feature map itself is used, beside what the ``*_needs`` name.
@@ -170,6 +172,8 @@ class LocalizationHead(ClsHead):
         feats: Features,
         data_samples: Sequence[DataSample | None] | None = None,
         other_crops: Tensor | None = None,
+        other_views: Sequence[Features] = (),
+        fuse: Callable[[list[Tensor]], Tensor] | None = None,
     ) -> list[DataSample]:
         """Predict classes and localization maps.
 
@@ -178,6 +182,9 @@ class LocalizationHead(ClsHead):
             data_samples: One per image; new ones if None.
             other_crops: Logits (B, T, C) of further crops of the images. Classes are then ranked by the mean
                 soft-max over ``feats`` and these; maps are those of ``feats`` alone.
+            other_views: Further views of the images, which also count for the classes, and have maps of
+                their own.
+            fuse: What makes one map of those of ``feats`` and ``other_views``, each (B, K, h, w).
 
         Returns:
             The samples, with these fields on the CPU, copied once per batch:
@@ -190,8 +197,10 @@ class LocalizationHead(ClsHead):
                 then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
             - ``attn_map`` (h, w): float32, if the method has such a map.
         """
-        feats = self.prepare(feats)
+        feats, *others = [self.prepare(view) for view in (feats, *other_views)]
         logits = self(feats)
+        if others:
+            other_crops = torch.stack([self(view) for view in others], dim=1)
         batch = logits.shape[0]
         given = [None] * batch if data_samples is None else data_samples
         samples = [DataSample() if sample is None else sample for sample in given]
@@ -201,7 +210,10 @@ class LocalizationHead(ClsHead):
             ranked = scores = mean_scores(torch.cat((logits[:, None], other_crops), dim=1))
         best = ranked.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], samples)
-        maps = self.localization_maps(feats, labels).float().cpu()
+        maps = self.localization_maps(feats, labels).float()
+        if fuse is not None:
+            maps = fuse([maps, *(self.localization_maps(view, labels).float() for view in others)])
+        maps = maps.cpu()
         attention = self.attention_map(feats)
         if attention is not None:
             attention = attention.float().cpu()

@@ -49,6 +49,7 @@ class TriLiteHead(ProbeHead):
         **kwargs: Further arguments of :class:`ProbeHead`.
     """
 
+    unit_maps = True
     official = OfficialCheckpoints('trilite', layouts=(TRILITE,), dimensions={'head.regions.conv.weight': 4})
 
     def __init__(

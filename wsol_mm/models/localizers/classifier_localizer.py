@@ -31,6 +31,7 @@ class ClassifierLocalizer(ImageLocalizer):
         data_preprocessor: As of :class:`ImageLocalizer`.
         pretrained: None: the weights are the classifier's own.
         init_cfg: Initialisation config.
+        refinement: As of :class:`ImageLocalizer`.
 
     Raises:
         TypeError: If the classifier or the method is of another type.
@@ -48,6 +49,7 @@ class ClassifierLocalizer(ImageLocalizer):
         data_preprocessor: dict | None = None,
         pretrained: None = None,
         init_cfg: dict | None = None,
+        refinement: dict | None = None,
     ) -> None:
         backbone = classifier if isinstance(classifier, nn.Module) else MODELS.build(classifier)
         if not isinstance(backbone, TrainedClassifier):
@@ -72,7 +74,9 @@ class ClassifierLocalizer(ImageLocalizer):
         colours = dict(to_rgb=backbone.data_config['to_rgb'])
         if data_preprocessor is None or isinstance(data_preprocessor, dict):
             data_preprocessor = {**colours, **(data_preprocessor or {})}
-        super().__init__(backbone, head, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(
+            backbone, head, data_preprocessor=data_preprocessor, init_cfg=init_cfg, refinement=refinement
+        )
         if 'map_gradient' in head.predict_needs:
             self._check_dependence()
 

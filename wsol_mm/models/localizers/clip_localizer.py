@@ -34,6 +34,7 @@ class CLIPLocalizer(ImageLocalizer):
         data_preprocessor: As of :class:`ImageLocalizer`.
         pretrained: None: the weights are CLIP's own.
         init_cfg: Initialisation config.
+        refinement: As of :class:`ImageLocalizer`.
 
     Attributes:
         class_names: As given or set.
@@ -61,6 +62,7 @@ class CLIPLocalizer(ImageLocalizer):
         data_preprocessor: dict | None = None,
         pretrained: None = None,
         init_cfg: dict | None = None,
+        refinement: dict | None = None,
     ) -> None:
         if prompt.count('{}') != 1:
             raise ValueError(f'prompt: expected a text with {{}} once, for the class name, got {prompt!r}')
@@ -75,7 +77,11 @@ class CLIPLocalizer(ImageLocalizer):
         loaded = FrozenCLIP(**{'key': 'model.clip', **clip})
         tower = MODELS.build({**backbone, 'clip': loaded})
         super().__init__(
-            tower, {'num_classes': 1, **head}, data_preprocessor=data_preprocessor, init_cfg=init_cfg
+            tower,
+            {'num_classes': 1, **head},
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+            refinement=refinement,
         )
         self.clip = loaded
         self.prompt, self.map_prompt = prompt, map_prompt

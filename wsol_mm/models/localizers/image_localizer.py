@@ -1,6 +1,7 @@
 """The model type of wsol_mm: a backbone and a localization head."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.weights import load_pretrained
@@ -53,6 +54,7 @@ class ImageLocalizer(ImageClassifier):
             rates to 0 to be without).
         channels_last: Whether images and convolutions lie in memory with the channels last, in which GPUs
             convolve faster, in mixed precision above all. It changes no value but by rounding.
+        refinement: Config of a :class:`~wsol_mm.models.refinement.MapRefinement` between maps and boxes.
 
     Raises:
         TypeError: If the head does not localize.
@@ -73,6 +75,7 @@ class ImageLocalizer(ImageClassifier):
         inserts: Sequence[dict] = (),
         frozen: Sequence[str] = (),
         channels_last: bool = False,
+        refinement: dict | None = None,
     ) -> None:
         # Built here, so that names of wsol_mm are found without a default scope too.
         backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
@@ -90,6 +93,9 @@ class ImageLocalizer(ImageClassifier):
         self.stages = tuple(stages)
         stage_modules(self.backbone, self.stages)  # raises where there is no such module
         self._check_needs()
+        self.refinement = (
+            None if refinement is None else MODELS.build(dict(type='MapRefinement') | refinement)
+        )
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
         self.frozen = freeze_parameters(self, frozen)
@@ -173,8 +179,11 @@ class ImageLocalizer(ImageClassifier):
             data_samples: One per image; new ones if None.
 
         Raises:
-            ValueError: If ``inputs`` has another shape, or its colours have been left swapped.
+            ValueError: If ``inputs`` has another shape, or its colours have been left swapped, or there is a
+                refinement and they are no images.
         """
+        if self.refinement is not None:
+            return self._predict_views(inputs, data_samples)
         if isinstance(inputs, Mapping) or inputs.dim() != 5:
             return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
@@ -193,3 +202,18 @@ class ImageLocalizer(ImageClassifier):
         logits = self.head(self.extract_feat(inputs[:, others].flatten(0, 1)))
         centre = self.extract_feat(inputs[:, CENTER_CROP], self.head.predict_needs)
         return self.head.predict(centre, data_samples, other_crops=logits.unflatten(0, (-1, len(others))))
+
+    def _predict_views(
+        self, inputs: Tensor | Mapping[str, Tensor], data_samples: Sequence[DataSample] | None
+    ) -> list[DataSample]:
+        refinement = self.refinement
+        if isinstance(inputs, Mapping) or inputs.dim() != 4:
+            found = 'cached features' if isinstance(inputs, Mapping) else f'the shape {tuple(inputs.shape)}'
+            raise ValueError(f'inputs: expected images (B, 3, H, W) with model.refinement, got {found}')
+        views = [self.extract_feat(view, self.head.predict_needs) for view in refinement.views(inputs)]
+        fuse = partial(
+            refinement.fuse,
+            pixels=self._pixels(inputs) if refinement.filters else None,
+            unit=self.head.unit_maps,
+        )
+        return self.head.predict(views[0], data_samples, other_views=views[1:], fuse=fuse)

@@ -1,0 +1,67 @@
+"""The refinement in words, and the images that it needs."""
+
+from wsol_mm.utils.refinement_choice import enlarged, refinement_config, use_refinement
+
+import pytest
+from mmengine.config import Config
+
+
+def test_words_become_a_config() -> None:
+    assert refinement_config(['336', 'guided', '224', 'flip', 'grabcut']) == dict(
+        type='MapRefinement',
+        sizes=[336, 224],
+        flip=True,
+        filters=[dict(type='GuidedFilter'), dict(type='GrabCut')],
+    )
+    assert refinement_config(['flip']) == dict(type='MapRefinement', sizes=None, flip=True, filters=[])
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (
+            ['sharp'],
+            r"refine: expected sides of views in pixels, 'flip', and filters of \['guided', .*got 'sharp'",
+        ),
+        (['0'], "got '0'"),
+        (['224', '224'], "refine: expected every word once, got '224' twice"),
+        ([], "refine: expected at least one word, such as 'flip' or 'guided', got none"),
+    ],
+)
+def test_other_words_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        refinement_config(words)
+
+
+def test_the_images_come_at_the_size_of_the_largest_view() -> None:
+    pipeline = [
+        dict(type='LoadImageWithPillow'),
+        dict(type='ResizeEdge', scale=256, backend='pillow'),
+        dict(type='CenterCrop', crop_size=224),
+        dict(type='PackLocalizationInputs'),
+    ]
+    cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    use_refinement(cfg, ['224', '448'])
+    steps = cfg.test_dataloader.dataset.pipeline
+    assert [steps[1]['scale'], steps[2]['crop_size']] == [512, 448]
+    assert steps[1]['backend'] == 'pillow'
+    assert cfg.model.refinement.sizes == [224, 448]
+    squash = [dict(type='Resize', scale=(224, 224)), dict(type='PackLocalizationInputs')]
+    assert enlarged(squash, 336)[0]['scale'] == (336, 336)
+
+
+def test_without_sizes_the_images_stay_as_they_are() -> None:
+    pipeline = [dict(type='Resize', scale=(224, 112))]
+    cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    use_refinement(cfg, ['flip', 'guided'])
+    assert cfg.test_dataloader.dataset.pipeline == pipeline
+
+
+@pytest.mark.parametrize(
+    'pipeline', [[dict(type='Resize', scale=(224, 112))], [dict(type='LoadImageFromFile')]]
+)
+def test_images_that_are_no_squares_are_refused(pipeline: list[dict]) -> None:
+    with pytest.raises(
+        ValueError, match='refine: expected a test pipeline that makes square images, got the size'
+    ):
+        enlarged(pipeline, 336)

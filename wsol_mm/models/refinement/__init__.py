@@ -1,0 +1,7 @@
+"""Sharper localization maps: several views of an image, and filters that follow the edges of its pixels."""
+
+from .edge_filters import BilateralSolver, GrabCut
+from .guided_filter import GuidedFilter
+from .map_refinement import MapRefinement
+
+__all__ = ['BilateralSolver', 'GrabCut', 'GuidedFilter', 'MapRefinement']

@@ -1,0 +1,111 @@
+"""What stands between the maps of a head and their boxes: views of the image, fused, and edge filters."""
+
+from collections.abc import Sequence
+
+from wsol_mm.registry import MODELS
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+
+@MODELS.register_module()
+class MapRefinement(nn.Module):
+    """Fuses the maps of several views of an image, and filters them by its edges.
+
+    It serves every head: a network sees the image at several sizes and mirrored, which is all that it needs
+    to be able to do. Classes are ranked by the mean of the soft-max scores of the views.
+
+    Args:
+        sizes: Sides in pixels of the square views. Images should come at the largest: smaller views are made
+            of them (bilinear, antialiased). None for one view, the image as it comes.
+        flip: Whether every view is also seen mirrored.
+        filters: Configs of filters of maps (B, K, H, W) by pixels, such as ``dict(type='GuidedFilter')``, in
+            their order.
+        map_size: Side of the fused maps where they are filtered. Without filters they stay on the finest grid
+            of the views.
+
+    Raises:
+        ValueError: If a size is not positive or occurs twice, or nothing is asked for.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int] | None = None,
+        flip: bool = False,
+        filters: Sequence[dict] = (),
+        map_size: int = 224,
+    ) -> None:
+        super().__init__()
+        sizes = None if sizes is None else tuple(sizes)
+        if sizes is not None and not (
+            sizes and len(set(sizes)) == len(sizes) and all(isinstance(s, int) and s > 0 for s in sizes)
+        ):
+            raise ValueError(f'sizes: expected different integers from 1, or None, got {sizes}')
+        if not (isinstance(map_size, int) and map_size > 0):
+            raise ValueError(f'map_size: expected an integer from 1, got {map_size!r}')
+        if sizes is None and not flip and not filters:
+            raise ValueError('refinement: expected sizes, flip or filters, got none')
+        self.sizes, self.flip, self.map_size = sizes, flip, map_size
+        self.filters = nn.ModuleList(MODELS.build(settings) for settings in filters)
+
+    def __str__(self) -> str:
+        parts = [] if self.sizes is None else [f'views of {", ".join(map(str, self.sizes))} pixels']
+        return ', '.join([*parts, *(['mirrored too'] if self.flip else []), *map(str, self.filters)])
+
+    def views(self, images: Tensor) -> list[Tensor]:
+        """Return the views of images (B, C, H, W): by size, each followed by its mirror image.
+
+        Raises:
+            ValueError: If the images are smaller than the largest view.
+        """
+        sides = [tuple(images.shape[2:])] if self.sizes is None else [(size, size) for size in self.sizes]
+        largest = max(sides)
+        if min(images.shape[2:]) < min(largest):
+            raise ValueError(
+                f'refinement.sizes: expected images of at least {largest[1]}x{largest[0]}, the largest of '
+                f'the views, got {images.shape[3]}x{images.shape[2]}'
+            )
+        seen = [
+            images if side == images.shape[2:] else _resized(images, side, antialias=True) for side in sides
+        ]
+        return [view for one in seen for view in ((one, one.flip(3)) if self.flip else (one,))]
+
+    def fuse(self, maps: Sequence[Tensor], pixels: Tensor | None, unit: bool) -> Tensor:
+        """Fuse and filter the maps of the views.
+
+        Args:
+            maps: Of every view, (B, K, h, w), in the order of :meth:`views`.
+            pixels: What filters go by: RGB images (B, 3, H, W), 0..255.
+            unit: Whether maps are in 0..1 already, with the same meaning in every view. Others are scaled to
+                it, each by itself: values of attention, for example, fall with the number of patches.
+
+        Returns:
+            (B, K, side, side), or on the finest grid of the views.
+        """
+        if self.flip:
+            maps = [one.flip(3) if i % 2 else one for i, one in enumerate(maps)]
+        maps = [one if unit else _scaled(one) for one in maps]
+        grid = max(tuple(one.shape[2:]) for one in maps)
+        fused = torch.stack([_resized(one, grid) for one in maps]).mean(dim=0)
+        if not self.filters:
+            return fused
+        side = (self.map_size, self.map_size)
+        fused, pixels = _resized(fused, side), _resized(pixels, side, antialias=True)
+        for edge_filter in self.filters:
+            fused = edge_filter(fused, pixels)
+        return fused
+
+
+def _resized(values: Tensor, side: tuple[int, ...], antialias: bool = False) -> Tensor:
+    """Resize (B, C, H, W): images down (bilinear, antialiased), maps up (bicubic, as evaluators do)."""
+    if values.shape[2:] == side:
+        return values
+    mode = 'bilinear' if antialias else 'bicubic'
+    return F.interpolate(values, side, mode=mode, align_corners=False, antialias=antialias)
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    """Scale every map (h, w) to 0..1; a constant one becomes 0, NaN stays."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
