@@ -49,8 +49,9 @@ class LocalizationInferencer(BaseInferencer):
             (with EXIF orientation), so that a box may lie anywhere. False for the test pipeline of the config
             as it is: many crop the centre, and boxes then end at the border of the crop.
         cfg_options: Settings of the config to change, as in ``{'model.head.num_classes': 5}``.
-        refine: Words that say how maps are sharpened before boxes are found, such as ``['224', '336', 'flip',
-            'guided']`` (see :func:`~wsol_mm.utils.refinement_choice.use_refinement`). None: as the config says.
+        refine: Words that say how maps are sharpened before boxes are found, such as ``['224', '336',
+            'flip', 'guided']`` (see :func:`~wsol_mm.utils.refinement_choice.use_refinement`). None: as the
+            config says.
 
     Raises:
         FileNotFoundError: If config or checkpoint is missing.

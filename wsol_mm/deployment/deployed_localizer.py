@@ -24,8 +24,8 @@ class DeployedLocalizer(nn.Module):
 
     Raises:
         ValueError: If ``maps`` or ``topk`` is not acceptable, the head's map serves all classes and ``maps``
-            is not ``'topk'``, the maps are refined, or the data preprocessor has no mean and standard deviation of
-            three channels.
+            is not ``'topk'``, maps are refined, or the data preprocessor has no mean and standard deviation
+            of three channels.
     """
 
     def __init__(self, model: ImageLocalizer, maps: str = 'topk', topk: int = 5) -> None:

@@ -1,4 +1,4 @@
-"""Backbones, heads, localizers, losses, batch augmentations, refinement; trained classifiers and their maps."""
+"""Backbones, heads, localizers, losses, refinement of maps; trained classifiers and their maps."""
 
 from .backbones import *  # noqa: F401, F403
 from .batch_augments import *  # noqa: F401, F403

@@ -8,6 +8,8 @@ from mmengine.config import Config
 FLIP = 'flip'
 #: Edge filters and what they are called in configs.
 FILTERS = {'guided': 'GuidedFilter', 'solver': 'BilateralSolver', 'grabcut': 'GrabCut'}
+#: Settings of transforms that say the size of images.
+_SIZES = ('scale', 'crop_size')
 
 
 def refinement_config(words: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +26,8 @@ def refinement_config(words: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f'refine: expected every word once, got {word!r} twice')
         if word != FLIP and word not in FILTERS and not (word.isdecimal() and int(word) > 0):
             raise ValueError(
-                f"refine: expected sides of views in pixels, '{FLIP}', and filters of {list(FILTERS)}, got {word!r}"
+                f"refine: expected sides of views in pixels, '{FLIP}', and filters of {list(FILTERS)}, "
+                f'got {word!r}'
             )
     if not words:
         raise ValueError("refine: expected at least one word, such as 'flip' or 'guided', got none")
@@ -64,7 +67,7 @@ def enlarged(pipeline: Sequence[dict], side: int) -> list[dict]:
     Raises:
         ValueError: If they have no size, or are no squares.
     """
-    sizes = [step[key] for step in pipeline for key in ('scale', 'crop_size') if step.get(key) is not None]
+    sizes = [step[key] for step in pipeline for key in _SIZES if step.get(key) is not None]
     last = sizes[-1] if sizes else None
     now = last if isinstance(last, int) else last[0] if last and len(set(last)) == 1 else None
     if now is None:
@@ -75,10 +78,7 @@ def enlarged(pipeline: Sequence[dict], side: int) -> list[dict]:
             return round(value * side / now)
         return tuple(grown(part) for part in value)
 
-    return [
-        {
-            key: grown(value) if key in ('scale', 'crop_size') and value is not None else value
-            for key, value in step.items()
-        }
-        for step in pipeline
-    ]
+    def changed(step: dict) -> dict:
+        return {**step, **{key: grown(step[key]) for key in _SIZES if step.get(key) is not None}}
+
+    return [changed(step) for step in pipeline]

@@ -94,7 +94,7 @@ class ImageLocalizer(ImageClassifier):
         stage_modules(self.backbone, self.stages)  # raises where there is no such module
         self._check_needs()
         self.refinement = (
-            None if refinement is None else MODELS.build(dict(type='MapRefinement') | refinement)
+            None if refinement is None else MODELS.build({'type': 'MapRefinement', **refinement})
         )
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
@@ -211,9 +211,6 @@ class ImageLocalizer(ImageClassifier):
             found = 'cached features' if isinstance(inputs, Mapping) else f'the shape {tuple(inputs.shape)}'
             raise ValueError(f'inputs: expected images (B, 3, H, W) with model.refinement, got {found}')
         views = [self.extract_feat(view, self.head.predict_needs) for view in refinement.views(inputs)]
-        fuse = partial(
-            refinement.fuse,
-            pixels=self._pixels(inputs) if refinement.filters else None,
-            unit=self.head.unit_maps,
-        )
+        pixels = self._pixels(inputs) if refinement.filters else None
+        fuse = partial(refinement.fuse, pixels=pixels, unit=self.head.unit_maps)
         return self.head.predict(views[0], data_samples, other_views=views[1:], fuse=fuse)

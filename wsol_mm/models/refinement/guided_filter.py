@@ -9,11 +9,11 @@ from torch.nn import functional as F  # noqa: N812
 
 @MODELS.register_module()
 class GuidedFilter(nn.Module):
-    """In every window the map becomes a linear function of the colours, by ridge regression; they are averaged.
+    """Replaces the map by linear functions of the colours: a ridge regression in every window, averaged.
 
-    A batch is filtered at once, in time that does not depend on what the images show. The functions are fitted
-    on a coarser grid and enlarged, as they vary slowly (He and Sun, arXiv 1505.00996): in less time, and to
-    nearly the same result.
+    A batch is filtered at once, in time that does not depend on what the images show. The functions are
+    fitted on a coarser grid and enlarged, as they vary slowly (He and Sun, arXiv 1505.00996): in less time,
+    and to nearly the same result.
 
     Args:
         radius: Windows reach this many pixels in all four directions; they end at the border.

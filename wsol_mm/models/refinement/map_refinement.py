@@ -66,9 +66,7 @@ class MapRefinement(nn.Module):
                 f'refinement.sizes: expected images of at least {largest[1]}x{largest[0]}, the largest of '
                 f'the views, got {images.shape[3]}x{images.shape[2]}'
             )
-        seen = [
-            images if side == images.shape[2:] else _resized(images, side, antialias=True) for side in sides
-        ]
+        seen = [_resized(images, side, antialias=True) for side in sides]
         return [view for one in seen for view in ((one, one.flip(3)) if self.flip else (one,))]
 
     def fuse(self, maps: Sequence[Tensor], pixels: Tensor | None, unit: bool) -> Tensor:
@@ -99,7 +97,7 @@ class MapRefinement(nn.Module):
 
 def _resized(values: Tensor, side: tuple[int, ...], antialias: bool = False) -> Tensor:
     """Resize (B, C, H, W): images down (bilinear, antialiased), maps up (bicubic, as evaluators do)."""
-    if values.shape[2:] == side:
+    if tuple(values.shape[2:]) == side:
         return values
     mode = 'bilinear' if antialias else 'bicubic'
     return F.interpolate(values, side, mode=mode, align_corners=False, antialias=antialias)
