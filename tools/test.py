@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,7 +150,9 @@ def is_ema_hook(hook: object) -> bool:
     return isinstance(hook, dict) and str(hook.get('type')).split('.')[-1] == 'EMAHook'
 
 
-def write_outputs(paths: Sequence[Path], metrics: dict[str, float], dumps: Sequence[DumpPredictions]) -> None:
+def write_outputs(
+    paths: Sequence[Path], metrics: Mapping[str, float | str], dumps: Sequence[DumpPredictions]
+) -> None:
     """Write the metrics, which are small and printed already, and then the predictions; all that can be.
 
     Args:
@@ -201,7 +203,9 @@ def main() -> None:
     runner.test_evaluator.metrics.extend(dumps)
     metrics = runner.test()
     if is_main_process():
-        write_outputs(args.out, metrics, dumps)
+        refinement = getattr(getattr(runner.model, 'module', runner.model), 'refinement', None)
+        named = metrics if refinement is None else {**metrics, 'refinement': str(refinement)}
+        write_outputs(args.out, named, dumps)
     invalid = any(math.isnan(value) for value in metrics.values())
     del runner
     finish_launch()
