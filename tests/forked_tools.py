@@ -1,6 +1,6 @@
-"""Tools in processes of their own that need not import everything again: forked from one that has.
+"""Processes that need not import everything again, but are forked from one that has; tools in such a process.
 
-What a process does when it starts is tested in test_tools/test_start_up.py, test_utils/test_import_hooks.py and
+What happens when a process starts is tested in test_tools/test_start_up.py, test_utils/test_import_hooks.py and
 by everything that starts a shell script.
 """
 
@@ -25,13 +25,14 @@ import torch
 gc.collect()
 gc.freeze()
 
-_PROCESSES = multiprocessing.get_context('forkserver')
-_PROCESSES.set_forkserver_preload([__name__])
+#: Its processes have these imports; so have those of ``torch.multiprocessing`` with the start method 'forkserver'.
+PROCESSES = multiprocessing.get_context('forkserver')
+PROCESSES.set_forkserver_preload([__name__])
 
 
 def run_forked(function: Callable, *arguments: object) -> int:
     """Call a function of a module in a process of its own; return the exit status, negative for a signal."""
-    process = _PROCESSES.Process(target=function, args=arguments)
+    process = PROCESSES.Process(target=function, args=arguments)
     process.start()
     process.join()
     return process.exitcode
