@@ -1,7 +1,7 @@
 """Processes that need not import everything again, but are forked from one that has; tools in such a process.
 
-What happens when a process starts is tested in test_tools/test_start_up.py, test_utils/test_import_hooks.py and
-by everything that starts a shell script.
+What happens when a process starts is tested in test_tools/test_start_up.py, test_utils/test_import_hooks.py
+and by everything that starts a shell script.
 """
 
 import gc
@@ -25,7 +25,7 @@ import torch
 gc.collect()
 gc.freeze()
 
-#: Its processes have these imports; so have those of ``torch.multiprocessing`` with the start method 'forkserver'.
+#: Its processes have these imports; so have those of ``torch.multiprocessing`` that are started by 'forkserver'.
 PROCESSES = multiprocessing.get_context('forkserver')
 PROCESSES.set_forkserver_preload([__name__])
 

@@ -30,7 +30,7 @@ print(json.dumps(failed))
 
 
 def run_in_forks(before: str, scripts: Sequence[str]) -> dict[str, str]:
-    """Run scripts in processes that share nothing but what is run before: imports, of which each takes seconds.
+    """Run scripts in processes that share nothing but what is run before: imports that take seconds.
 
     Args:
         before: Script that is run once.

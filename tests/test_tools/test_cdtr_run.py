@@ -94,7 +94,7 @@ def test_without_clip(run_test):
     assert 'cdtr/GT-known_Loc_predicted' in run_test('test.py')
 
 
-@pytest.mark.slow  # test_models/test_localizers/test_two_processes.py has every method's metrics in two processes
+@pytest.mark.slow  # test_models/test_localizers/test_two_processes.py has every method's metrics
 def test_one_process_and_two_test_alike_without_clip(run_test):
     assert run_test('test.py') == run_test('dist_test.sh', 2)
 

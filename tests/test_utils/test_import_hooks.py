@@ -77,7 +77,7 @@ def test_checkpoints_are_read_by_this_package_whichever_is_imported_first(first)
 
 
 def failed_imports(names: list[str]) -> dict[str, str]:
-    """Import modules, each in an interpreter without torchvision, mmengine and this package, and torchvision."""
+    """Import modules, then torchvision, each in a process without torchvision, mmengine and wsol_mm."""
     return run_in_forks('import cv2, numba, scipy, torch', [f'import {n}, torchvision.ops' for n in names])
 
 

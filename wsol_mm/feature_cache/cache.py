@@ -165,8 +165,8 @@ class FeatureCache:
         metas, sums = (beside.get(name) if isinstance(beside, dict) else None for name in ('images', 'crc32'))
         if not _are(metas, dict, count) or not _are(sums, int, count):
             raise CacheMismatchError(
-                f'{path.with_suffix(".json")}: expected an object with images and crc32, {count} of each, got '
-                f'another. Without {path.name}, tools/misc/extract_features.py makes both again'
+                f'{path.with_suffix(".json")}: expected an object with images and crc32, {count} of each, '
+                f'got another. Without {path.name}, tools/misc/extract_features.py makes both again'
             )
         return records, metas, sums
 
