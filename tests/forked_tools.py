@@ -25,7 +25,7 @@ import torch
 gc.collect()
 gc.freeze()
 
-#: Its processes have these imports; so have those of ``torch.multiprocessing`` that are started by 'forkserver'.
+#: Its processes have these imports, as have those of ``torch.multiprocessing`` that 'forkserver' starts.
 PROCESSES = multiprocessing.get_context('forkserver')
 PROCESSES.set_forkserver_preload([__name__])
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from types import SimpleNamespace
 
 from wsol_mm.datasets import CachedFeatures
@@ -161,6 +162,13 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         assert content(folder) == whole
 
 
+def saved_objects():
+    """An array whose entries are pickled."""
+    with BytesIO() as stream:
+        np.save(stream, np.array([None] * 4), allow_pickle=True)
+        return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ('name', 'content'),
     [
@@ -173,6 +181,10 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         ('key.json', b'[' * 10**5),
         ('view0_000000.npy', b''),
         ('view0_000000.npy', b'hello'),
+        (
+            'view0_000000.npy',
+            b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+        ),
         ('view0_000000.npy', None),
         ('view0_000000.json', b''),
         ('view0_000000.json', b'[]'),
