@@ -176,3 +176,17 @@ def test_resumed_training_ends_as_if_never_stopped(micro_project):
     assert found['meta']['iter'] == expected['meta']['iter'] == 3 * EPOCHS
     for name, weight in expected['state_dict'].items():
         torch.testing.assert_close(found['state_dict'][name], weight, rtol=0, atol=0, msg=name)
+
+
+def test_refined_maps_of_two_processes_are_those_of_one(micro_project, trained_by_two):
+    metrics = {}
+    for name, tool, processes in (('one', 'test.py', []), ('two', 'dist_test.sh', [2])):
+        arguments = [micro_project.config, trained_by_two[0], *processes, '--work-dir', 'refined']
+        words = ['32', '64', 'flip', 'guided']
+        result = micro_project.run(tool, *arguments, '--refine', *words, '--out', f'refined/{name}.json')
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr
+        metrics[name] = json.loads((micro_project.folder / 'refined' / f'{name}.json').read_text())
+    assert metrics['one'] == metrics['two']
+    assert metrics['one']['refinement'] == (
+        'views of 32, 64 pixels, mirrored too, guided filter (radius 12, eps 0.001)'
+    )
