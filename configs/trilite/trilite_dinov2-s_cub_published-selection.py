@@ -6,6 +6,7 @@ val_dataloader = dict(dataset=dict(_delete_=True, **_base_.cub_v2, pipeline=_bas
 val_evaluator = dict(protocols=['maxboxacc'])
 train_cfg = dict(val_interval=1)
 custom_hooks = [
+    dict(type='MapGuardHook'),
     dict(
         type='BestPartsHook',
         parts={

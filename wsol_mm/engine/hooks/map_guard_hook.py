@@ -64,7 +64,7 @@ class MapGuardHook(Hook):
         """Look at the areas, in a training by iterations."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        watched = runner.iter + 1 - self._head(runner).guarded_from
+        watched = runner.iter + 1 - self._head(runner).guarded_from(runner.max_iters)
         if watched >= self.interval and watched % self.interval == 0 and self._look(runner, runner.iter + 1):
             self._rewind_data(runner.train_loop)
             # The loop adds one after all hooks; a checkpoint that is due is one of iteration 0.
@@ -74,7 +74,7 @@ class MapGuardHook(Hook):
         """Look at the areas, in a training by epochs."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        watched = runner.iter - self._head(runner).guarded_from
+        watched = runner.iter - self._head(runner).guarded_from(runner.max_iters)
         if watched >= self.interval and self._look(runner, runner.iter):
             # As above, of epoch 0.
             runner.train_loop._epoch, runner.train_loop._iter = -1, 0

@@ -112,9 +112,8 @@ class FOUNDHead(GuardedHead):
         """What is classified, and what is decoded."""
         return self.logits_needs | self._feature_needs
 
-    @property
-    def guarded_from(self) -> int:
-        """Before, in the first phase, the decoder follows what does not collapse."""
+    def guarded_from(self, max_iters: int) -> int:
+        """Return the length of the first phase, in which the decoder follows what does not collapse."""
         return self.mask_loss.first_phase
 
     def restart(self) -> None:

@@ -44,10 +44,9 @@ class GuardedHead(ProbeHead):
         self.register_buffer('areas', torch.zeros(2))
         self.register_load_state_dict_post_hook(_after_loading)
 
-    @property
-    def guarded_from(self) -> int:
-        """Number of iterations before which the areas do not tell."""
-        return 0
+    @abstractmethod
+    def guarded_from(self, max_iters: int) -> int:
+        """Return the number of iterations, of that of a training, before which the areas do not tell."""
 
     @property
     def failed(self) -> bool:

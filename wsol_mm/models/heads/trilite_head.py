@@ -48,8 +48,14 @@ class TriLiteHead(GuardedHead):
         in_channels: Channels D of the feature map.
         tokens: See :class:`ProbeHead`; the reference takes DINOv2's tokens before the final normalisation.
         region_dropout: Dropout of the regions' mean features.
-        background_loss: Adversarial loss of the background; its weight is 100, that of CUB, if None.
+        background_loss: Adversarial loss of the background; its weight is half the number of classes, as
+            published for CUB (100) and ILSVRC (500), if nothing is given.
+        border_weight: Weight of the mean foreground on the border of the images, which is background as a
+            rule; 0, as published, leaves it to the seed what becomes foreground.
         **kwargs: Further arguments of :class:`ProbeHead`.
+
+    Raises:
+        ValueError: If ``border_weight`` is negative.
     """
 
     official = OfficialCheckpoints('trilite', layouts=(TRILITE,), dimensions={'head.regions.conv.weight': 4})
@@ -68,13 +74,18 @@ class TriLiteHead(GuardedHead):
         tokens: str = 'pre_norm',
         region_dropout: float = 0.0,
         background_loss: dict | None = None,
+        border_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, tokens=tokens, **kwargs)
+        if border_weight < 0:
+            raise ValueError(f'border_weight: expected a number from 0, got {border_weight}')
+        self.border_weight = border_weight
         self.regions = RegionDisentanglement(in_channels)
         self.region_dropout = nn.Dropout(region_dropout)
         self.patch_classifier = nn.Linear(in_channels, num_classes)
-        defaults = dict(type='AdversarialBackgroundLoss', loss_weight=100.0)
+        # With it the term begins at about 0.5, whatever the number of classes.
+        defaults = dict(type='AdversarialBackgroundLoss', loss_weight=num_classes / 2)
         self.background_loss = MODELS.build({**defaults, **(background_loss or {})})
 
     @property
@@ -108,9 +119,9 @@ class TriLiteHead(GuardedHead):
             **kwargs: Passed to the classification loss.
 
         Returns:
-            ``loss_cls``, ``loss_foreground``, ``loss_background``, which training adds up; ``mean_area`` and
-            ``border_area``, the mean foreground of all patches of the batch and of those on the border, for
-            the log.
+            ``loss_cls``, ``loss_foreground``, ``loss_background`` and, with a ``border_weight``,
+            ``loss_border``, which training adds up; ``mean_area`` and ``border_area``, the mean foreground of
+            all patches of the batch and of those on the border, for the log.
         """
         losses = super().loss(feats, data_samples, **kwargs)
         # The log calls the sum `loss`.
@@ -120,10 +131,16 @@ class TriLiteHead(GuardedHead):
         foreground, background = self.region_logits(feats, probabilities)
         losses['loss_foreground'] = nn.functional.cross_entropy(foreground, labels)
         losses['loss_background'] = self.background_loss(background, labels)
-        areas = border_and_mean(probabilities[:, FOREGROUND].detach()).mean(dim=0)
+        areas = border_and_mean(probabilities[:, FOREGROUND]).mean(dim=0)
+        if self.border_weight:
+            losses['loss_border'] = self.border_weight * areas[0]
         self._keep_areas(areas)
-        losses['border_area'], losses['mean_area'] = areas
+        losses['border_area'], losses['mean_area'] = areas.detach()
         return losses
+
+    def guarded_from(self, max_iters: int) -> int:
+        """Return a quarter: at first foreground and background look for their places."""
+        return max_iters // 4
 
     def restart(self) -> None:
         """Begin anew with other initial weights."""
