@@ -123,3 +123,11 @@ def test_a_restart_has_other_weights():
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {'regions.bn.weight', 'regions.bn.bias'}
     assert not head.areas.any() and after['regions.bn.num_batches_tracked'] == 0
+
+
+def test_a_checkpoint_need_not_know_the_areas():
+    head = TriLiteHead(3, 4)
+    state = {name: value for name, value in head.state_dict().items() if name != 'areas'}
+    head.areas.copy_(torch.tensor([0.4, 0.3]))
+    head.load_state_dict(state)
+    assert not head.areas.any() and not head.failed

@@ -42,6 +42,7 @@ class GuardedHead(ProbeHead):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_buffer('areas', torch.zeros(2))
+        self.register_load_state_dict_pre_hook(_before_loading)
         self.register_load_state_dict_post_hook(_after_loading)
 
     @abstractmethod
@@ -92,6 +93,11 @@ class GuardedHead(ProbeHead):
         Returns:
             (B, 2) and (B,), bool.
         """
+
+
+def _before_loading(head: GuardedHead, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+    """Know nothing of areas of which the checkpoint says nothing, as a published one does."""
+    state_dict.setdefault(f'{prefix}areas', torch.zeros_like(head.areas))
 
 
 def _after_loading(head: GuardedHead, incompatible_keys: Mapping) -> None:
