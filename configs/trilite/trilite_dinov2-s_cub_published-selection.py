@@ -13,5 +13,5 @@ custom_hooks = [
             'maxboxacc/MaxBoxAcc_agnostic': ('head.regions.', 'head.patch_classifier.'),
             'Top-1_Cls': ('head.classifier.',),
         },
-    )
+    ),
 ]

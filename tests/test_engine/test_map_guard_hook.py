@@ -116,7 +116,10 @@ def test_a_collapse_starts_the_training_anew(tmp_path, capsys):
     assert rates[-1] == pytest.approx(0.05 * 0.5**3)  # as without a restart
     assert runner.message_hub.get_info(RESTARTS) == 1
     printed = capsys.readouterr().out
-    assert 'Iteration 4: the decoder has collapsed: predicted area 0.010, area of the pseudo masks 0.300' in printed
+    assert (
+        'Iteration 4: the decoder has collapsed: predicted area 0.010, area of the pseudo masks 0.300'
+        in printed
+    )
     assert 'restart 1 of at most 2' in printed
     assert 'The map is sound: predicted area 0.200, area of the pseudo masks 0.300, restarts 1' in printed
 
@@ -201,7 +204,9 @@ def test_empty_predictions_are_counted(split, pseudo, capsys):
         getattr(hook, f'after_{split}_iter')(runner, 0, outputs=outputs)
     getattr(hook, f'after_{split}_epoch')(runner)
     printed = capsys.readouterr().out
-    assert ('of the area of the pseudo masks (0.300), got 0.167' if pseudo == 0.3 else 'predicted area 0.167') in printed
+    assert (
+        'of the area of the pseudo masks (0.300), got 0.167' if pseudo == 0.3 else 'predicted area 0.167'
+    ) in printed
     assert '1 of 3 maps are empty: their box is the whole image' in printed
     assert ('collapsed' in printed) == (0.65 * pseudo > 1 / 6)
 

@@ -68,8 +68,8 @@ class GuardedHead(ProbeHead):
     def complaint(cls, first: float, second: float) -> str:
         """Return what is wrong with areas, in words."""
         return (
-            f'expected {cls.expected_area} ({first:.3f}), got {second:.3f}: {cls.failure}, and the maps are not '
-            'to be used'
+            f'expected {cls.expected_area} ({first:.3f}), got {second:.3f}: {cls.failure}, and the maps are '
+            'not to be used'
         )
 
     @torch.no_grad()
