@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from wsol_mm.engine.hooks import MapGuardHook
 from wsol_mm.engine.hooks.map_guard_hook import RESTARTS
 from wsol_mm.engine.runner import LocalizationRunner
-from wsol_mm.models.heads import FOUNDHead
+from wsol_mm.models.heads import FOUNDHead, TriLiteHead
 from wsol_mm.registry import DATASETS, MODELS
 
 import pytest
@@ -209,6 +209,23 @@ def test_empty_predictions_are_counted(split, pseudo, capsys):
     ) in printed
     assert '1 of 3 maps are empty: their box is the whole image' in printed
     assert ('collapsed' in printed) == (0.65 * pseudo > 1 / 6)
+
+
+@pytest.mark.parametrize('share', [0.0, 1.0])
+def test_inverted_maps_are_counted(share, capsys):
+    middle, border = torch.zeros(1, 3, 4), torch.ones(1, 3, 4)
+    middle[0, 1, 1:3], border[0, 1, 1:3] = 1.0, 0.0
+    samples = [DataSample(), DataSample()]
+    samples[0].loc_maps, samples[1].loc_maps = border, share * border + (1 - share) * middle
+    runner = SimpleNamespace(model=SimpleNamespace(head=TriLiteHead(2, 4)))
+    hook = MapGuardHook()
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, outputs=samples)
+    hook.after_test_epoch(runner)
+    printed = capsys.readouterr().out
+    assert f'{1 + share:.0f} of 2 maps are inverted' in printed
+    # one of each: as much on the border as elsewhere
+    assert ('foreground and background have changed places' in printed) == (share == 1)
 
 
 def test_errors():
