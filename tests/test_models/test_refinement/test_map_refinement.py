@@ -114,3 +114,11 @@ def test_cached_features_and_crops_are_refused() -> None:
         model.predict({'feature_map': torch.rand(1, 24, 4, 4)})
     with pytest.raises(ValueError, match=r'with model.refinement, got the shape \(1, 10, 3, 32, 32\)'):
         model.predict(torch.rand(1, 10, 3, 32, 32))
+
+
+def test_several_objects_of_an_image_are_not_fused_over_views() -> None:
+    head = dict(type='GraphCutHead', mode='maskcut', threshold=0.5, num_objects=2, all_objects=True)
+    model = MODELS.build({**METHODS['tokencut'].model_config(), 'refinement': dict(flip=True)})
+    model.head = MODELS.build({**head, 'num_classes': 7, 'in_channels': 24}).eval()
+    with pytest.raises(ValueError, match='expected a head with one map for all classes, .* got 2 objects of Graph'):
+        model.eval().predict(torch.rand(1, 3, 32, 32))
