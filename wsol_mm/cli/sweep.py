@@ -57,12 +57,13 @@ def sweep_runs(
     """
     short = [key.rpartition('.')[2] for key in grid]
     names = [name if short.count(name) == 1 else key for name, key in zip(short, grid, strict=True)]
+    chosen: Sequence[int | None] = seeds or [None]
     runs = []
     for values in itertools.product(*grid.values()):
         parts = [Path(config).stem, *(f'{name}-{value}' for name, value in zip(names, values, strict=True))]
         settings = [f'{key}={value}' for key, value in zip(grid, values, strict=True)]
         options = ['--cfg-options', *settings] if settings else []
-        for seed in seeds or [None]:
+        for seed in chosen:
             folder = work_dir / _folder_name('_'.join(parts), seed)
             seeding = [] if seed is None else ['--seed', str(seed)]
             runs.append(SweepRun(folder, [config, *seeding, *train_options, *options]))
