@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as RoutingError
 
 from .batching import BusyError, RequestBatcher
-from .label_studio_routes import label_studio_routes
+from .label_studio_app import label_studio_routes
 from .localization_service import Answer, LocalizationService, Question, UnusableImageError, result_as_json
 from .metrics import ServerMetrics
 
