@@ -64,7 +64,7 @@ def read_run(path: Path, name: str | None = None) -> Run:
             try:
                 record = json.loads(line)
                 step = int(record['step'])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise ValueError(
                     f'{file}, line {number}: expected a JSON object with a step, got {line[:200]!r} '
                     f'({error!r})'
