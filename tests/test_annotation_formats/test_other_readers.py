@@ -71,6 +71,32 @@ def test_coco_through_the_reader_of_cvat(written, tmp_path):
     assert {image['file_name'] for image in json.loads(exported.read_text())['images']} == BOXES.keys()
 
 
+def test_coco_through_the_importer_of_fiftyone(written, tmp_path, monkeypatch):
+    """As docs/predicting.md imports it; the data base, which needs MongoDB, is left out."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('FIFTYONE_DO_NOT_TRACK', 'true')
+    coco = pytest.importorskip('fiftyone.utils.coco')
+    file = written('coco')
+    content = json.loads(file.read_text())
+    content['annotations'][0]['confidence'] = 0.25
+    for box in content['annotations']:
+        box['score'] = box.pop('confidence', box['score'])
+    file.write_text(json.dumps(content))
+    found = {}
+    with coco.COCODetectionDatasetImporter(
+        data_path=str(tmp_path / 'photos'), labels_path=str(file)
+    ) as importer:
+        for path, _, labels in importer:
+            boxes = labels['detections'].detections if labels else []
+            found[path.partition('/photos/')[2]] = [(b.label, b.confidence, b.bounding_box) for b in boxes]
+    shares = [10.25 / 128, 5.5 / 96, 49.75 / 128, 64.5 / 96]
+    assert found == {
+        'a cat/1.b.jpg': [('a cat', 0.25, pytest.approx(shares))],
+        'Zoë & dog/1.jpg': [('Zoë & dog', 0.5, [0, 0, 1, 1])],
+        'Zoë & dog/2.jpg': [],
+    }
+
+
 def test_yolo_through_the_check_of_ultralytics(written, tmp_path, monkeypatch):
     """As ``yolo detect train data=boxes/data.yaml`` begins, from any folder."""
     monkeypatch.setenv('YOLO_OFFLINE', 'true')
