@@ -8,7 +8,6 @@ iteration of two images. Tools, arguments, layouts of files and names are those 
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import re
 import runpy
@@ -35,6 +34,7 @@ from torch import Tensor, nn
 
 from .clip_samples import RANDOM_CLIP
 from .documented_commands import REPO_DIR
+from .forked_tools import run_forked
 from .methods import METHODS
 
 WIDTH = 24
@@ -127,8 +127,6 @@ class Workplace:
         self.root = root
         self.data = root / 'data'
         _write_data(self.data)
-        self.processes = multiprocessing.get_context('forkserver')
-        self.processes.set_forkserver_preload(['tests.documented_runs'])
         self.trained: dict[tuple[str, str], Path] = {}
 
     def folder(self, name: str) -> Path:
@@ -167,13 +165,9 @@ class Workplace:
             return ''
         log = folder / 'output.txt'
         words = self._ready(folder, tool, arguments)
-        process = self.processes.Process(target=run_reduced, args=(folder, tool, words, log))
-        process.start()
-        process.join()
+        status = run_forked(run_reduced, folder, tool, words, log)
         printed = log.read_text()
-        assert process.exitcode == 0, (
-            f'{tool} {" ".join(words)}: status {process.exitcode}\n{printed[-3000:]}'
-        )
+        assert status == 0, f'{tool} {" ".join(words)}: status {status}\n{printed[-3000:]}'
         if tool == 'tools/train.py':
             self._name_as_published(folder, words)
         return printed

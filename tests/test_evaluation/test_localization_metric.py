@@ -5,7 +5,7 @@ import pickle
 import resource
 import threading
 
-import wsol_mm  # noqa: F401
+from tests.forked_tools import PROCESSES
 from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric, validity
 from wsol_mm.evaluation.metrics.protocol_record import make_record
 from wsol_mm.evaluation.protocols import PRESETS
@@ -13,7 +13,6 @@ from wsol_mm.registry import METRICS
 
 import numpy as np
 import pytest
-import torch.multiprocessing as multiprocessing
 from mmengine.registry import DefaultScope
 
 from .samples import NUM_CLASSES, SIDE, block_map, make_sample, random_samples
@@ -384,10 +383,9 @@ def test_two_processes_and_any_number_of_threads_give_the_result_of_one():
     num_workers = (0, 1, 2, 4)
     for workers in num_workers[1:]:
         assert evaluate(samples, protocols, num_eval_workers=workers) == expected
-    context = multiprocessing.get_context('spawn')
-    queue = context.Queue()
+    queue = PROCESSES.Queue()
     processes = [
-        context.Process(target=_evaluate_share, args=(rank, 2, samples, protocols, num_workers, queue))
+        PROCESSES.Process(target=_evaluate_share, args=(rank, 2, samples, protocols, num_workers, queue))
         for rank in range(2)
     ]
     for process in processes:

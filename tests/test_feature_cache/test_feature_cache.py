@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from types import SimpleNamespace
 
 from wsol_mm.datasets import CachedFeatures
@@ -161,6 +162,13 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         assert content(folder) == whole
 
 
+def saved_objects():
+    """An array whose entries are pickled."""
+    with BytesIO() as stream:
+        np.save(stream, np.array([None] * 4), allow_pickle=True)
+        return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ('name', 'content'),
     [
@@ -173,11 +181,16 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         ('key.json', b'[' * 10**5),
         ('view0_000000.npy', b''),
         ('view0_000000.npy', b'hello'),
+        (
+            'view0_000000.npy',
+            b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+        ),
         ('view0_000000.npy', None),
         ('view0_000000.json', b''),
         ('view0_000000.json', b'[]'),
         ('view0_000000.json', b'{"a": 1}'),
         ('view0_000000.json', b'[1, 2, 3, 4, 5, 6, 7]'),
+        ('view0_000000.json', b'{"images": [{}, {}, {}, {}], "crc32": [1, 2, 3]}'),
     ],
 )
 def test_damaged_files_are_named(cfg, model, tmp_path, name, content):
@@ -188,6 +201,35 @@ def test_damaged_files_are_named(cfg, model, tmp_path, name, content):
     with pytest.raises(ValueError, match='expected') as caught:
         FeatureCache.open(folder).read(0, 0)
     assert str(caught.value).startswith(str(path)) and '\n' not in str(caught.value)
+
+
+def test_a_flipped_bit_is_found(cfg, model, tmp_path):
+    """Anywhere in the features, and in the digits of their meta fields."""
+    extract(cfg, model, tmp_path, names=['plain'])
+    path = tmp_path / 'view0_000000.npy'
+    fields = path.with_suffix('.json')
+    images = len(FeatureCache.open(tmp_path).images_of(0))
+
+    def read():
+        cache = FeatureCache.open(tmp_path)
+        return [cache.read(0, index) for index in range(images)]
+
+    read()
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    features = len(whole) - images * FeatureCache.open(tmp_path).record.itemsize
+    for place in rng.integers(8 * features, 8 * len(whole), 20):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r'record \d and its entry .* got others \(CRC-32\)') as caught:
+            read()
+        assert str(caught.value).startswith(str(path))
+    path.write_bytes(whole)
+    text = fields.read_text()
+    digit = text.index('"ori_shape": [') + len('"ori_shape": [')
+    fields.write_text(f'{text[:digit]}{9 - int(text[digit])}{text[digit + 1 :]}')
+    with pytest.raises(ValueError, match=r'record 0 and its entry .* got others \(CRC-32\)'):
+        read()
 
 
 def test_several_processes_write_the_same_bytes(cfg, model, tmp_path, monkeypatch):

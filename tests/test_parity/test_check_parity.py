@@ -1,10 +1,9 @@
 """The reference cases, through the tool that users run."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.forked_tools import run_tool
 from tests.parity.command import main
 from tests.parity.engine import check
 
@@ -139,8 +138,8 @@ def test_array_that_nothing_computes_fails(tmp_path):
 
 
 def test_exit_status_and_lines(repo_dir):
-    command = [sys.executable, repo_dir / 'tools' / 'analysis_tools' / 'check_parity.py', COMMITTED / 'sat']
-    result = subprocess.run(command, capture_output=True, text=True, cwd=COMMITTED)
+    tool = repo_dir / 'tools' / 'analysis_tools' / 'check_parity.py'
+    result = run_tool(tool, [str(COMMITTED / 'sat')], COMMITTED, {})
     assert result.returncode == 0, result.stderr
     lines = [line for line in result.stdout.splitlines() if not line.startswith('Could not')]
     assert lines[-1] == '8 of 8 cases agree'

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.forked_tools import run_tool
+
 import cv2
 import numpy as np
 import pytest
@@ -94,17 +96,19 @@ class MicroProject(NamedTuple):
     repo: Path
 
     def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess:
-        """Run a command in the folder, with one thread and this Python.
+        """Run a command in the folder, in a process of its own, with one thread and this Python.
 
         Args:
-            *command: Program and arguments. A program that ends in .py or .sh is one of tools/.
+            *command: A Python or shell script of tools/, and its arguments.
             **environment: Further environment variables.
 
         Returns:
             With stdout and stderr as text.
         """
         name, *arguments = map(str, command)
-        interpreter = {'.py': sys.executable, '.sh': 'bash'}[Path(name).suffix]
+        path = self.repo / 'tools' / name
+        if path.suffix == '.py':
+            return run_tool(path, arguments, self.folder, environment)
         variables = {
             'PYTHON': sys.executable,
             'PYTHONPATH': f'{self.repo}{os.pathsep}{self.folder}',
@@ -113,7 +117,7 @@ class MicroProject(NamedTuple):
             **environment,
         }
         return subprocess.run(
-            [interpreter, str(self.repo / 'tools' / name), *arguments],
+            ['bash', str(path), *arguments],
             cwd=self.folder,
             env=os.environ | variables,
             stdin=subprocess.DEVNULL,

@@ -75,26 +75,31 @@ def test_resumed_in_the_middle(micro_project, config, checkpoint):
         torch.testing.assert_close(found[name], weight, rtol=0, atol=0, msg=name)
 
 
-def test_one_process_and_two_test_alike_without_clip(micro_project, config, checkpoint):
-    no_clip = ['--cfg-options', 'model.head.sba.clip.pretrained=/no/such/file.pt']
-    results = []
-    for number, program in enumerate((['test.py'], ['dist_test.sh', 2]), start=1):
-        arguments = [
-            config,
-            checkpoint,
-            *program[1:],
-            '--work-dir',
-            'cdtr test',
-            '--out',
-            f'cdtr {number}.json',
-        ]
-        result = micro_project.run(program[0], *arguments, *no_clip)
+@pytest.fixture(scope='module')
+def run_test(micro_project, config, checkpoint):
+    """Test the checkpoint without CLIP; give the metrics."""
+
+    def run(tool, *processes):
+        options = ['--cfg-options', 'model.head.sba.clip.pretrained=/no/such/file.pt']
+        out = micro_project.folder / 'cdtr.json'
+        arguments = [config, checkpoint, *processes, '--work-dir', 'cdtr test', '--out', out, *options]
+        result = micro_project.run(tool, *arguments)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr
-        results.append(json.loads((micro_project.folder / f'cdtr {number}.json').read_text()))
-    assert results[0] == results[1]
-    assert 'cdtr/GT-known_Loc_predicted' in results[0]
+        return json.loads(out.read_text())
+
+    return run
 
 
+def test_without_clip(run_test):
+    assert 'cdtr/GT-known_Loc_predicted' in run_test('test.py')
+
+
+@pytest.mark.slow  # test_models/test_localizers/test_two_processes.py has every method's metrics
+def test_one_process_and_two_test_alike_without_clip(run_test):
+    assert run_test('test.py') == run_test('dist_test.sh', 2)
+
+
+@pytest.mark.slow  # the same file has every method's gradients; test_train_and_test.py, a training in two
 def test_two_processes_train(micro_project, config):
     options = ['--work-dir', 'cdtr two', '--cfg-options', 'train_cfg.max_epochs=1']
     result = micro_project.run('dist_train.sh', config, 2, *options)

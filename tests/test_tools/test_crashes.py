@@ -32,6 +32,8 @@ from mmengine.registry import DefaultScope
 
 KINDS = ['kill', 'ENOSPC', 'EIO']
 JOBS = ['predict', 'predict voc', 'test', 'cache', 'export']
+#: What is written is that of 'export', but the model is recorded anew in each run, which takes seconds.
+EXPORT_TOOLS = ['export_torch.py', 'export_onnx.py']
 # What may be left of a run that was broken off, until the next.
 UNFINISHED = ('.journal', '.partial', '.lock')
 
@@ -122,6 +124,10 @@ def runs(micro_project, tmp_path_factory):
         ),
         'cache': cache,
         'export': export,
+        **{
+            name: tool(f'deployment/{name}', micro_project.config, good, '--out', f'FOLDER/model{suffix}')
+            for name, suffix in zip(EXPORT_TOOLS, ('.pt2', '.onnx'), strict=True)
+        },
     }
 
 
@@ -156,7 +162,7 @@ def check_rest(job, folder, what):
 
 def again(name, folder):
     """A second call of these goes on with what is there; the others refuse an output that exists."""
-    return name in ('test', 'cache', 'export') or not (
+    return name in ('test', 'cache', 'export', *EXPORT_TOOLS) or not (
         (folder / 'a.json').exists() or (folder / 'voc').exists()
     )
 
@@ -193,7 +199,7 @@ def test_broken_off_at_some_changes(jobs, tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('name', JOBS)
+@pytest.mark.parametrize('name', JOBS + EXPORT_TOOLS)
 def test_broken_off_at_every_change(jobs, tmp_path, name, kind):
     job = jobs(name)
     print(f'{name}: {job.changes} changes')
@@ -202,7 +208,7 @@ def test_broken_off_at_every_change(jobs, tmp_path, name, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', JOBS)
+@pytest.mark.parametrize('name', JOBS + EXPORT_TOOLS)
 def test_killed_at_random_moments(jobs, tmp_path, name):
     """One run is killed ten times on its way, and ends as one that was left in peace."""
     job, folder, moments = jobs(name), tmp_path / 'run', random.Random(0)

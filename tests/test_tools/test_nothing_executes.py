@@ -115,12 +115,28 @@ CASES = [
         ['errors', 'FILE', '--out', 'out.png'],
     ),
     ('analysis_tools/analyze_logs.py', 'a.json', (json_text, bare_pickle), ['curve', 'FILE']),
+    ('serve.py', 'a.pth', CHECKPOINTS, ['CONFIG', 'FILE', '--threshold', '0.2']),
+    ('review.py', 'a.json', (json_text, bare_pickle), ['FILE', 'images']),
+    (
+        'label_folder.py',
+        'a.pth',
+        CHECKPOINTS,
+        ['images', '--config', 'trilite_vit-t-frozen_folder', '--weights', 'FILE', '--out', 'out'],
+    ),
+    (
+        'misc/merge_predictions.py',
+        'out/settings.json',
+        (json_text, bare_pickle),
+        ['out.json', '--shards', 'out'],
+    ),
+    ('train.py', 'out/train/key.json', (json_text, bare_pickle), ['CONFIG', '--features', 'out']),
     *(
         (tool, 'a.yaml', YAMLS, ['FILE', *more])
         for tool, more in {
             'train.py': [],
             'test.py': ['none'],
             'predict.py': ['none', 'images', '--out', 'out.json'],
+            'serve.py': ['none'],
             'misc/print_config.py': [],
             'misc/verify_dataset.py': [],
             'misc/extract_features.py': ['--out', 'out'],
@@ -159,8 +175,8 @@ def test_a_file_is_data(run_here, micro_project, monkeypatch, tmp_path, tool, na
     path, marker = tmp_path / name, tmp_path / MARKER
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, marker)
-    (tmp_path / 'images').mkdir()
-    (tmp_path / 'images' / 'a.png').symlink_to(next((micro_project.folder / 'cub').rglob('*.png')))
+    (tmp_path / 'images' / 'cat').mkdir(parents=True)
+    (tmp_path / 'images' / 'cat' / 'a.png').symlink_to(next((micro_project.folder / 'cub').rglob('*.png')))
     replaced = {'CONFIG': str(micro_project.config), 'FILE': str(path)}
     words = [replaced.get(word, word.replace('FILE', str(path))) for word in arguments]
     words = [
@@ -173,6 +189,15 @@ def test_a_file_is_data(run_here, micro_project, monkeypatch, tmp_path, tool, na
     assert caught.value.code not in (0, None)
     # Of the options of the tool, none is wrong.
     assert caught.value.code != 2, tool
+
+
+def test_every_tool_that_takes_a_file_is_tried(repo_dir):
+    tools = {path.relative_to(repo_dir / 'tools').as_posix() for path in (repo_dir / 'tools').rglob('*.py')}
+    without = {
+        'dataset_converters/make_embedded_shapes.py',
+        'analysis_tools/check_parity.py',
+    }  # takes our cases
+    assert tools == {tool for tool, *_ in CASES} | without
 
 
 def test_the_payloads_work(tmp_path):

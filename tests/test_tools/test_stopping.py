@@ -87,22 +87,20 @@ def listed_processes(*options):
     return [line.split()[0] for line in listed.splitlines() if not line.split()[1].startswith('Z')]
 
 
-@pytest.mark.slow
-def test_ranks_whose_launcher_was_killed(micro_project, tmp_path):
-    """They save, and end within seconds."""
-    tool, run = micro_project.repo / 'tools' / 'train.py', tmp_path / 'run'
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', str(tool)]
-    options = [str(micro_project.config), '--work-dir', str(run), '--no-validate', '--launcher', 'pytorch']
+def kill_launcher(micro_project, tool, arguments, begun):
+    """Start two processes, kill their launcher when there is a file, and wait until they have ended."""
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    paths = os.pathsep.join(map(str, (micro_project.repo, micro_project.folder)))
     process = subprocess.Popen(
-        [*launcher, *options, '--cfg-options', 'train_cfg.max_epochs=2000'],
+        [*launcher, micro_project.repo / 'tools' / tool, *arguments, '--launcher', 'pytorch'],
         cwd=micro_project.folder,
-        env=os.environ | {'PYTHONPATH': str(micro_project.repo), 'OMP_NUM_THREADS': '1'},
+        env=os.environ | {'PYTHONPATH': paths, 'OMP_NUM_THREADS': '1'},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not (run / 'last_checkpoint').exists():
+    while not begun.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.2)
     ranks = listed_processes('--ppid', str(process.pid))
@@ -114,7 +112,45 @@ def test_ranks_whose_launcher_was_killed(micro_project, tmp_path):
     while listed_processes('-p', ','.join(ranks)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert (run / 'interrupted.pth').is_file()
+
+
+@pytest.mark.slow
+def test_ranks_of_a_training_whose_launcher_was_killed(micro_project, tmp_path):
+    """They save, and end within seconds."""
+    options = ['--no-validate', '--cfg-options', 'train_cfg.max_epochs=2000']
+    arguments = [micro_project.config, '--work-dir', tmp_path, *options]
+    kill_launcher(micro_project, 'train.py', arguments, tmp_path / 'last_checkpoint')
+    assert (tmp_path / 'interrupted.pth').is_file()
+
+
+WAITING_HOOK = """
+import time
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class WaitingHook(Hook):
+    def before_test_epoch(self, runner):
+        Path(runner.work_dir, f'waits{runner.rank}').touch()
+        time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_ranks_of_a_test_whose_launcher_was_killed(micro_project, tmp_path):
+    """In the middle of it, and they are not the ones that wait for each other."""
+    from wsol_mm.registry import MODELS
+
+    torch.save(MODELS.build(Config.fromfile(micro_project.config).model).state_dict(), tmp_path / 'a.pth')
+    (micro_project.folder / 'waiting_hook.py').write_text(WAITING_HOOK)
+    config = tmp_path / 'waits.py'
+    hooks = "custom_imports = dict(imports=['waiting_hook'])\ncustom_hooks = [dict(type='WaitingHook')]\n"
+    config.write_text(f'_base_ = {str(micro_project.config)!r}\n{hooks}')
+    arguments = [config, tmp_path / 'a.pth', '--work-dir', tmp_path]
+    kill_launcher(micro_project, 'test.py', arguments, tmp_path / 'waits1')
 
 
 def test_metrics_are_printed_before_a_full_disk_stops(micro_project, run_here, monkeypatch, capsys, tmp_path):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from tests.conftest import REPO_DIR
+from tests.fresh_processes import run_in_forks
 from wsol_mm.utils.import_hooks import after_import, before_import
 
 import pytest
@@ -75,12 +76,21 @@ def test_checkpoints_are_read_by_this_package_whichever_is_imported_first(first)
     assert run_python(script) == f'{["wsol_mm.utils.checkpoint_loaders"] * 2}\n'
 
 
-@pytest.mark.parametrize('name', SUBPACKAGES)
-def test_subpackage_can_be_imported_alone_and_torchvision_after_it(name):
-    run_python(f'import wsol_mm.{name}, torchvision.ops')
+def failed_imports(names: list[str]) -> dict[str, str]:
+    """Import modules, then torchvision, each in a process without torchvision, mmengine and wsol_mm."""
+    return run_in_forks('import cv2, numba, scipy, torch', [f'import {n}, torchvision.ops' for n in names])
+
+
+def test_subpackages_can_be_imported_alone_and_torchvision_after_them():
+    failed = failed_imports([f'wsol_mm.{name}' for name in SUBPACKAGES])
+    assert not failed, failed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', MODULES)
-def test_module_can_be_imported_alone(name):
-    run_python(f'import {name}, torchvision.ops')
+def test_modules_can_be_imported_alone():
+    failed = failed_imports(MODULES)
+    assert not failed, failed
+
+
+def test_a_module_that_cannot_be_imported_is_found():
+    assert list(failed_imports(['wsol_mm', 'wsol_mm.nothing'])) == ['import wsol_mm.nothing, torchvision.ops']

@@ -1,9 +1,11 @@
 """Cached features in shards that are written whole and read in place."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.whole_files import whole_file, write_whole
@@ -27,8 +29,9 @@ class FeatureCache:
 
     ``key.json`` says what the features depend on, ``layout.json`` their names, shapes and type. Every shard
     holds the records of some consecutive images under one view, as one NumPy array of records, which is read
-    in place, and the meta fields of these images as JSON beside it. A shard appears under its name when it is
-    whole, so that a killed extraction goes on where it was.
+    in place, and the meta fields of these images as JSON beside it, with a sum (CRC-32) of every record and
+    its fields, which is compared whenever they are read. A shard appears under its name when it is whole, so
+    that a killed extraction goes on where it was.
 
     Args:
         folder: The folder.
@@ -136,18 +139,19 @@ class FeatureCache:
     def write(self, view: int, number: int, records: NDArray, metas: Sequence[Mapping]) -> None:
         """Write a shard: records (n,) and the meta fields of its images."""
         path = self.path(view, number)
-        write_whole(path.with_suffix('.json'), json.dumps(list(metas)))
+        sums = [_sum_of(record, meta) for record, meta in zip(records, metas, strict=True)]
+        write_whole(path.with_suffix('.json'), json.dumps(dict(images=list(metas), crc32=sums)))
         with whole_file(path) as part, part.open('wb') as file:
             np.save(file, records)
 
-    def _load(self, view: int, number: int) -> tuple[NDArray, list[dict]]:
+    def _load(self, view: int, number: int) -> tuple[NDArray, list[dict], list[int]]:
         path = self.path(view, number)
         if not path.is_file():
             raise FileNotFoundError(
                 f'{path}: expected a shard of cached features, got nothing; tools/misc/extract_features.py '
                 'completes a cache'
             )
-        metas = read_json(path.with_suffix('.json'), 'a list with an object for each image of the shard')
+        beside = read_json(path.with_suffix('.json'), 'an object with the images of the shard')
         count = len(self.images_of(number))
         try:
             records = np.load(path, mmap_mode='r')
@@ -159,19 +163,33 @@ class FeatureCache:
                 f'{path}: expected {count} records of the layout, got another or a damaged file ({error}). '
                 'Without it, tools/misc/extract_features.py makes it again'
             ) from error
-        objects = isinstance(metas, list) and all(isinstance(meta, dict) for meta in metas)
-        if not objects or len(metas) != count:
+        found = beside if isinstance(beside, dict) else {}
+        metas: Any = found.get('images')
+        sums: Any = found.get('crc32')
+        if not _are(metas, dict, count) or not _are(sums, int, count):
             raise CacheMismatchError(
-                f'{path.with_suffix(".json")}: expected a list with an object for each of {count} images, '
-                'got another'
+                f'{path.with_suffix(".json")}: expected an object with images and crc32, {count} of each, '
+                f'got another. Without {path.name}, tools/misc/extract_features.py makes both again'
             )
-        return records, metas
+        return records, metas, sums
 
     def read(self, view: int, index: int) -> tuple[NDArray, dict]:
-        """Return the record of an image, a view into the file, and its meta fields."""
+        """Return the record of an image, a view into the file, and its meta fields.
+
+        Raises:
+            CacheMismatchError: If they are not what was written.
+        """
         number, place = divmod(index, self.shard_size)
-        records, metas = self._open(view, number)
-        return records[place], metas[place]
+        records, metas, sums = self._open(view, number)
+        record, meta = records[place], metas[place]
+        if _sum_of(record, meta) != sums[place]:
+            path = self.path(view, number)
+            raise CacheMismatchError(
+                f'{path}: expected record {place} and its entry in {path.with_suffix(".json").name} as they '
+                'were written, got others (CRC-32): a file is damaged. Without it, '
+                'tools/misc/extract_features.py makes it again'
+            )
+        return record, meta
 
     def __getstate__(self) -> dict:
         """Leave the open files behind: each process opens its own."""
@@ -180,6 +198,14 @@ class FeatureCache:
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
         self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._load)
+
+
+def _sum_of(record: NDArray, meta: Mapping) -> int:
+    return zlib.crc32(json.dumps(meta).encode(), zlib.crc32(np.atleast_1d(record).view(np.uint8).data))
+
+
+def _are(values: object, kind: type, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(v, kind) for v in values)
 
 
 def _described(kind: np.dtype) -> tuple[str, list[int]]:

@@ -1,8 +1,6 @@
 """Tests of SCM's layers against its formulas, written out with dense matrices and autograd."""
 
-import subprocess
-import sys
-
+from tests.fresh_processes import run_in_forks
 from wsol_mm.models.layers import (
     SpatialCalibration,
     SpatialCalibrationLayer,
@@ -175,22 +173,14 @@ assert before not in (False, 'none', 'ieee'), before
 """
 
 
-@pytest.mark.parametrize(
-    ('switch', 'legacy'),
-    [
-        ("torch.set_float32_matmul_precision('high')", True),
-        ('matmul.allow_tf32 = True', True),
-        ("matmul.fp32_precision = 'tf32'", False),
-        ("torch.backends.fp32_precision = 'tf32'", False),
-    ],
-)
-def test_tf32_is_kept_out_and_switched_on_again(switch, legacy):
+def test_tf32_is_kept_out_and_switched_on_again():
     """By either of PyTorch's ways to switch it on, which must not be mixed: hence one process for each."""
-    if not legacy and not hasattr(torch.backends.cuda.matmul, 'fp32_precision'):
-        pytest.skip('this PyTorch has the common setting alone')
-    script = _PRECISION_SCRIPT.format(switch=switch, legacy=legacy)
-    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    switches = {"torch.set_float32_matmul_precision('high')": True, 'matmul.allow_tf32 = True': True}
+    if hasattr(torch.backends.cuda.matmul, 'fp32_precision'):
+        switches |= {"matmul.fp32_precision = 'tf32'": False, "torch.backends.fp32_precision = 'tf32'": False}
+    scripts = [_PRECISION_SCRIPT.format(switch=switch, legacy=legacy) for switch, legacy in switches.items()]
+    failed = run_in_forks('import wsol_mm.models.layers', scripts)
+    assert not failed, failed
 
 
 def test_memory_of_the_backward():

@@ -3,7 +3,7 @@
 import copy
 from pathlib import Path
 
-import wsol_mm  # noqa: F401
+import tests.forked_tools  # noqa: F401  (what its processes import need not be imported again)
 from tests.methods import METHODS, Size
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.protocols import PRESETS
@@ -99,7 +99,7 @@ def work(rank: int, world_size: int, folder: Path) -> None:
 @pytest.fixture(scope='module')
 def in_two(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp('two')
-    multiprocessing.spawn(work, args=(2, folder), nprocs=2)
+    multiprocessing.start_processes(work, (2, folder), nprocs=2, start_method='forkserver')
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 

@@ -1,5 +1,6 @@
 """Tests of wsol_mm.models.losses."""
 
+import tests.forked_tools  # noqa: F401  (what its processes import need not be imported again)
 from wsol_mm.models.losses import BatchAreaLoss, NormalizationLoss
 
 import pytest
@@ -58,7 +59,8 @@ def test_reduction_over_two_processes(tmp_path):
     """Per rank: the mean of two distances. Across ranks: the distance of the mean."""
     halves = MAPS.chunk(2)
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
-    multiprocessing.spawn(area_on_rank, args=(2, tmp_path / 'store', tmp_path), nprocs=2)
+    arguments = (2, tmp_path / 'store', tmp_path)
+    multiprocessing.start_processes(area_on_rank, arguments, nprocs=2, start_method='forkserver')
     results = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     single = BatchAreaLoss(TARGET)
     per_rank = sum(single(half * scale) for half in halves) / 2
