@@ -8,11 +8,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
-from .functional.regions import RegionFinder, Regions, best_iou_per_level
+from .functional.box_confidence import box_confidence, box_evidence
+from .functional.boxes import (
+    ImageGeometry,
+    box_iou,
+    frame_boxes_to_image,
+    frame_in_image,
+    gt_boxes_to_frame,
+    suppress_overlapping,
+)
+from .functional.regions import RegionFinder, Regions, best_iou_per_level, region_boxes
 from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
+
+
+#: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
+SMALLEST_REGION = 0.1
+#: ... and the largest IoU of two boxes of a map.
+MOST_OVERLAP = 0.5
 
 
 class MapIoU(NamedTuple):
@@ -72,6 +86,11 @@ class SharedSteps:
         )
         empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
         return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
+
+    def foreground(self, protocol: LocalizationProtocol) -> NDArray[np.bool_]:
+        """What is above the lowest threshold (H, W)."""
+        levels, _ = self._regions(protocol)
+        return levels.levels > 0
 
     def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region above every level."""
@@ -222,6 +241,16 @@ def finish_boxes(
     return finished
 
 
+def _single(protocol: LocalizationProtocol) -> LocalizationProtocol:
+    """Return the protocol with one box, that of the largest region, with exclusive ends."""
+    if len(protocol.thresholds) != 1:
+        raise ValueError(
+            f'protocol: expected one with one threshold, got {protocol.name!r} with '
+            f'{len(protocol.thresholds)}'
+        )
+    return replace(protocol, contours='largest', clip_ends=False)
+
+
 def predict_boxes(
     loc_map: NDArray[np.floating], geometry: ImageGeometry, protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:
@@ -239,17 +268,57 @@ def predict_boxes(
     Raises:
         ValueError: If the protocol has several thresholds.
     """
-    if len(protocol.thresholds) != 1:
-        raise ValueError(
-            f'protocol: expected one with one threshold, got {protocol.name!r} with '
-            f'{len(protocol.thresholds)}'
-        )
-    single = replace(protocol, contours='largest', clip_ends=False)
+    single = _single(protocol)
     try:
         boxes = score_map_boxes(score_map(loc_map, geometry.frame, single), single)
     except ConstantMapError:
         boxes = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
     return frame_boxes_to_image(boxes, geometry)
+
+
+def confident_boxes(
+    loc_map: NDArray[np.floating],
+    geometry: ImageGeometry,
+    protocol: LocalizationProtocol,
+    class_score: float,
+    many: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes of a localization map in pixels of the original image, and how far each can be trusted.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        geometry: How the image got into the frame.
+        protocol: The protocol, with one threshold.
+        class_score: Soft-max score of the class that the map is of.
+        many: Not only the box of :func:`predict_boxes`, but one of each region above the threshold of at
+            least :data:`SMALLEST_REGION` of the pixels of the largest one. Of boxes that overlap by an IoU
+            above :data:`MOST_OVERLAP`, the most certain stays.
+
+    Returns:
+        Boxes (N, 4) float64, x0 y0 x1 y1 with exclusive ends, clipped to the image, the most certain first,
+        and their confidences (N,) in [0, 1]. A map without contrast gives the protocol's empty box with
+        confidence 0.
+
+    Raises:
+        ValueError: If the protocol has several thresholds.
+    """
+    single = _single(protocol)
+    try:
+        score = score_map(loc_map, geometry.frame, single)
+    except ConstantMapError:
+        empty = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
+        return frame_boxes_to_image(empty, geometry), np.zeros(1)
+    steps = SharedSteps(score)
+    connectivity = 4 if single.region == 'pixels_4' else 8
+    boxes = steps.boxes(single)
+    if many:
+        regions, pixels = region_boxes(steps.foreground(single), connectivity)
+        if len(regions):
+            boxes = regions[pixels >= SMALLEST_REGION * pixels[0]].astype(np.float64)
+    evidence = box_evidence(score, boxes, single.thresholds[0], class_score, connectivity)
+    confidences = box_confidence(evidence)
+    kept = suppress_overlapping(boxes, confidences, MOST_OVERLAP)
+    return frame_boxes_to_image(boxes[kept], geometry), confidences[kept]
 
 
 def heat_on_image(
