@@ -241,8 +241,15 @@ def finish_boxes(
     return finished
 
 
-def _single(protocol: LocalizationProtocol) -> LocalizationProtocol:
-    """Return the protocol with one box, that of the largest region, with exclusive ends."""
+def one_box(protocol: LocalizationProtocol) -> LocalizationProtocol:
+    """Return a protocol as boxes are made for pictures and annotations: the largest region, exclusive ends.
+
+    Args:
+        protocol: The protocol, with one threshold.
+
+    Raises:
+        ValueError: If it has several.
+    """
     if len(protocol.thresholds) != 1:
         raise ValueError(
             f'protocol: expected one with one threshold, got {protocol.name!r} with '
@@ -268,7 +275,7 @@ def predict_boxes(
     Raises:
         ValueError: If the protocol has several thresholds.
     """
-    single = _single(protocol)
+    single = one_box(protocol)
     try:
         boxes = score_map_boxes(score_map(loc_map, geometry.frame, single), single)
     except ConstantMapError:
@@ -302,23 +309,49 @@ def confident_boxes(
     Raises:
         ValueError: If the protocol has several thresholds.
     """
-    single = _single(protocol)
+    single = one_box(protocol)
     try:
-        score = score_map(loc_map, geometry.frame, single)
+        boxes, evidence = frame_boxes_with_evidence(loc_map, geometry.frame, single, class_score, many)
     except ConstantMapError:
         empty = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
         return frame_boxes_to_image(empty, geometry), np.zeros(1)
-    steps = SharedSteps(score)
-    connectivity = 4 if single.region == 'pixels_4' else 8
-    boxes = steps.boxes(single)
-    if many:
-        regions, pixels = region_boxes(steps.foreground(single), connectivity)
-        if len(regions):
-            boxes = regions[pixels >= SMALLEST_REGION * pixels[0]].astype(np.float64)
-    evidence = box_evidence(score, boxes, single.thresholds[0], class_score, connectivity)
     confidences = box_confidence(evidence)
     kept = suppress_overlapping(boxes, confidences, MOST_OVERLAP)
     return frame_boxes_to_image(boxes[kept], geometry), confidences[kept]
+
+
+def frame_boxes_with_evidence(
+    loc_map: NDArray[np.floating],
+    size: tuple[int, int],
+    protocol: LocalizationProtocol,
+    class_score: float,
+    many: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes of a localization map in frame pixels, and what the map tells of them.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        size: Width and height of the frame.
+        protocol: The protocol, with one threshold and one box.
+        class_score: Soft-max score of the class that the map is of.
+        many: Boxes of all regions that are not too small.
+
+    Returns:
+        Boxes (N, 4), and their evidence (N, E), see
+        :func:`~wsol_mm.evaluation.functional.box_confidence.box_evidence`.
+
+    Raises:
+        ConstantMapError: If the map has no contrast.
+    """
+    score = score_map(loc_map, size, protocol)
+    steps = SharedSteps(score)
+    connectivity = 4 if protocol.region == 'pixels_4' else 8
+    boxes = steps.boxes(protocol)
+    if many:
+        regions, pixels = region_boxes(steps.foreground(protocol), connectivity)
+        if len(regions):
+            boxes = regions[pixels >= SMALLEST_REGION * pixels[0]].astype(np.float64)
+    return boxes, box_evidence(score, boxes, protocol.thresholds[0], class_score, connectivity)
 
 
 def heat_on_image(

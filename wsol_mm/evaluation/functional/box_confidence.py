@@ -14,20 +14,17 @@ from .regions import region_boxes
 
 #: What the rule multiplies the evidence with, and what it adds.
 RULE = {
-    'intercept': 0.0,
-    'class_score': 0.0,
-    'stability': 0.0,
-    'otsu': 0.0,
-    'mass': 0.0,
-    'dominance': 0.0,
-    'spread': 0.0,
-    'area': 0.0,
-    'cut': 0.0,
+    'intercept': -4.761,
+    'class_score': 0.134,
+    'stability': 1.309,
+    'mass': 2.883,
+    'dominance': 3.085,
+    'cut': -3.1,
 }
 #: Names of the evidence.
 EVIDENCE = tuple(RULE)[1:]
 
-# The box is looked for again at these multiples of the threshold: at lower ones it hardly tells right from wrong.
+# The box is looked for again at these multiples of the threshold; lower ones hardly tell right from wrong.
 _NEARBY = (1.3, 1.6, 2.0)
 # Maps are smooth: more pixels show no more.
 _LONGEST_SIDE = 112
@@ -54,12 +51,9 @@ def box_evidence(
         Evidence (N, E), in the order of :data:`EVIDENCE`:
 
         - ``class_score``: log-odds of the class score, within -9 and 9;
-        - ``stability``: mean IoU of the box with the best box of a region at 1.3, 1.6 and 2 times the threshold;
-        - ``otsu``: IoU with the best box of a region above Otsu's threshold of the map;
+        - ``stability``: mean IoU with the best box of a region at 1.3, 1.6 and 2 times the threshold;
         - ``mass``: share of the sum of the map that is in the box;
         - ``dominance``: share of the pixels above the threshold that are in the box;
-        - ``spread``: standard deviation of the map;
-        - ``area``: square of the box's share of the map;
         - ``cut``: share of the four sides that lie on the border of the map.
     """
     scale = min(1.0, _LONGEST_SIDE / max(score.shape))
@@ -73,7 +67,6 @@ def box_evidence(
         found, _ = region_boxes(levels > nearby, connectivity)
         return box_iou(boxes, found).max(axis=1, initial=0)
 
-    otsu, _ = cv2.threshold((levels * 255).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
     x0, y0, x1, y1 = np.clip(boxes.round(), 0, ends).astype(int).T
 
     def share_inside(values: NDArray) -> NDArray[np.float64]:
@@ -81,16 +74,12 @@ def box_evidence(
         inside = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
         return inside / max(table[-1, -1], 1e-12)
 
-    area = (x1 - x0) * (y1 - y0) / levels.size
     logit = np.log(max(class_score, 1e-12)) - np.log(max(1 - class_score, 1e-12))
     columns = (
         np.full(len(boxes), np.clip(logit, -_LARGEST_LOGIT, _LARGEST_LOGIT)),
         np.mean([again(threshold * multiple) for multiple in _NEARBY], axis=0),
-        again(otsu / 255),
         share_inside(levels),
         share_inside((levels > threshold).astype(np.uint8)),
-        np.full(len(boxes), levels.std()),
-        area**2,
         ((x0 <= 1).astype(float) + (y0 <= 1) + (x1 >= width - 1) + (y1 >= height - 1)) / 4,
     )
     return np.stack(columns, axis=1)
