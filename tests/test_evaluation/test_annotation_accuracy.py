@@ -96,7 +96,7 @@ def test_the_first_of_equal_scores_counts_and_scores_may_be_missing():
     del content['annotations'][1]['score']
     assert read_annotations(content)['a.jpg'][0].category == 'green'
     content['annotations'][0]['confidence'] = 1.5
-    with pytest.raises(ValueError, match=r'annotations\[0\]: .* confidence: expected .* in \[0, 1\], got 1.5'):
+    with pytest.raises(ValueError, match=r'annotations\[0\]: .*confidence: expected .* in \[0, 1\], got 1.5'):
         read_annotations(content)
 
 

@@ -315,7 +315,9 @@ def confident_boxes(
     except ConstantMapError:
         empty = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
         return frame_boxes_to_image(empty, geometry), np.zeros(1)
-    confidences = box_confidence(evidence)
+    # Not all protocols refuse a map without contrast.
+    flat = not loc_map.max() > loc_map.min()
+    confidences = np.zeros(len(boxes)) if flat else box_confidence(evidence)
     kept = suppress_overlapping(boxes, confidences, MOST_OVERLAP)
     return frame_boxes_to_image(boxes[kept], geometry), confidences[kept]
 
