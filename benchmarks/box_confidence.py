@@ -1,13 +1,13 @@
 """Measure the rule behind the confidence of boxes, and how well it does.
 
-    python -m benchmarks.box_confidence collect CONFIG CHECKPOINT --out tscam_ilsvrc10.npz --protocol maxboxacc \
+    python -m benchmarks.box_confidence collect CONFIG CHECKPOINT --out tscam.npz --protocol maxboxacc \
         --threshold 0.2 --cfg-options test_dataloader.dataset.box_source=boxes.csv
-    python -m benchmarks.box_confidence fit ilsvrc10=tscam_ilsvrc10.npz,found_ilsvrc10.npz cub40=tscam_cub40.npz
+    python -m benchmarks.box_confidence fit ilsvrc10=tscam.npz,found.npz cub40=tscam_cub40.npz
 
-`collect` predicts the classes of the test images of a config, whole images, and keeps what their maps show of the
-boxes, and whether each has an IoU of at least 0.5 with an object. It does the same with images that show nothing:
-grey, colours, noise, ramps. `fit` reads such files, data set by data set, and prints the AUROC (a right box before
-a wrong one) of
+`collect` predicts the classes of the test images of a config, whole images, and keeps what their maps show of
+the boxes, and whether each has an IoU of at least 0.5 with an object. It does the same with images that show
+nothing: grey, colours, noise, ramps. `fit` reads such files, data set by data set, and prints the AUROC (a right
+box before a wrong one) of
 
   class score  nothing but the score of the class
   CV           a rule of this file alone, by cross-validation
@@ -54,7 +54,9 @@ def images_of_nothing(seed: int = 0) -> list[NDArray[np.uint8]]:
     noise = [rng.normal(128, strength, (_SIDE, _SIDE, 1)).repeat(3, 2) for strength in (5, 20, 40, 80) * 4]
     coloured = [rng.integers(0, 256, shape) for _ in range(16)]
     blots = [
-        cv2.resize(rng.integers(0, 256, (n, n, 3)).astype(np.float32), shape[:2], interpolation=cv2.INTER_CUBIC)
+        cv2.resize(
+            rng.integers(0, 256, (n, n, 3)).astype(np.float32), shape[:2], interpolation=cv2.INTER_CUBIC
+        )
         for n in range(2, 18)
     ]
     ramp = np.broadcast_to(np.linspace(0, 255, _SIDE)[:, None], shape[:2])
@@ -92,7 +94,11 @@ def collect(args: argparse.Namespace) -> None:
         return found
 
     found = boxes_of([entry['img_path'] for entry in entries])
-    kept = [(box, evidence, entry) for (box, evidence), entry in zip(found, entries, strict=True) if box is not None]
+    kept = [
+        (box, evidence, entry)
+        for (box, evidence), entry in zip(found, entries, strict=True)
+        if box is not None
+    ]
     right = [box_iou(box, np.asarray(entry['gt_bboxes'])).max() >= 0.5 for box, _, entry in kept]
     nothing = [pair[1] for pair in boxes_of(images_of_nothing()) if pair is not None]
     np.savez(
@@ -101,7 +107,9 @@ def collect(args: argparse.Namespace) -> None:
         right=right,
         nothing=np.reshape(nothing, (-1, len(EVIDENCE))),
     )
-    print(f'{len(right)} boxes of {len(entries)} images, {np.mean(right):.1%} right; {len(nothing)} of nothing')
+    print(
+        f'{len(right)} boxes of {len(entries)} images, {np.mean(right):.1%} right; {len(nothing)} of nothing'
+    )
 
 
 def fitted(
@@ -201,7 +209,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add_box_options(collecting)
     collecting.set_defaults(step=collect)
     fitting = steps.add_parser('fit', help='rules, and how they do')
-    fitting.add_argument('sets', nargs='+', metavar='DATASET=FILE,FILE', help='what collect wrote, by data set')
+    fitting.add_argument(
+        'sets', nargs='+', metavar='DATASET=FILE,FILE', help='what collect wrote, by data set'
+    )
     fitting.set_defaults(step=fit)
     return parser.parse_args(arguments)
 

@@ -1,10 +1,10 @@
 """Train a detector on exported boxes, and detect with it: the round after predict.py and review.py.
 
-    python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val --out detected.json
+    python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val --out found.json
 
-The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not trained
-any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left out. The
-result is COCO, as predict.py writes it; --topk detections of an image, whose score is their confidence as well.
+The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not
+trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left out.
+The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their confidence too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class ExportedBoxes(Dataset):
         min_confidence: Boxes that are less certain are left out.
     """
 
-    def __init__(self, file: Path, folder: Path, inferencer: LocalizationInferencer, min_confidence: float) -> None:
+    def __init__(
+        self, file: Path, folder: Path, inferencer: LocalizationInferencer, min_confidence: float
+    ) -> None:
         coco = read_json(file, 'COCO annotations')
         names = {entry['id']: inferencer.classes.index(entry['name']) for entry in coco['categories']}
         boxes = defaultdict(list)
@@ -136,7 +138,9 @@ def train(inferencer: LocalizationInferencer, data: ExportedBoxes, args: argpars
     """
     torch.manual_seed(args.seed)
     detector = build_detector(inferencer)
-    loader = DataLoader(data, args.batch_size, shuffle=True, collate_fn=lambda pairs: tuple(zip(*pairs, strict=True)))
+    loader = DataLoader(
+        data, args.batch_size, shuffle=True, collate_fn=lambda pairs: tuple(zip(*pairs, strict=True))
+    )
     steps = args.epochs * len(loader)
     parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, args.lr, weight_decay=1e-4)
@@ -206,7 +210,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--detect', type=Path, required=True, metavar='FOLDER', help='images to detect in')
     parser.add_argument('--out', type=new_output, required=True, help='COCO file to write')
     parser.add_argument('--min-confidence', type=share, default=0.0, help='boxes to train on (default: all)')
-    parser.add_argument('--topk', type=integer_within(1), default=1, help='detections of an image (default: 1)')
+    parser.add_argument(
+        '--topk', type=integer_within(1), default=1, help='detections of an image (default: 1)'
+    )
     parser.add_argument('--epochs', type=integer_within(1), default=6, help='default: 6')
     parser.add_argument('--batch-size', type=integer_within(1), default=16, help='default: 16')
     parser.add_argument('--lr', type=float, default=1e-3, help='default: 0.001')

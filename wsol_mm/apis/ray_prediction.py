@@ -54,8 +54,9 @@ class RayLocalizer:
 
         Returns:
             The same table with ``labels`` (names of the classes), their ``scores``, ``boxes`` (x0, y0, x1, y1
-            in pixels, exclusive ends) and their ``confidences``, of every image, its ``width`` and ``height``, and ``error``: why the image
-            cannot be used. The others are null then, and ``error`` if all is well.
+            in pixels, exclusive ends) and their ``confidences``, of every image, its ``width`` and
+            ``height``, and ``error``: why the image cannot be used. The others are null then, and ``error``
+            if all is well.
 
         Raises:
             ImportError: If there is no pyarrow.

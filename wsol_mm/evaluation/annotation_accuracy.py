@@ -144,10 +144,11 @@ def annotation_accuracy(
 ) -> dict[str, float]:
     """Count annotations against ground truth, in pixels of the original image.
 
-    One box per image counts, the first of :func:`read_annotations`, and is right if its IoU with any ground-truth box, in
-    continuous coordinates, is at least the level. Annotations that were made with known labels give GT-known
-    Loc, others the accuracy of the predicted class's box. If ``info`` says that the labels were given
-    (``wsol_mm.annotation_formats.FROM_FOLDER``), they say nothing about the model and are not counted.
+    One box per image counts, the first of :func:`read_annotations`, and is right if its IoU with any
+    ground-truth box, in continuous coordinates, is at least the level. Annotations that were made with known
+    labels give GT-known Loc, others the accuracy of the predicted class's box. If ``info`` says that the
+    labels were given (``wsol_mm.annotation_formats.FROM_FOLDER``), they say nothing about the model and are
+    not counted.
 
     Args:
         coco: The annotations, see :func:`read_annotations`.
@@ -238,8 +239,8 @@ def confidence_quality(confidences: NDArray[np.floating], right: NDArray[np.bool
 
     Returns:
         In percent ``Confidence_AUROC`` (how often a right box has a higher confidence than a wrong one; only
-        if there are both), ``Confidence_Error``, the expected calibration error in ten bins, and ``Wrong_of_least_10%`` and
-        ``Wrong_of_least_25%``: the share of wrong boxes among the least certain.
+        if there are both), ``Confidence_Error``, the expected calibration error in ten bins, and
+        ``Wrong_of_least_10%`` and ``Wrong_of_least_25%``: the share of wrong boxes among the least certain.
     """
     values = {}
     area = auroc(confidences, right)

@@ -22,7 +22,6 @@ from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
 
-
 #: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
 SMALLEST_REGION = 0.1
 #: ... and the largest IoU of two boxes of a map.

@@ -27,7 +27,9 @@ def draw_reliability(out: Path, confidence: NDArray[np.floating], right: NDArray
     above.plot([0, 1], [0, 1], ':', color='#777777', label='as it should be')
     above.plot(bins.confidence, bins.accuracy, 'o-', color=_COLOUR, label='measured')
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel='boxes with IoU ≥ 0.5')
-    title = f'{len(right)} boxes, AUROC {auroc(confidence, right):.3f}, mean error {bins.calibration_error:.3f}'
+    title = (
+        f'{len(right)} boxes, AUROC {auroc(confidence, right):.3f}, mean error {bins.calibration_error:.3f}'
+    )
     above.set_title(title, fontsize=10)
     above.legend(frameon=False, loc='upper left')
     centres = (np.arange(_BINS) + 0.5) / _BINS

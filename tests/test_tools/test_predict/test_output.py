@@ -230,7 +230,10 @@ def test_a_mistake_leaves_no_journal_to_remove(predict, tmp_path):
         (['--out', 'a.xml', '--format', 'voc'], "--out: expected a folder for voc, got 'a.xml'"),
         (['--out', 'a.json', '--topk', '0'], '--topk: expected an integer from 1, got 0'),
         (['--out', 'a.json', '--score-thr', '2'], '--score-thr: expected a number in [0, 1], got 2.0'),
-        (['--out', 'a.json', '--min-confidence', 'x'], "--min-confidence: expected a number in [0, 1], got 'x'"),
+        (
+            ['--out', 'a.json', '--min-confidence', 'x'],
+            "--min-confidence: expected a number in [0, 1], got 'x'",
+        ),
         (
             ['--out', 'a.json', '--labels', 'from-folder', '--topk', '2'],
             '--topk: expected 1 beside --labels from-folder, got 2',

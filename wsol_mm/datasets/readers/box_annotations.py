@@ -150,8 +150,8 @@ def _coco_size(image: dict[str, Any]) -> tuple[int, int] | None:
 def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
     """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label[,score[,confidence]]]``.
 
-    Scores and confidences are passed over. A first line whose coordinates are words is taken for a heading. Paths are the
-    bytes of file names, which need not be UTF-8.
+    Scores and confidences are passed over. A first line whose coordinates are words is taken for a heading.
+    Paths are the bytes of file names, which need not be UTF-8.
 
     Args:
         path: The CSV file.

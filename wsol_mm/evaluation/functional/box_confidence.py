@@ -1,8 +1,8 @@
 """How far a box can be trusted, judged by what its localization map shows.
 
 The evidence is a handful of numbers without a unit, so that maps of any method, size and kind are judged
-alike. A logistic rule makes one number in [0, 1] of it: how likely the IoU with an object is at least 0.5. Its
-coefficients, :data:`RULE`, are data, which ``benchmarks/box_confidence.py`` measures anew.
+alike. A logistic rule makes one number in [0, 1] of it: how likely the IoU with an object is at least 0.5.
+Its coefficients, :data:`RULE`, are data, which ``benchmarks/box_confidence.py`` measures anew.
 """
 
 import cv2
