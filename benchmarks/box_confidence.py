@@ -6,8 +6,8 @@
 
 `collect` predicts the classes of the test images of a config, whole images, and keeps what their maps show of
 the boxes, and whether each has an IoU of at least 0.5 with an object. It does the same with images that show
-nothing: grey, colours, noise, ramps. `fit` reads such files, data set by data set, and prints the AUROC (a right
-box before a wrong one) of
+nothing: grey, colours, noise, ramps. `fit` reads such files, data set by data set, and prints the AUROC (a
+right box before a wrong one) of
 
   class score  nothing but the score of the class
   CV           a rule of this file alone, by cross-validation

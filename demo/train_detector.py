@@ -1,10 +1,12 @@
 """Train a detector on exported boxes, and detect with it: the round after predict.py and review.py.
 
-    python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val --out found.json
+    python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val \
+        --out detected.json
 
 The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not
-trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left out.
-The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their confidence too.
+trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left
+out. The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their confidence
+too.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
@@ -316,6 +317,8 @@ def _predict(
 ) -> None:
     if journal.is_complete:
         return
+    if task.boxes == 'many':
+        print_log(f'Boxes: {inferencer.description(task.boxes)}', 'current')
     left = journal.num_images - journal.num_done
     indices = {name: index for index, name in enumerate(inferencer.classes)}
     batches: Iterable[ImageBatch] = load_batches(

@@ -86,6 +86,7 @@ class LocalizationInferencer(BaseInferencer):
         localizer, self.classes = load_localizer(cfg, checkpoint, classes, device)
         localizer._config = cfg  # where the base class looks for it
         super().__init__(localizer, pretrained=False)
+        print_log(f'Boxes: {self.description()}', 'current')
 
     def description(self, boxes: Boxes = 'one') -> str:
         """Say in a few words how boxes are made.
@@ -153,7 +154,6 @@ class LocalizationInferencer(BaseInferencer):
             raise ValueError(f"boxes: expected 'one' or 'many', got {boxes!r}")
         if batch_size < 1:
             raise ValueError(f'batch_size: expected an integer from 1, got {batch_size}')
-        print_log(f'Boxes: {self.description(boxes)}', 'current')
         images, names = self._expand(inputs)
         indices = self._label_indices(labels, len(images))
         batches = self.preprocess(images, batch_size, labels=indices)

@@ -23,7 +23,7 @@ from .functional.thresholding import LevelImage, integer_thresholds, level_image
 from .protocols import LocalizationProtocol
 
 #: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
-SMALLEST_REGION = 0.1
+SMALLEST_REGION = 0.25
 #: ... and the largest IoU of two boxes of a map.
 MOST_OVERLAP = 0.5
 
