@@ -5,8 +5,8 @@
 
 The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not
 trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left
-out. The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their confidence
-too.
+out. The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their
+confidence too.
 """
 
 from __future__ import annotations
