@@ -61,7 +61,7 @@ def images_of_nothing(seed: int = 0) -> list[NDArray[np.uint8]]:
     ]
     ramp = np.broadcast_to(np.linspace(0, 255, _SIDE)[:, None], shape[:2])
     ramps = [
-        np.repeat((turned * share)[..., None], 3, 2) for turned in (ramp, ramp.T) for share in (0.25, 0.5, 1)
+        np.repeat((turned * share)[..., None], 3, 2) for turned in (ramp, ramp.T) for share in (0.25, 0.5, 0.75, 1)
     ]
     images = [*grey, *colours, *noise, *coloured, *blots, *ramps]
     return [np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8)) for image in images]
@@ -94,11 +94,7 @@ def collect(args: argparse.Namespace) -> None:
         return found
 
     found = boxes_of([entry['img_path'] for entry in entries])
-    kept = [
-        (box, evidence, entry)
-        for (box, evidence), entry in zip(found, entries, strict=True)
-        if box is not None
-    ]
+    kept = [(*pair, entry) for pair, entry in zip(found, entries, strict=True) if pair is not None]
     right = [box_iou(box, np.asarray(entry['gt_bboxes'])).max() >= 0.5 for box, _, entry in kept]
     nothing = [pair[1] for pair in boxes_of(images_of_nothing()) if pair is not None]
     np.savez(
