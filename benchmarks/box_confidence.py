@@ -61,7 +61,9 @@ def images_of_nothing(seed: int = 0) -> list[NDArray[np.uint8]]:
     ]
     ramp = np.broadcast_to(np.linspace(0, 255, _SIDE)[:, None], shape[:2])
     ramps = [
-        np.repeat((turned * share)[..., None], 3, 2) for turned in (ramp, ramp.T) for share in (0.25, 0.5, 0.75, 1)
+        np.repeat((turned * share)[..., None], 3, 2)
+        for turned in (ramp, ramp.T)
+        for share in (0.25, 0.5, 0.75, 1)
     ]
     images = [*grey, *colours, *noise, *coloured, *blots, *ramps]
     return [np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8)) for image in images]

@@ -1,8 +1,7 @@
 """The logistic rule of the confidence, fitted to what is known."""
 
-from wsol_mm.evaluation.functional.box_confidence import EVIDENCE
-
 from benchmarks.box_confidence import cross_validated, fitted, images_of_nothing, pooled
+from wsol_mm.evaluation.functional.box_confidence import EVIDENCE
 
 import numpy as np
 import pytest
