@@ -6,11 +6,12 @@ val_dataloader = dict(dataset=dict(_delete_=True, **_base_.cub_v2, pipeline=_bas
 val_evaluator = dict(protocols=['maxboxacc'])
 train_cfg = dict(val_interval=1)
 custom_hooks = [
+    dict(type='MapGuardHook'),
     dict(
         type='BestPartsHook',
         parts={
             'maxboxacc/MaxBoxAcc_agnostic': ('head.regions.', 'head.patch_classifier.'),
             'Top-1_Cls': ('head.classifier.',),
         },
-    )
+    ),
 ]

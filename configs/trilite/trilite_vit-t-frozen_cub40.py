@@ -1,8 +1,8 @@
 # TriLite in the common small setting, on a frozen supervised ViT-T: normed tokens, 40 epochs at a constant
 # rate, batch 128, the last checkpoint.
-_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/cub40.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/cub40.py', './_base_/head.py']
 
-model = dict(head=dict(type='TriLiteHead', num_classes=40, tokens='normed', region_dropout=0.5, dropout=0.5))
+model = dict(head=dict(**_base_.trilite_head, num_classes=40))
 train_dataloader = dict(batch_size=128)
 optim_wrapper = dict(
     _delete_=True,

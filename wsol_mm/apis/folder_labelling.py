@@ -11,6 +11,7 @@ from wsol_mm.engine.runner import LocalizationRunner
 from wsol_mm.evaluation.box_protocol import box_protocol
 from wsol_mm.feature_cache.extraction import extract_split, extraction_model
 from wsol_mm.feature_cache.settings import use_cached_features
+from wsol_mm.models.heads import GuardedHead
 from wsol_mm.models.weights.sources import TIMM_SCHEME
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.config_settings import merge_options
@@ -90,8 +91,8 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
     Raises:
         BlockingIOError: If another process works in the same folder.
         DatasetError: If the folder holds no class with usable images.
-        ValueError: If the folder holds the work of another task, an argument is not as said, or a decoder
-            collapsed in training.
+        ValueError: If the folder holds the work of another task, an argument is not as said, or the map
+            became useless in training.
     """
     task.out.mkdir(parents=True, exist_ok=True)
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
@@ -193,9 +194,10 @@ def _predict(cfg: Config, checkpoint: Path, task: LabellingTask) -> FolderSummar
     if boxes.out.exists() and not boxes.journal_folder.exists():
         return None
     inferencer = LocalizationInferencer(cfg, checkpoint, threshold=task.threshold)
-    if getattr(inferencer.model.head, 'collapsed', False):
+    head = inferencer.model.head
+    if isinstance(head, GuardedHead) and head.failed:
         raise ValueError(
-            f'{checkpoint}: expected a decoder that finds objects, got one that collapsed in training. Give '
-            'another --seed with another --out, or another --config'
+            f'{checkpoint}: expected a map that shows objects, got one that became useless in training: '
+            f'{head.failure}. Give another --seed with another --out, or another --config'
         )
     return predict_folder(inferencer, boxes, task.batch_size, task.num_workers)

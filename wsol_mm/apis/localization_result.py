@@ -27,8 +27,8 @@ class LocalizationResult:
     Attributes:
         path: The image file; None for an array.
         size: Width and height of the image in pixels.
-        labels: Class index of each of N boxes, one box for each of the K classes that were localized, or
-            several: the given label, or the best classes.
+        labels: Class index of each of N boxes: the given label, or the K best classes, each with one box, with
+            one for every object of a model that looks for several, or with many.
         classes: Their names.
         scores: Their soft-max scores.
         boxes: (N, 4) float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and clipped to it.
@@ -104,8 +104,12 @@ def localization_result(
     label = sample.get('gt_label')
     labels = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
     mapped = sample.loc_labels.tolist()
-    # A map of the label -1 serves all classes.
-    places = [0 if mapped == [-1] else mapped.index(wanted) for wanted in labels]
+    if set(mapped) == {-1}:
+        # Maps of the label -1 serve all classes; each is of an object.
+        places = list(range(len(mapped))) * len(labels)
+        labels = [wanted for wanted in labels for _ in mapped]
+    else:
+        places = [mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
     scores = sample.pred_score.float().numpy()
     finite = bool(np.isfinite(scores).all() and np.isfinite(grids[places]).all())

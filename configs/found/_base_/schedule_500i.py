@@ -11,4 +11,4 @@ val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(base_batch_size=50)
 log_processor = dict(by_epoch=False)
-custom_hooks = [dict(type='CollapseGuardHook', max_restarts=3)]
+custom_hooks = [dict(type='MapGuardHook', max_restarts=3)]

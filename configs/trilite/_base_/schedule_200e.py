@@ -10,3 +10,5 @@ param_scheduler = []
 train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
+# It says when foreground and background have changed places, and changes nothing.
+custom_hooks = [dict(type='MapGuardHook')]

@@ -107,12 +107,12 @@ def test_the_phase_is_part_of_a_checkpoint():
 def test_a_collapsed_decoder_says_so_when_it_is_loaded(capsys):
     head = make_head()
     head.areas.copy_(torch.tensor([0.3, 0.2]))
-    assert not head.collapsed
+    assert not head.failed
     make_head().load_state_dict(head.state_dict())
     assert not capsys.readouterr().out
     head.areas.copy_(torch.tensor([0.3, 0.19]))
     make_head().load_state_dict(head.state_dict())
-    assert 'pseudo masks (0.300), got 0.190: it had collapsed' in capsys.readouterr().out
+    assert 'area of the pseudo masks (0.300), got 0.190: the decoder has collapsed' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(('bias', 'patches'), [(-100.0, 8), (100.0, 40)])

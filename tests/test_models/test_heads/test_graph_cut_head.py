@@ -29,6 +29,16 @@ def test_the_planted_object_is_the_map(mode):
         assert values[0, 0][KINDS == 1].min() > values[0, 0][KINDS == 0].max()
 
 
+def test_all_objects_have_a_map():
+    head = GraphCutHead(3, 4, mode='maskcut', threshold=0.5, num_objects=2, all_objects=True).eval()
+    maps = head.localization_maps(feats(), torch.zeros(1, 1))
+    assert torch.equal(maps > 0, head.object_masks(feats())) and maps.shape[1] == 2
+    (sample,) = head.predict(feats())
+    assert sample.loc_labels.tolist() == [-1, -1] and torch.equal(sample.loc_maps, maps[0])
+    with pytest.raises(ValueError, match="all_objects: expected False but for the mode 'maskcut', got True"):
+        GraphCutHead(3, 4, all_objects=True)
+
+
 def test_a_cut_that_is_not_determined_gives_a_constant_map():
     for as_mask in (False, True):
         head = GraphCutHead(3, 4, threshold=0.5, as_mask=as_mask)

@@ -1,6 +1,7 @@
 """Tests of wsol_mm.models.heads.trilite_head, its layer and its loss."""
 
 from wsol_mm.models.heads import TriLiteHead
+from wsol_mm.models.heads.trilite_head import border_and_mean
 from wsol_mm.models.layers import region_features, region_probabilities
 from wsol_mm.models.losses import AdversarialBackgroundLoss
 from wsol_mm.structures import Features
@@ -57,3 +58,76 @@ def test_it_reads_the_tokens_that_it_is_told_to():
     mean = TriLiteHead(3, 4, pooling='mean').eval()
     expected = mean.classifier(feats().require('pre_norm_map').mean(dim=(2, 3)))
     torch.testing.assert_close(mean(feats()), expected)
+
+
+def test_the_weight_of_the_background_follows_the_number_of_classes():
+    assert TriLiteHead(200, 4).background_loss.loss_weight == 100
+    assert TriLiteHead(1000, 4).background_loss.loss_weight == 500
+    assert TriLiteHead(1000, 4, background_loss=dict(loss_weight=3)).background_loss.loss_weight == 3
+
+
+def test_the_border_is_the_outermost_ring():
+    maps = torch.zeros(2, 3, 4)
+    maps[0, 1, 1:3] = 1.0
+    maps[1, 0] = 1.0
+    torch.testing.assert_close(border_and_mean(maps), torch.tensor([[0.0, 2 / 12], [4 / 10, 4 / 12]]))
+
+
+def test_foreground_on_the_border_costs():
+    samples = [DataSample().set_gt_label(label) for label in (1, 2)]
+    head = TriLiteHead(3, 4, border_weight=5.0).eval()
+    losses = head.loss(feats(), samples)
+    maps = head.localization_maps(feats(), torch.zeros(2, 1))[:, 0]
+    torch.testing.assert_close(losses['loss_border'], 5 * border_and_mean(maps)[:, 0].mean())
+    torch.testing.assert_close(losses['loss_border'], 5 * losses['border_area'])
+    assert 'loss_border' not in TriLiteHead(3, 4).loss(feats(), samples)
+    with pytest.raises(ValueError, match='border_weight: expected a number from 0, got -1'):
+        TriLiteHead(3, 4, border_weight=-1)
+
+
+def test_regions_that_have_changed_places_are_noticed(capsys):
+    head = TriLiteHead(3, 4)
+    samples = [DataSample().set_gt_label(label) for label in (1, 2)]
+    assert not head.failed and head.guarded_from(400) == 100
+    losses = head.loss(feats(), samples)
+    torch.testing.assert_close(head.areas, torch.stack([losses['border_area'], losses['mean_area']]))
+    again = head.loss(feats(), samples)
+    expected = 0.9 * losses['mean_area'] + 0.1 * again['mean_area']
+    torch.testing.assert_close(head.areas[1], expected)
+    head.areas.copy_(torch.tensor([0.4, 0.3]))
+    assert head.failed
+    TriLiteHead(3, 4).load_state_dict(head.state_dict())
+    printed = capsys.readouterr().out
+    assert 'border of the images (0.400), got 0.300: foreground and background have changed places' in printed
+    head.areas.copy_(torch.tensor([0.1, 0.3]))
+    TriLiteHead(3, 4).load_state_dict(head.state_dict())
+    assert not head.failed and not capsys.readouterr().out
+
+
+def test_predicted_maps_that_are_inverted_are_told():
+    maps = torch.zeros(2, 3, 4)
+    maps[0, 1, 1:3] = 1.0
+    maps[1, 0] = 1.0
+    areas, inverted = TriLiteHead(3, 4).map_areas(maps)
+    torch.testing.assert_close(areas, border_and_mean(maps))
+    assert inverted.tolist() == [False, True]
+
+
+def test_a_restart_has_other_weights():
+    torch.manual_seed(0)
+    head = TriLiteHead(3, 4)
+    head.loss(feats(), [DataSample().set_gt_label(label) for label in (1, 2)])
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    head.restart()
+    after = head.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {'regions.bn.weight', 'regions.bn.bias'}
+    assert not head.areas.any() and after['regions.bn.num_batches_tracked'] == 0
+
+
+def test_a_checkpoint_need_not_know_the_areas():
+    head = TriLiteHead(3, 4)
+    state = {name: value for name, value in head.state_dict().items() if name != 'areas'}
+    head.areas.copy_(torch.tensor([0.4, 0.3]))
+    head.load_state_dict(state)
+    assert not head.areas.any() and not head.failed

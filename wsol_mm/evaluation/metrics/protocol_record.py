@@ -41,14 +41,14 @@ class MapsByClass:
 
     Args:
         maps: Maps (K, h, w).
-        labels: Class of each map (K,); a single -1 marks a class-agnostic map.
+        labels: Class of each map (K,); -1 marks class-agnostic maps, of which the first counts.
         shared: Whether several protocols will read them: what one makes of a map is kept for the next then.
     """
 
     def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer], shared: bool = False) -> None:
         self.maps = maps
         self.labels = labels
-        self.agnostic = bool(len(labels) == 1 and labels[0] == -1)
+        self.agnostic = len(labels) > 0 and bool((labels == -1).all())
         self._evaluated: dict[int, EvaluatedMap] | None = {} if shared else None
 
     def __getitem__(self, label: int) -> NDArray[np.floating]:

@@ -9,6 +9,7 @@ from .class_attention_head import ClassAttentionHead
 from .found_head import FOUNDHead
 from .gem_head import GEMHead
 from .graph_cut_head import GraphCutHead
+from .guarded_head import GuardedHead
 from .lctr_head import LCTRHead
 from .localization_head import LocalizationHead
 from .probe_head import ProbeHead
@@ -29,6 +30,7 @@ __all__ = [
     'FOUNDHead',
     'GEMHead',
     'GraphCutHead',
+    'GuardedHead',
     'LCTRHead',
     'LocalizationHead',
     'ProbeHead',

@@ -1,6 +1,5 @@
 """Head of FOUND: a 1x1 convolution on frozen keys that learns what is object (Simeoni et al., CVPR 2023)."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +10,11 @@ from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 
 import torch
-from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from .graph_cut_head import FEATURES
-from .probe_head import ProbeHead
+from .guarded_head import GuardedHead
 
 # The authors save the decoder alone.
 FOUND = Layout(
@@ -25,20 +23,14 @@ FOUND = Layout(
     rules=((r'decoder\.(weight|bias)', r'head.decoder.\1'),),
 )
 
-#: Share of the pseudo masks' area below which the predicted area counts as collapsed. Good trainings with
-#: pseudo masks of 0.14 to 0.3 ended at 0.75 to 1.4 of it, useless ones at 0.07 to 0.61.
-COLLAPSED_SHARE = 0.65
-#: Weight of an iteration in the running means of the areas.
-_MOMENTUM = 0.1
-
 
 @MODELS.register_module()
-class FOUNDHead(ProbeHead):
+class FOUNDHead(GuardedHead):
     """A decoder of D + 1 parameters, taught by pseudo masks and then by itself; classes by a linear probe.
 
     It ends in one of two states: at the size of the objects, or at nearly nothing, and which one depends on
-    the seed where the pseudo masks are small. The mean areas of both are logged and kept, as ``areas``, in
-    the checkpoint; whoever loads one that collapsed is told so. ``CollapseGuardHook`` acts on them.
+    the seed where the pseudo masks are small. The mean areas of both are logged, and watched over: see
+    :class:`GuardedHead`.
 
     Args:
         num_classes: Number of classes C.
@@ -56,15 +48,24 @@ class FOUNDHead(ProbeHead):
 
     Attributes:
         iteration: Number of training iterations so far.
-        areas: Running means of the area of pseudo masks and predictions, shares of the image, (2,).
 
     Raises:
         ValueError: If ``features`` or ``min_share`` has another value.
     """
 
     official = OfficialCheckpoints('found', layouts=(FOUND,), dimensions={'head.decoder.weight': 4})
+    area_names = ('area of the pseudo masks', 'predicted area')
+    # Good trainings with pseudo masks of 0.14 to 0.3 ended at 0.75 to 1.4 of their area, useless ones at 0.07
+    # to 0.61.
+    least_share = 0.65
+    expected_area = 'a predicted area of at least 0.65 of the area of the pseudo masks'
+    failure = 'the decoder has collapsed'
+    remedy = (
+        "Larger pseudo masks help (target_area=0.3), mask_loss.first_targets='pseudo' without refinement, or "
+        'min_share=0.65'
+    )
+    useless_map = 'empty: their box is the whole image'
     iteration: Tensor
-    areas: Tensor
 
     def __init__(
         self,
@@ -92,10 +93,9 @@ class FOUNDHead(ProbeHead):
         self.mask_loss = MODELS.build({'type': 'SelfTrainingLoss', **(mask_loss or {})})
         self.refinement = None if refinement is None else MODELS.build(refinement)
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
-        self.register_buffer('areas', torch.zeros(2))
         # The same number on the CPU: reading the buffer would make the device wait.
         self._steps: int | None = None
-        self.register_load_state_dict_post_hook(_after_loading)
+        self.register_load_state_dict_post_hook(_count_again)
 
     @property
     def _feature_needs(self) -> frozenset[str]:
@@ -112,18 +112,21 @@ class FOUNDHead(ProbeHead):
         """What is classified, and what is decoded."""
         return self.logits_needs | self._feature_needs
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether predictions have become too small for the pseudo masks, or were when training ended."""
-        return bool(self.areas[1] < COLLAPSED_SHARE * self.areas[0])
+    def guarded_from(self, max_iters: int) -> int:
+        """Return the length of the first phase, in which the decoder follows what does not collapse."""
+        return self.mask_loss.first_phase
 
     def restart(self) -> None:
         """Begin anew with other initial weights."""
-        for module in (self.decoder, self.classifier):
-            module.reset_parameters()
+        self.decoder.reset_parameters()
+        super().restart()
         self.iteration.zero_()
-        self.areas.zero_()
         self._steps = 0
+
+    def map_areas(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is above 0.5 beside the pseudo masks of training; empty maps say nothing."""
+        areas = (maps > 0.5).float().mean(dim=(1, 2))
+        return torch.stack([self.areas[0].to(areas).expand_as(areas), areas], dim=1), areas == 0
 
     def mask_logits(self, feats: Features) -> Tensor:
         """Return the logits of the foreground, (B, 1, h, w)."""
@@ -167,7 +170,7 @@ class FOUNDHead(ProbeHead):
             if self.mask_loss.is_first(steps):
                 pseudo = self._refined(pseudo, feats)
             refined = self._refined(own, feats) if self.mask_loss.needs_refined(steps) else None
-            self.areas.lerp_(areas.to(self.areas), _MOMENTUM if steps else 1.0)
+            self._keep_areas(areas)
             self.iteration += 1
         self._steps = steps + 1
         losses = self.mask_loss(logits, steps, pseudo, own, refined)
@@ -194,15 +197,6 @@ class FOUNDHead(ProbeHead):
         return at_least_float32(self.mask_logits(feats)).sigmoid()
 
 
-def _after_loading(head: FOUNDHead, incompatible_keys: Mapping) -> None:
-    """Say that a decoder collapsed; read the number of iterations again."""
+def _count_again(head: FOUNDHead, incompatible_keys: Mapping) -> None:
+    """Read the number of iterations from what was loaded."""
     head._steps = None
-    if head.collapsed:
-        pseudo, predicted = head.areas.tolist()
-        print_log(
-            f'FOUNDHead: expected a decoder that predicts at least {COLLAPSED_SHARE:g} of the area of its '
-            f'pseudo masks ({pseudo:.3f}), got {predicted:.3f}: it had collapsed when it was saved, and its '
-            'maps are not to be used. CollapseGuardHook restarts such a training',
-            'current',
-            level=logging.WARNING,
-        )

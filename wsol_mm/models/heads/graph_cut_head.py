@@ -34,10 +34,13 @@ class GraphCutHead(ProbeHead):
         num_objects: Number of objects that MaskCut looks for.
         as_mask: The map is the object's mask, whose box is the published one, instead of the eigenvector (or
             LOST's sums). MaskCut has masks alone.
+        all_objects: A map for each object that MaskCut looks for, constant where it finds none, instead of
+            the first one's: predictions have a box for each, evaluation takes the first.
         **kwargs: Further arguments of :class:`ProbeHead`.
 
     Raises:
-        ValueError: If ``mode`` or ``features`` has another value.
+        ValueError: If ``mode`` or ``features`` has another value, or ``all_objects`` is asked of a mode that
+            finds one.
     """
 
     #: Connected parts are found by OpenCV, on the CPU.
@@ -52,6 +55,7 @@ class GraphCutHead(ProbeHead):
         threshold: float = 0.2,
         num_objects: int = 3,
         as_mask: bool = False,
+        all_objects: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
@@ -59,6 +63,9 @@ class GraphCutHead(ProbeHead):
             raise ValueError(f'mode: expected one of {MODES}, got {mode!r}')
         if features not in FEATURES:
             raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
+        if all_objects and mode != 'maskcut':
+            raise ValueError(f"all_objects: expected False but for the mode 'maskcut', got True for {mode!r}")
+        self.all_objects = all_objects
         self.mode, self.features, self.threshold = mode, features, threshold
         self.num_objects, self.as_mask = num_objects, as_mask
         self.needs_feature_map = True
@@ -94,7 +101,7 @@ class GraphCutHead(ProbeHead):
         return self._object(feats).masks[:, None]
 
     def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
-        """Return the map, (B, 1, h, w), of MaskCut its first object; ``labels`` are not used."""
+        """Return the map, (B, 1, h, w), or those of all objects, (B, K, h, w); ``labels`` are not used."""
         if self.as_mask or self.mode == 'maskcut':
-            return self.object_masks(feats)[:, :1].float()
+            return self.object_masks(feats)[:, : None if self.all_objects else 1].float()
         return self._object(feats).values[:, None].float()

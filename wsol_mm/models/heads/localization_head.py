@@ -187,7 +187,7 @@ class LocalizationHead(ClsHead):
             - ``pred_topk`` (min(5, C)): classes by falling logit or mean score.
             - ``loc_maps`` (K, h, w): float32, un-normalised.
             - ``loc_labels`` (K): classes of the maps: the ground-truth class first where it is known,
-                then the ``map_topk`` best classes; ``[-1]`` of a class-agnostic head.
+                then the ``map_topk`` best classes; of a class-agnostic head -1, K times.
             - ``attn_map`` (h, w): float32, if the method has such a map.
         """
         feats = self.prepare(feats)
@@ -202,6 +202,8 @@ class LocalizationHead(ClsHead):
         best = ranked.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], samples)
         maps = self.localization_maps(feats, labels).float().cpu()
+        if self.class_agnostic:
+            labels = labels.expand(-1, maps.shape[1])
         attention = self.attention_map(feats)
         if attention is not None:
             attention = attention.float().cpu()

@@ -14,7 +14,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from .probe_head import ProbeHead
+from .guarded_head import GuardedHead
 
 # The released model holds its backbone under DINOv2's own names, which are timm's.
 TRILITE = Layout(
@@ -33,23 +33,39 @@ TRILITE = Layout(
 
 
 @MODELS.register_module()
-class TriLiteHead(ProbeHead):
+class TriLiteHead(GuardedHead):
     """Divides the patches into foreground, background and what is neither; the foreground is the map.
 
     A 3x3 convolution to three channels, batch normalisation and a soft-max give the regions. The mean feature
     of the foreground must be classified right, that of the background must not: nothing else supervises the
     regions. The class comes from the class token alone. One map serves all classes.
 
+    Foreground and background can change places, because both kinds of patch can often be classified. The
+    border of the images tells: it is background rather than object. See :class:`GuardedHead`.
+
     Args:
         num_classes: Number of classes C.
         in_channels: Channels D of the feature map.
         tokens: See :class:`ProbeHead`; the reference takes DINOv2's tokens before the final normalisation.
         region_dropout: Dropout of the regions' mean features.
-        background_loss: Adversarial loss of the background; its weight is 100, that of CUB, if None.
+        background_loss: Adversarial loss of the background; its weight is half the number of classes, as
+            published for CUB (100) and ILSVRC (500), if nothing is given.
+        border_weight: Weight of the mean foreground on the border of the images, which is background as a
+            rule; 0, as published, leaves it to the seed what becomes foreground.
         **kwargs: Further arguments of :class:`ProbeHead`.
+
+    Raises:
+        ValueError: If ``border_weight`` is negative.
     """
 
     official = OfficialCheckpoints('trilite', layouts=(TRILITE,), dimensions={'head.regions.conv.weight': 4})
+
+    area_names = ('on the border of the images', 'mean foreground')
+    least_share = 1.0
+    expected_area = 'a mean foreground of at least that on the border of the images'
+    failure = 'foreground and background have changed places'
+    remedy = 'Another seed helps'
+    useless_map = 'inverted'
 
     def __init__(
         self,
@@ -58,13 +74,18 @@ class TriLiteHead(ProbeHead):
         tokens: str = 'pre_norm',
         region_dropout: float = 0.0,
         background_loss: dict | None = None,
+        border_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, in_channels, tokens=tokens, **kwargs)
+        if border_weight < 0:
+            raise ValueError(f'border_weight: expected a number from 0, got {border_weight}')
+        self.border_weight = border_weight
         self.regions = RegionDisentanglement(in_channels)
         self.region_dropout = nn.Dropout(region_dropout)
         self.patch_classifier = nn.Linear(in_channels, num_classes)
-        defaults = dict(type='AdversarialBackgroundLoss', loss_weight=100.0)
+        # With it the term begins at about 0.5, whatever the number of classes.
+        defaults = dict(type='AdversarialBackgroundLoss', loss_weight=num_classes / 2)
         self.background_loss = MODELS.build({**defaults, **(background_loss or {})})
 
     @property
@@ -98,8 +119,9 @@ class TriLiteHead(ProbeHead):
             **kwargs: Passed to the classification loss.
 
         Returns:
-            ``loss_cls``, ``loss_foreground``, ``loss_background``, which training adds up, and ``mean_area``,
-            the mean foreground of the batch, for the log.
+            ``loss_cls``, ``loss_foreground``, ``loss_background`` and, with a ``border_weight``,
+            ``loss_border``, which training adds up; ``mean_area`` and ``border_area``, the mean foreground of
+            all patches of the batch and of those on the border, for the log.
         """
         losses = super().loss(feats, data_samples, **kwargs)
         # The log calls the sum `loss`.
@@ -109,9 +131,35 @@ class TriLiteHead(ProbeHead):
         foreground, background = self.region_logits(feats, probabilities)
         losses['loss_foreground'] = nn.functional.cross_entropy(foreground, labels)
         losses['loss_background'] = self.background_loss(background, labels)
-        losses['mean_area'] = probabilities[:, FOREGROUND].detach().mean()
+        areas = border_and_mean(probabilities[:, FOREGROUND]).mean(dim=0)
+        if self.border_weight:
+            losses['loss_border'] = self.border_weight * areas[0]
+        self._keep_areas(areas)
+        losses['border_area'], losses['mean_area'] = areas.detach()
         return losses
+
+    def guarded_from(self, max_iters: int) -> int:
+        """Return a quarter: at first foreground and background look for their places."""
+        return max_iters // 4
+
+    def restart(self) -> None:
+        """Begin anew with other initial weights."""
+        for module in (self.regions.conv, self.regions.bn, self.patch_classifier):
+            module.reset_parameters()
+        super().restart()
+
+    def map_areas(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same two areas of predicted maps; inverted maps have more on the border."""
+        areas = border_and_mean(maps)
+        return areas, areas[:, 1] < areas[:, 0]
 
     def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the probability of the foreground, (B, 1, h, w); ``labels`` are not used."""
         return region_probabilities(self.regions(self.patch_features(feats)))[:, FOREGROUND, None]
+
+
+def border_and_mean(maps: Tensor) -> Tensor:
+    """Return the means of maps (B, h, w) over the patches on the border and over all patches, (B, 2)."""
+    is_border = maps.new_zeros(maps.shape[1:], dtype=torch.bool)
+    is_border[[0, -1]] = is_border[:, [0, -1]] = True
+    return torch.stack([(maps * is_border).sum(dim=(1, 2)) / is_border.sum(), maps.mean(dim=(1, 2))], dim=1)

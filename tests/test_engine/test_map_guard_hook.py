@@ -1,11 +1,11 @@
-"""Tests of wsol_mm.engine.hooks.collapse_guard_hook."""
+"""Tests of wsol_mm.engine.hooks.map_guard_hook."""
 
 from types import SimpleNamespace
 
-from wsol_mm.engine.hooks import CollapseGuardHook
-from wsol_mm.engine.hooks.collapse_guard_hook import RESTARTS
+from wsol_mm.engine.hooks import MapGuardHook
+from wsol_mm.engine.hooks.map_guard_hook import RESTARTS
 from wsol_mm.engine.runner import LocalizationRunner
-from wsol_mm.models.heads import FOUNDHead
+from wsol_mm.models.heads import FOUNDHead, TriLiteHead
 from wsol_mm.registry import DATASETS, MODELS
 
 import pytest
@@ -99,7 +99,7 @@ def make_runner(
         optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.05)),
         param_scheduler=[dict(type='StepLR', by_epoch=by_epoch, step_size=2, gamma=0.5)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=by_epoch, interval=interval)),
-        custom_hooks=[dict(type='CollapseGuardHook', interval=2, max_restarts=max_restarts)],
+        custom_hooks=[dict(type='MapGuardHook', interval=2, max_restarts=max_restarts)],
         randomness=dict(seed=3),
         default_scope='wsol_mm',
         **options,
@@ -116,9 +116,12 @@ def test_a_collapse_starts_the_training_anew(tmp_path, capsys):
     assert rates[-1] == pytest.approx(0.05 * 0.5**3)  # as without a restart
     assert runner.message_hub.get_info(RESTARTS) == 1
     printed = capsys.readouterr().out
-    assert 'Iteration 4: the decoder has collapsed: predicted area 0.010, pseudo masks 0.300' in printed
+    assert (
+        'Iteration 4: the decoder has collapsed: predicted area 0.010, area of the pseudo masks 0.300'
+        in printed
+    )
     assert 'restart 1 of at most 2' in printed
-    assert 'The decoder has not collapsed: predicted area 0.200, pseudo masks 0.300, restarts 1' in printed
+    assert 'The map is sound: predicted area 0.200, area of the pseudo masks 0.300, restarts 1' in printed
 
 
 def test_a_restart_begins_with_the_next_seed(tmp_path):
@@ -167,15 +170,15 @@ def test_restarts_are_bounded(tmp_path, capsys):
     assert CollapsingHead.calls == 4 + 4 + 8
     printed = capsys.readouterr().out
     assert printed.count('The training begins anew') == 2
-    assert 'Iteration 4: expected a predicted area of at least 0.65 of that of the pseudo masks' in printed
-    assert 'End of training: expected' in printed and 'after 2 restarts: the decoder has collapsed' in printed
+    assert 'Iteration 4, after 2 restarts: expected a predicted area of at least 0.65 of' in printed
+    assert 'End of training, after 2 restarts: expected a predicted area of at least' in printed
 
 
 def test_without_restarts_it_warns(tmp_path, capsys):
     CollapsingHead.collapses = 9
     make_runner(tmp_path, 'warns', max_restarts=0).train()
     assert CollapsingHead.calls == 8
-    assert 'got 0.010, after 0 restarts: the decoder has collapsed' in capsys.readouterr().out
+    assert 'got 0.010: the decoder has collapsed, and the maps are not to be used' in capsys.readouterr().out
 
 
 def test_areas_of_a_good_training_are_left_alone(tmp_path, capsys):
@@ -195,22 +198,41 @@ def prediction(value: float, part: float) -> DataSample:
 def test_empty_predictions_are_counted(split, pseudo, capsys):
     head = FOUNDHead(2, 4, pseudo_masks=dict(type='AttentionMasks'))
     head.areas[0] = pseudo
-    runner, hook = SimpleNamespace(model=SimpleNamespace(head=head)), CollapseGuardHook()
+    runner, hook = SimpleNamespace(model=SimpleNamespace(head=head)), MapGuardHook()
     getattr(hook, f'before_{split}_epoch')(runner)
     for outputs in ([prediction(0.9, 0.1), prediction(0.5, 0.5)], [prediction(0.6, 0.2)]):
         getattr(hook, f'after_{split}_iter')(runner, 0, outputs=outputs)
     getattr(hook, f'after_{split}_epoch')(runner)
     printed = capsys.readouterr().out
-    assert f'Predicted area 0.167, pseudo masks in training {pseudo:.3f}' in printed
-    assert '1 of 3 predictions are empty: their box is the whole image' in printed
+    assert (
+        'of the area of the pseudo masks (0.300), got 0.167' if pseudo == 0.3 else 'predicted area 0.167'
+    ) in printed
+    assert '1 of 3 maps are empty: their box is the whole image' in printed
     assert ('collapsed' in printed) == (0.65 * pseudo > 1 / 6)
+
+
+@pytest.mark.parametrize('share', [0.0, 1.0])
+def test_inverted_maps_are_counted(share, capsys):
+    middle, border = torch.zeros(1, 3, 4), torch.ones(1, 3, 4)
+    middle[0, 1, 1:3], border[0, 1, 1:3] = 1.0, 0.0
+    samples = [DataSample(), DataSample()]
+    samples[0].loc_maps, samples[1].loc_maps = border, share * border + (1 - share) * middle
+    runner = SimpleNamespace(model=SimpleNamespace(head=TriLiteHead(2, 4)))
+    hook = MapGuardHook()
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, outputs=samples)
+    hook.after_test_epoch(runner)
+    printed = capsys.readouterr().out
+    assert f'{1 + share:.0f} of 2 maps are inverted' in printed
+    # one of each: as much on the border as elsewhere
+    assert ('foreground and background have changed places' in printed) == (share == 1)
 
 
 def test_errors():
     with pytest.raises(ValueError, match='interval: expected an integer from 1, got 0'):
-        CollapseGuardHook(interval=0)
+        MapGuardHook(interval=0)
     with pytest.raises(ValueError, match='max_restarts: expected an integer from 0, got -1'):
-        CollapseGuardHook(max_restarts=-1)
+        MapGuardHook(max_restarts=-1)
     runner = SimpleNamespace(model=SimpleNamespace(head=torch.nn.Linear(2, 2)))
-    with pytest.raises(TypeError, match=r'model\.head: expected a FOUNDHead, got Linear'):
-        CollapseGuardHook().before_train(runner)
+    with pytest.raises(TypeError, match=r'model\.head: expected a GuardedHead, got Linear'):
+        MapGuardHook().before_train(runner)

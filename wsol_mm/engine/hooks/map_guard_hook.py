@@ -1,11 +1,11 @@
-"""Watch over a decoder that teaches itself, and begin anew where it has collapsed."""
+"""Watch over a map that is learned, and begin anew where it has become useless."""
 
 import copy
 import logging
 from collections.abc import Sequence
 from typing import Any
 
-from wsol_mm.models.heads.found_head import COLLAPSED_SHARE, FOUNDHead
+from wsol_mm.models.heads import GuardedHead
 from wsol_mm.registry import HOOKS
 from wsol_mm.utils.model_wrappers import unwrapped
 
@@ -17,21 +17,21 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner, set_random_se
 from mmpretrain.structures import DataSample
 
 #: Under which the number of restarts is kept, in checkpoints too.
-RESTARTS = 'collapse_restarts'
+RESTARTS = 'map_guard_restarts'
 
 
 @HOOKS.register_module()
-class CollapseGuardHook(Hook):
-    """Say when a :class:`FOUNDHead` predicts too little for its pseudo masks, and restart the training.
+class MapGuardHook(Hook):
+    """Say when the map of a :class:`GuardedHead` has become useless, and restart the training.
 
-    A collapse shows soon after the first phase of the loss: the predicted area falls below 0.65 of the pseudo
-    masks'. The training then begins anew, with new weights of the head from the next seed, a new optimizer
-    state and the schedule from its start. Checkpoints keep the number of restarts: a resumed training does
-    not get more of them. In a test, empty predictions are counted and named in the log.
+    The head tells from two areas of training images, see there. The training then begins anew, with new
+    weights of the head from the next seed, a new optimizer state and the schedule from its start. Checkpoints
+    keep the number of restarts: a resumed training does not get more of them. In a test, the same is read
+    from the predicted maps, those that say nothing are counted, and the log names both.
 
     Args:
-        interval: Look every so many iterations, the first time that many after the first phase; in a training
-            by epochs at the end of every epoch from there on.
+        interval: Look every so many iterations, the first time that many after those in which the areas do
+            not tell; in a training by epochs at the end of every epoch from there on.
         max_restarts: Number of restarts, 0 for a warning alone.
 
     Raises:
@@ -48,13 +48,13 @@ class CollapseGuardHook(Hook):
             raise ValueError(f'max_restarts: expected an integer from 0, got {max_restarts}')
         self.interval, self.max_restarts = interval, max_restarts
         self._has_warned = False
-        self._seen = torch.zeros(3)
+        self._seen = torch.zeros(4)
 
     def before_train(self, runner: Runner) -> None:
         """Check that there is what can be watched over.
 
         Raises:
-            TypeError: If the head is no :class:`FOUNDHead`.
+            TypeError: If the head is no :class:`GuardedHead`.
         """
         self._head(runner)
 
@@ -64,7 +64,7 @@ class CollapseGuardHook(Hook):
         """Look at the areas, in a training by iterations."""
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        watched = runner.iter + 1 - self._head(runner).mask_loss.first_phase
+        watched = runner.iter + 1 - self._head(runner).guarded_from(runner.max_iters)
         if watched >= self.interval and watched % self.interval == 0 and self._look(runner, runner.iter + 1):
             self._rewind_data(runner.train_loop)
             # The loop adds one after all hooks; a checkpoint that is due is one of iteration 0.
@@ -74,7 +74,7 @@ class CollapseGuardHook(Hook):
         """Look at the areas, in a training by epochs."""
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        watched = runner.iter - self._head(runner).mask_loss.first_phase
+        watched = runner.iter - self._head(runner).guarded_from(runner.max_iters)
         if watched >= self.interval and self._look(runner, runner.iter):
             # As above, of epoch 0.
             runner.train_loop._epoch, runner.train_loop._iter = -1, 0
@@ -82,15 +82,14 @@ class CollapseGuardHook(Hook):
     def _look(self, runner: Runner, iteration: int) -> bool:
         """Warn of a collapse, or make everything new for another start; return whether it is to begin."""
         head = self._head(runner)
-        pseudo, predicted = self._areas(head)
+        areas = self._areas(head)
         restarts = self._restarts(runner)
-        if predicted >= COLLAPSED_SHARE * pseudo:
+        if not head.fails(*areas):
             return False
         if restarts < self.max_restarts:
             print_log(
-                f'Iteration {iteration}: the decoder has collapsed: predicted area {predicted:.3f}, pseudo '
-                f'masks {pseudo:.3f}. The training begins anew with the next seed, restart {restarts + 1} of '
-                f'at most {self.max_restarts}',
+                f'Iteration {iteration}: {head.failure}: {head.described(*areas)}. The training begins anew '
+                f'with the next seed, restart {restarts + 1} of at most {self.max_restarts}',
                 'current',
                 level=logging.WARNING,
             )
@@ -98,41 +97,38 @@ class CollapseGuardHook(Hook):
             return True
         if not self._has_warned:
             self._has_warned = True
-            self._warn(f'Iteration {iteration}', pseudo, predicted, restarts)
+            self._warn(f'Iteration {iteration}', head, areas, restarts)
         return False
 
     def after_train(self, runner: Runner) -> None:
         """Say how it ended."""
-        pseudo, predicted = self._areas(self._head(runner))
+        head = self._head(runner)
+        areas = self._areas(head)
         restarts = self._restarts(runner)
-        if predicted < COLLAPSED_SHARE * pseudo:
-            self._warn('End of training', pseudo, predicted, restarts)
+        if head.fails(*areas):
+            self._warn('End of training', head, areas, restarts)
         else:
-            print_log(
-                f'The decoder has not collapsed: predicted area {predicted:.3f}, pseudo masks {pseudo:.3f}, '
-                f'restarts {restarts}',
-                'current',
-            )
+            print_log(f'The map is sound: {head.described(*areas)}, restarts {restarts}', 'current')
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Begin to count."""
-        self._seen = torch.zeros(3)
+        self._seen = torch.zeros(4)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Begin to count."""
-        self._seen = torch.zeros(3)
+        self._seen = torch.zeros(4)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[DataSample] = ()
     ) -> None:
-        """Count empty predictions."""
-        self._count(outputs)
+        """Add up what the maps tell."""
+        self._count(runner, outputs)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[DataSample] = ()
     ) -> None:
-        """Count empty predictions."""
-        self._count(outputs)
+        """Add up what the maps tell."""
+        self._count(runner, outputs)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Report the predictions."""
@@ -143,11 +139,11 @@ class CollapseGuardHook(Hook):
         self._report(runner)
 
     @staticmethod
-    def _head(runner: Runner) -> FOUNDHead:
+    def _head(runner: Runner) -> GuardedHead:
         model = unwrapped(runner.model)
         head = getattr(model, 'head', None)
-        if not isinstance(head, FOUNDHead):
-            raise TypeError(f'model.head: expected a FOUNDHead, got {type(head).__name__}')
+        if not isinstance(head, GuardedHead):
+            raise TypeError(f'model.head: expected a GuardedHead, got {type(head).__name__}')
         return head
 
     @staticmethod
@@ -156,15 +152,15 @@ class CollapseGuardHook(Hook):
         return hub.get_info(RESTARTS) if RESTARTS in hub.runtime_info else 0
 
     @staticmethod
-    def _areas(head: FOUNDHead) -> tuple[float, float]:
-        """Return the areas of pseudo masks and predictions, means over all processes."""
+    def _areas(head: GuardedHead) -> tuple[float, float]:
+        """Return the two areas, means over all processes."""
         areas = head.areas.clone()
         dist.all_reduce(areas, op='mean')
-        pseudo, predicted = areas.tolist()
-        return pseudo, predicted
+        first, second = areas.tolist()
+        return first, second
 
     @staticmethod
-    def _restart(runner: Runner, head: FOUNDHead, number: int) -> None:
+    def _restart(runner: Runner, head: GuardedHead, number: int) -> None:
         runner.message_hub.update_info(RESTARTS, number)
         set_random_seed(runner.seed + number)
         head.restart()
@@ -182,31 +178,29 @@ class CollapseGuardHook(Hook):
             loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
     @staticmethod
-    def _warn(when: str, pseudo: float, predicted: float, restarts: int) -> None:
+    def _warn(when: str, head: GuardedHead, areas: tuple[float, float], restarts: int) -> None:
         print_log(
-            f'{when}: expected a predicted area of at least {COLLAPSED_SHARE:g} of that of the pseudo masks '
-            f'({pseudo:.3f}), got {predicted:.3f}, after {restarts} restarts: the decoder has collapsed, and '
-            'its maps are not to be used. Larger pseudo masks help (target_area=0.3), '
-            "mask_loss.first_targets='pseudo' without refinement, min_share=0.65, or max_restarts of "
-            'CollapseGuardHook',
+            f'{when}, after {restarts} restarts: {head.complaint(*areas)}. {head.remedy}, or max_restarts of '
+            'MapGuardHook',
             'current',
             level=logging.ERROR,
         )
 
-    def _count(self, outputs: Sequence[DataSample]) -> None:
-        areas = torch.stack([(sample.loc_maps > 0.5).float().mean() for sample in outputs])
-        self._seen += torch.tensor([len(areas), int((areas == 0).sum()), float(areas.sum())])
+    def _count(self, runner: Runner, outputs: Sequence[DataSample]) -> None:
+        maps = torch.cat([sample.loc_maps for sample in outputs])
+        areas, useless = self._head(runner).map_areas(maps)
+        self._seen += torch.tensor([len(maps), int(useless.sum()), *areas.sum(dim=0).tolist()])
 
     def _report(self, runner: Runner) -> None:
-        head, seen = self._head(runner), self._seen.to(self._head(runner).areas.device)
+        head = self._head(runner)
+        seen = self._seen.to(head.areas.device)
         dist.all_reduce(seen, op='sum')
-        number, empty, area = seen.tolist()
-        mean, pseudo = area / max(number, 1), float(head.areas[0])
-        has_collapsed = mean < COLLAPSED_SHARE * pseudo
-        verdict = ': the decoder has collapsed, and its maps are not to be used' if has_collapsed else ''
+        number, useless, *sums = seen.tolist()
+        areas = tuple(total / max(number, 1) for total in sums)
+        has_failed = head.fails(*areas)
         print_log(
-            f'Predicted area {mean:.3f}, pseudo masks in training {pseudo:.3f}{verdict}; {empty:.0f} of '
-            f'{number:.0f} predictions are empty: their box is the whole image',
+            f'{head.complaint(*areas) if has_failed else head.described(*areas)}; {useless:.0f} of '
+            f'{number:.0f} maps are {head.useless_map}',
             'current',
-            level=logging.WARNING if has_collapsed or empty else logging.INFO,
+            level=logging.WARNING if has_failed or useless else logging.INFO,
         )
