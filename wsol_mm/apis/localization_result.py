@@ -27,8 +27,8 @@ class LocalizationResult:
     Attributes:
         path: The image file; None for an array.
         size: Width and height of the image in pixels.
-        labels: Class index of each of N boxes: the given label, or the K best classes, each with one box, with
-            one for every object of a model that looks for several, or with many.
+        labels: Class index of each of N boxes: the given label, or the K best classes, each with one box,
+            with one for every object of a model that looks for several, or with many.
         classes: Their names.
         scores: Their soft-max scores.
         boxes: (N, 4) float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and clipped to it.
