@@ -278,7 +278,7 @@ def test_label_studio_gets_the_boxes_of_its_tasks(label_studio, inferencer, phot
         x0, y0 = value['x'] * width / 100, value['y'] * height / 100
         corners = [x0, y0, x0 + value['width'] * width / 100, y0 + value['height'] * height / 100]
         assert corners == pytest.approx(box['box'], abs=0.01)
-        assert result['score'] == pytest.approx(box['score'], abs=2e-6)
+        assert result['score'] == pytest.approx(box['confidence'], abs=2e-6)
 
 
 def test_what_label_studio_may_not_have(label_studio, photos):

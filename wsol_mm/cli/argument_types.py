@@ -185,6 +185,27 @@ def map_threshold(text: str) -> float:
     return threshold
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is another one, or none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1], got '{text}'") from None
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'expected a number in [0, 1], got {number}')
+    return number
+
+
 def _check_place(path: Path, is_folder: bool = False) -> None:
     """Raise an error unless the lowest existing folder above a path, or the path itself, takes files.
 

@@ -50,13 +50,14 @@ def label_studio_routes(
                 result = await localize(await asyncio.to_thread(path.read_bytes))
         except HTTPException as error:
             return {'result': [], 'score': 0.0, 'model_version': model, 'error': error.detail}
-        kept = [place for place, found in enumerate(result.found) if found]
-        scores = [result.scores[place] for place in kept]
-        labels = list(range(len(kept)))
-        boxes = [result.boxes[place].tolist() for place in kept]
-        annotation = ImageAnnotation(1, name, name, result.size, labels, scores, boxes)
-        regions = rectangles(annotation, [result.classes[place] for place in kept])
-        return {'result': regions, 'score': min(scores, default=0.0), 'model_version': model}
+        kept = list(result.kept())
+        _, classes, scores, boxes, confidences = zip(*kept, strict=True) if kept else ((),) * 5
+        corners = [box.tolist() for box in boxes]
+        annotation = ImageAnnotation(
+            1, name, name, result.size, range(len(kept)), scores, corners, confidences
+        )
+        regions = rectangles(annotation, classes)
+        return {'result': regions, 'score': min(confidences, default=0.0), 'model_version': model}
 
     @router.get('/health')
     async def health() -> dict[str, str]:

@@ -24,7 +24,7 @@ from .metrics import ServerMetrics
 _PAGE = {'': ('index.html', 'text/html'), 'serve.js': ('serve.js', 'text/javascript'),
          'serve.css': ('serve.css', 'text/css')}  # fmt: skip
 #: What a request may say beside the image, in the address or as fields of a form.
-_PARAMETERS = ('topk', 'score_thr', 'output')
+_PARAMETERS = ('topk', 'score_thr', 'min_confidence', 'output')
 _OUTPUTS = ('json', 'picture')
 
 
@@ -92,13 +92,13 @@ def serving_app(
 
     async def answered(request: Request) -> Response:
         content, parameters = await _content(request)
-        topk, score_thr, output = _checked(parameters)
+        topk, score_thr, min_confidence, output = _checked(parameters)
         question, answer = await localized(content, topk)
         if output == 'picture':
             async with app.state.drawing:
                 picture = await asyncio.to_thread(service.picture, question, answer)
             return Response(picture, media_type='image/png')
-        return JSONResponse(result_as_json(answer.result, score_thr))
+        return JSONResponse(result_as_json(answer.result, score_thr, min_confidence))
 
     @app.post('/predict')
     async def predict(request: Request) -> Response:
@@ -166,20 +166,25 @@ async def _content(request: Request) -> tuple[bytes, dict[str, str]]:
         raise HTTPException(422, reason) from error
 
 
-def _checked(parameters: dict[str, str]) -> tuple[int, float, str]:
+def _checked(parameters: dict[str, str]) -> tuple[int, float, float, str]:
     unknown = sorted(set(parameters) - {*_PARAMETERS, 'token'})
     if unknown:
         raise HTTPException(422, f'parameters: expected {", ".join(_PARAMETERS)}, got {unknown[0][:80]!r}')
-    topk, score_thr = parameters.get('topk', '1'), parameters.get('score_thr', '0')
+    topk = parameters.get('topk', '1')
     output = parameters.get('output', 'json')
     if not (topk.isascii() and topk.isdecimal() and len(topk) < 10):
         raise HTTPException(422, f'topk: expected an integer from 1, got {topk[:80]!r}')
-    try:
-        threshold = float(score_thr)
-    except ValueError:
-        threshold = -1.0
-    if not 0 <= threshold <= 1:
-        raise HTTPException(422, f'score_thr: expected a number in [0, 1], got {score_thr[:80]!r}')
+    shares = [_share(name, parameters.get(name, '0')) for name in ('score_thr', 'min_confidence')]
     if output not in _OUTPUTS:
         raise HTTPException(422, f"output: expected 'json' or 'picture', got {output[:80]!r}")
-    return int(topk), threshold, output
+    return int(topk), shares[0], shares[1], output
+
+
+def _share(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise HTTPException(422, f'{name}: expected a number in [0, 1], got {text[:80]!r}')
+    return number
