@@ -119,7 +119,11 @@ def _parameters() -> Iterator[WrongRequest]:
         ('score_thr nan', 'score_thr=nan', "score_thr: expected a number in [0, 1], got 'nan'"),
         ('score_thr a word', 'score_thr=high', "score_thr: expected a number in [0, 1], got 'high'"),
         ('another output', 'output=xml', "output: expected 'json' or 'picture', got 'xml'"),
-        ('an unknown parameter', 'top_k=3', "parameters: expected topk, score_thr, output, got 'top_k'"),
+        (
+            'an unknown parameter',
+            'top_k=3',
+            "parameters: expected topk, score_thr, min_confidence, output, got 'top_k'",
+        ),
     ):
         yield WrongRequest(name, 422, answer, path=f'/predict?{query}', body=png)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Make the pictures of docs/visualization.md and docs/review.md again, from the embedded data set: bash docs/make_pictures.sh
+# Make the pictures of docs/index.md, docs/visualization.md and docs/review.md again, from the embedded data set:
+# bash docs/make_pictures.sh
 #
 # Run it in the repository, in the environment that tools/setup_env.sh made, after three trainings of about two
 # minutes each: bash tools/quickstart.sh, and the same with --seed 1 and --seed 2. Takes some two minutes.
@@ -16,6 +17,8 @@ for seed in '' _seed1 _seed2; do
         --out "$out/run$seed.pkl" "$out/run$seed.json"
 done
 "$python" tools/visualization/vis_localization.py "$config" "$checkpoint" --out-dir "$out/maps" -n 6
+"$python" tools/visualization/contact_sheet.py "$config" "$checkpoint" --out "$out/home.png" --num 3 --tile 200 \
+    --protocol maxboxacc --threshold 0.459 --title 'TS-CAM, trained on labels alone'
 "$python" tools/visualization/browse_dataset.py "$config" --out-dir "$out/train" -n 3 --tile 128
 # LCTR trains with more augmentation.
 "$python" tools/visualization/browse_dataset.py configs/lctr/lctr_deit-s_cub.py --out-dir "$out/augmented" -n 3 \
@@ -40,6 +43,7 @@ from PIL import Image
 
 out, images = map(Path, sys.argv[1:])
 for source, name in (
+    ('home.png', 'home'),
     ('maps/010.vase_vase_0190.png.png', 'localization_figure'),
     ('maps/contact_sheet_1.png', 'localization_sheet'),
     ('train/train_1.png', 'browse_train'),

@@ -21,6 +21,8 @@ import wsol_mm.models  # noqa: F401
 
 import torch
 
+from . import conftest  # noqa: F401  (what it changes for all tests)
+
 # Otherwise every child copies the pages of all objects when it first collects garbage.
 gc.collect()
 gc.freeze()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wsol_mm.annotation_formats import FORMATS, FROM_FOLDER, PREDICTED
-from wsol_mm.cli.argument_types import new_output, output_folder, shard_of
+from wsol_mm.cli.argument_types import new_output, output_folder, shard_of, share
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.launch import LaunchedProcess, launched_process
 from wsol_mm.cli.prediction_summary import BROKEN_STATUS, print_summary
@@ -81,7 +81,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--topk', type=int, default=1, help='boxes of the K best predicted classes (default: 1)'
     )
     parser.add_argument(
-        '--score-thr', type=float, default=0.0, help='leave out boxes of classes with a lower score'
+        '--boxes',
+        choices=('one', 'many'),
+        default='one',
+        help='of each class the one box that the protocol measures, or boxes of all regions of its map',
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=share,
+        default=0.0,
+        metavar='S',
+        help='leave out boxes of classes with a lower score, in [0, 1]',
+    )
+    parser.add_argument(
+        '--min-confidence',
+        type=share,
+        default=0.0,
+        metavar='C',
+        help='leave out boxes with a lower confidence, in [0, 1]',
     )
     add_box_options(parser)
     add_refinement_option(parser)
@@ -130,8 +147,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         if getattr(args, name) < lowest:
             option = name.replace('_', '-')
             parser.error(f'argument --{option}: expected an integer from {lowest}, got {getattr(args, name)}')
-    if not 0 <= args.score_thr <= 1:
-        parser.error(f'argument --score-thr: expected a number in [0, 1], got {args.score_thr}')
     if args.labels == FROM_FOLDER and args.topk != 1:
         parser.error(f'argument --topk: expected 1 beside --labels {FROM_FOLDER}, got {args.topk}')
     return args
@@ -174,7 +189,9 @@ def main() -> None:
         format=args.format,
         labels_from_folder=args.labels == FROM_FOLDER,
         topk=args.topk,
+        boxes=args.boxes,
         score_thr=args.score_thr,
+        min_confidence=args.min_confidence,
         maps_dir=args.save_maps,
         show_dir=args.show_dir,
         shard=None if shard is None else Shard(*shard),

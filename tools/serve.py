@@ -53,6 +53,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             metavar='N',
             help=f'{text} (default: {default})',
         )
+    parser.add_argument(
+        '--label-studio',
+        type=Path,
+        metavar='DIR',
+        help='be a backend of Label Studio, at /label-studio, for the images in this folder',
+    )
     add_server_options(parser, 8030)
     return parser.parse_args(arguments)
 

@@ -19,12 +19,13 @@ from pycocotools.coco import COCO
 
 CLASSES = ('cat', 'Zoë & <dog>', 'bird')
 IMAGES = (
-    ImageAnnotation(1, 'cat/1.jpg', 'cat/1.jpg', (100, 80), [0], [0.875], [[10.25, 20.5, 60.125, 79.999]]),
-    ImageAnnotation(2, 'cat/1.png', 'cat/1.png', (64, 48), [], [], []),
+    ImageAnnotation(1, 'cat/1.jpg', 'cat/1.jpg', (100, 80), [0], [0.875], [[10.25, 20.5, 60.125, 79.999]],
+                    [0.625]),
+    ImageAnnotation(2, 'cat/1.png', 'cat/1.png', (64, 48), [], [], [], []),
     # Number 3 was broken.
     ImageAnnotation(
         4, 'dog/in "here"/ä, b.jpg', 'dog/in "here"/ä, b', (301, 7), [1, 2], [0.5, 0.25],
-        [[0.0, 0.0, 301.0, 7.0], [300.4, 1.2, 300.9, 1.4]],
+        [[0.0, 0.0, 301.0, 7.0], [300.4, 1.2, 300.9, 1.4]], [0.125, 0.0],
     ),
 )  # fmt: skip
 EXPECTED = {image.path: image for image in IMAGES}
@@ -54,6 +55,7 @@ def test_coco(tmp_path, capsys):
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=number))
         assert [annotation['category_id'] - 1 for annotation in annotations] == image.labels
         assert [annotation['score'] for annotation in annotations] == image.scores
+        assert [annotation['confidence'] for annotation in annotations] == image.confidences
         for annotation, box in zip(annotations, image.boxes, strict=True):
             x, y, width, height = annotation['bbox']
             np.testing.assert_allclose([x, y, x + width, y + height], box, atol=0.0051)
@@ -140,13 +142,12 @@ def test_label_studio(tmp_path):
         assert task['data']['image'].startswith('/data/local-files/?d=')
         (prediction,) = task['predictions']
         assert len(prediction['result']) == len(image.boxes) and ('score' in prediction) == bool(image.boxes)
-        for region, label, score, box in zip(
-            prediction['result'], image.labels, image.scores, image.boxes, strict=True
-        ):
+        assert prediction.get('score', 1) == min(image.confidences, default=1)
+        for region, (label, _, box, confidence) in zip(prediction['result'], image.rows(), strict=True):
             value = region['value']
             assert region['type'] == 'rectanglelabels' and value['rectanglelabels'] == [CLASSES[label]]
             assert (region['original_width'], region['original_height']) == image.size
-            assert region['score'] == score
+            assert region['score'] == confidence
             corners = [value['x'], value['y'], value['x'] + value['width'], value['y'] + value['height']]
             np.testing.assert_allclose(np.array(corners) / 100 * [*image.size, *image.size], box, atol=1e-3)
 
@@ -208,8 +209,9 @@ def test_labelme(tmp_path):
         # labelme looks for the image from the place of the file.
         assert (file.parent / content['imagePath']).resolve() == tmp_path / 'photos' / image.path
         assert [shape['label'] for shape in content['shapes']] == [CLASSES[i] for i in image.labels]
-        for shape, box in zip(content['shapes'], image.boxes, strict=True):
+        for shape, (_, score, box, confidence) in zip(content['shapes'], image.rows(), strict=True):
             assert shape['shape_type'] == 'rectangle'
+            assert shape['description'] == f'confidence {confidence:.3f}, class score {score:.3f}'
             np.testing.assert_allclose(np.ravel(shape['points']), box, atol=0.0051)
 
 
@@ -218,12 +220,13 @@ def test_csv(tmp_path):
     with open(out, encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file))
     boxes = [
-        (image.path, box, CLASSES[label], score)
+        (image.path, box, CLASSES[label], score, confidence)
         for image in IMAGES
-        for label, score, box in zip(image.labels, image.scores, image.boxes, strict=True)
+        for label, score, box, confidence in image.rows()
     ]
-    for row, (path, box, name, score) in zip(rows, boxes, strict=True):
+    for row, (path, box, name, score, confidence) in zip(rows, boxes, strict=True):
         assert (row['path'], row['label'], float(row['score'])) == (path, name, score)
+        assert float(row['confidence']) == confidence
         np.testing.assert_allclose([float(row[key]) for key in ('x0', 'y0', 'x1', 'y1')], box, atol=0.0051)
     problems = DatasetProblems('test')
     found = read_box_csv(out, problems)

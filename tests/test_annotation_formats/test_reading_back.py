@@ -47,6 +47,7 @@ def annotations(root):
             labels=[classes.index(image.path.partition('/')[0])],
             scores=[0.5],
             boxes=[[number % 30, number // 30, 40, 30]],
+            confidences=[0.5],
         )
         for number, image in enumerate(walk_images(root / 'val'))
     ]

@@ -200,7 +200,7 @@ def test_threshold_is_the_protocols_or_given(small_model, monkeypatch):
         'wsol_mm.apis.localization_inferencer.print_log', lambda text, logger: lines.append(text)
     )
     localize = LocalizationInferencer(*small_model, device='cpu')
-    assert localize.description == 'whole images, protocol ts_cam, threshold 0.5'
+    assert localize.description() == 'whole images, protocol ts_cam, threshold 0.5'
     assert lines == ['Boxes: whole images, protocol ts_cam, threshold 0.5']
     given = LocalizationInferencer(*small_model, device='cpu', protocol='maxboxacc', threshold=0.25)
     assert given.protocol.thresholds == (0.25,) and given.protocol.interpolation == 'bicubic'

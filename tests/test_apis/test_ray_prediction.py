@@ -36,6 +36,7 @@ def check(rows: list[dict], small_model, photos) -> None:
         assert row['error'] is None and (row['width'], row['height']) == result.size
         assert row['labels'] == [result.classes[place] for place in np.flatnonzero(result.found)]
         # A last digit of the scores may depend on the batch.
+        np.testing.assert_allclose(row['confidences'], np.array(result.confidences)[result.found], atol=1e-3)
         np.testing.assert_allclose(row['scores'], np.array(result.scores)[result.found], atol=1e-5)
         np.testing.assert_allclose(row['boxes'], result.boxes[result.found], atol=0.01)
 

@@ -2,7 +2,12 @@
 
 import copy
 
-from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, match_files, read_annotations
+from wsol_mm.evaluation.annotation_accuracy import (
+    annotation_accuracy,
+    certainties,
+    match_files,
+    read_annotations,
+)
 
 import numpy as np
 import pytest
@@ -50,6 +55,10 @@ def test_boxes_and_categories_are_counted():
             'Top-1_Loc@0.5': 100 / 3,
             'BoxAcc@0.7': 100 / 3,
             'Top-1_Loc@0.7': 0.0,
+            'Precision@0.5': 25.0,
+            'Recall@0.5': 25.0,
+            'boxes': 4,
+            'objects': 4,
             'images': 4,
             'images_with_boxes': 3,
             'images_without_annotation': 0,
@@ -81,9 +90,48 @@ def test_images_of_other_splits_do_not_count():
 
 def test_the_first_of_equal_scores_counts_and_scores_may_be_missing():
     content = coco((0, 5, 1, 2, 3, 4, 0.5), (0, 7, 0, 0, 9, 9, 0.5), names=['a.jpg'])
-    assert read_annotations(content)['a.jpg'] == ((1, 2, 4, 6), 'red')
+    assert read_annotations(content)['a.jpg'][0] == ((1, 2, 4, 6), 'red', 0.5, None)
+    content['annotations'][0]['confidence'], content['annotations'][1]['confidence'] = 0.25, 0.75
+    assert [item.confidence for item in read_annotations(content)['a.jpg']] == [0.75, 0.25]
     del content['annotations'][1]['score']
-    assert read_annotations(content)['a.jpg'].category == 'green'
+    assert read_annotations(content)['a.jpg'][0].category == 'green'
+    content['annotations'][0]['confidence'] = 1.5
+    with pytest.raises(ValueError, match=r'annotations\[0\]: .*confidence: expected .* in \[0, 1\], got 1.5'):
+        read_annotations(content)
+
+
+def test_every_object_is_found_once():
+    entries = [dict(img_id='red/a.jpg', gt_label=0, gt_bboxes=np.array([[0.0, 0, 10, 10], [20, 0, 30, 10]]))]
+    content = coco(
+        (0, 5, 0, 0, 10, 9, 0.9),  # the first object
+        (0, 5, 0, 0, 10, 8, 0.9),  # the first object again
+        (0, 5, 20, 0, 10, 6, 0.9),  # the second one
+        (0, 7, 20, 0, 10, 10, 0.1),  # another class
+        names=['red/a.jpg'],
+    )
+    values = annotation_accuracy(content, entries, CLASSES)
+    assert (values['Precision@0.5'], values['Recall@0.5']) == (50, 100)
+    assert (values['boxes'], values['objects']) == (4, 2)
+
+
+def test_confidence_is_measured_where_all_boxes_have_one():
+    boxes = [(0, 5, 0, 0, 10, 10, 1.0), (1, 5, 40, 40, 5, 5, 1.0), (2, 7, 0, 0, 10, 10, 1.0)]
+    content = coco(*boxes)
+    for annotation, confidence in zip(content['annotations'], (0.95, 0.15, 0.05), strict=True):
+        annotation['confidence'] = confidence
+    values = annotation_accuracy(content, ENTRIES, CLASSES)
+    # Of the right ones, 0.95 is above that of the wrong one and 0.05 is not.
+    assert values['Confidence_AUROC'] == 50
+    assert values['Confidence_Error'] == pytest.approx(100 * (0.05 + 0.15 + 0.95) / 3)
+    assert (values['Wrong_of_least_10%'], values['Wrong_of_least_25%']) == (0, 0)
+    confidences, right = certainties(content, ENTRIES)
+    assert confidences.tolist() == [0.95, 0.15, 0.05] and right.tolist() == [True, False, True]
+    del content['annotations'][1]['confidence']
+    assert 'Confidence_AUROC' not in annotation_accuracy(content, ENTRIES, CLASSES)
+    with pytest.raises(ValueError, match='expected a confidence of every box, got none'):
+        certainties(content, ENTRIES)
+    # Without a box, an image is as uncertain as can be.
+    assert certainties(coco(names=['red/a.jpg']), ENTRIES)[0].tolist() == [0]
 
 
 def test_files_are_matched_whatever_folder_they_are_relative_to():

@@ -17,6 +17,8 @@ NOT_RUN = {
     'tools/serve.py': 'serves until it is stopped; test_web runs it',
     'benchmarks.serving': 'takes half a minute; test_serving_load.py, marked slow, runs it',
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
+    'tools/sweep.py': 'trains in processes of its own; test_sweep.py runs it',
+    'work_dirs/sweep/*': 'is what the former makes; test_compare_runs.py reads such folders',
     'tools/label_folder.py': 'downloads a network; test_folder_labelling.py runs it on a file',
     'labelled/config.py': 'is what the former makes',
     'bash tools/quickstart.sh': 'takes minutes; test_quickstart_run.py, marked slow, runs it',

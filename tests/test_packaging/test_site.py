@@ -1,5 +1,6 @@
 """The documentation site: it builds without a warning and leaves nothing of the package out."""
 
+import html
 import importlib
 import inspect
 import pkgutil
@@ -49,11 +50,40 @@ def test_no_page_asks_another_host_for_anything(site):
     for page in site.rglob('*.html'):
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?://[^"]+)"', page.read_text())
         assert not [address for address in loaded if 'canonical' not in address], page
+    for sheet in site.rglob('*.css'):
+        for address in re.findall(r'(?:@import\s+|url\()["\']?([^"\')]+)', sheet.read_text(encoding='utf-8')):
+            inside = address.startswith('data:') or (sheet.parent / address.partition('#')[0]).exists()
+            assert inside, f'{sheet.relative_to(site)}: {address[:80]}'
 
 
 def test_formulas_are_mathml(site):
     page = (site / 'methods' / 'index.html').read_text(encoding='utf-8')
     assert page.count('<math') > 5 and '$' not in re.sub(r'<(code|pre)\b.*?</\1>', '', page, flags=re.DOTALL)
+
+
+def test_formulas_have_a_font_of_their_own(site):
+    """It is on the site, and has every character of the formulas."""
+    (sheet,) = site.rglob('site.css')
+    font = (sheet.parent / re.search(r"url\('([^']+woff2)'\)", sheet.read_text())[1]).resolve()
+    assert font.is_file() and (font.parent / 'OFL.txt').is_file()
+    assert 'stylesheets/site.css' in (site / 'methods' / 'index.html').read_text(encoding='utf-8')
+    pytest.importorskip('brotli')  # with which fontTools reads this format
+    characters = pytest.importorskip('fontTools.ttLib').TTFont(font)
+    assert 'MATH' in characters
+    used = set()
+    for page in site.rglob('*.html'):
+        for formula in re.findall(r'<math.*?</math>', page.read_text(encoding='utf-8'), re.DOTALL):
+            used.update(html.unescape(re.sub(r'<[^>]+>|\s', '', formula)))
+    assert used and used <= {chr(code) for code in characters.getBestCmap()}
+
+
+def test_references_of_docstrings_are_links(site):
+    links = 0
+    for page in (site / 'api').rglob('*.html'):
+        text = page.read_text(encoding='utf-8')
+        assert not re.search(r':(?:class|func|meth|mod|data|attr|exc):(?:<code>|`)', text), page
+        links += len(re.findall(r'<a class="autorefs autorefs-internal"[^>]*><code>', text))
+    assert links > 100
 
 
 def test_api_shows_everything_that_packages_export(repo_dir):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import signal
 
 from wsol_mm.utils.checkpoint_io import read_checkpoint
@@ -150,6 +151,23 @@ def test_resuming_from_another_model_is_one_line(micro_project, trained_by_two):
     assert result.returncode == 1
     error = result.stderr.splitlines()[-1]
     assert error.startswith('train.py: error: argument --resume: expected a checkpoint of this model ')
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which('g++') is None, reason='Inductor needs a compiler')
+def test_a_compiled_training_ends_as_one_that_is_not(micro_project):
+    """By Inductor, not by a stand-in for it."""
+    weights = []
+    for name, options in {'plain': [], 'compiled': ['--compile']}.items():
+        options = ['--work-dir', name, '--no-validate', *options]
+        result = micro_project.run('train.py', micro_project.config, *options)
+        assert result.returncode == 0, result.stderr
+        assert ('Model has been "compiled"' in result.stdout + result.stderr) == (name == 'compiled')
+        weights.append(read_checkpoint(micro_project.folder / name / 'epoch_1.pth')['state_dict'])
+    plain, compiled = weights
+    assert plain.keys() == compiled.keys()
+    for name, weight in plain.items():
+        torch.testing.assert_close(compiled[name], weight, rtol=1e-4, atol=1e-4, msg=name)
 
 
 def test_resumed_training_ends_as_if_never_stopped(micro_project):

@@ -5,6 +5,7 @@ import threading
 from io import BytesIO
 
 from wsol_mm.web.access import AccessGuard, access_token, is_loopback
+from wsol_mm.web.inside_folder import file_inside
 from wsol_mm.web.review.review_set import ReviewSet
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_images_come_from_their_folder_alone(place):
     web = client(place, maps=place / 'photos')
     found = [web.get(f'/api/images/{i}/file').status_code for i in range(len(names))]
     assert found == [404] * 7 + [200]
-    assert server.file_inside(place / 'photos', '1.png') == (place / 'photos' / '1.png').resolve()
+    assert file_inside(place / 'photos', '1.png') == (place / 'photos' / '1.png').resolve()
 
 
 @pytest.mark.parametrize('suffix', ['.tif', '.bmp', '.jpg'])
@@ -175,6 +176,10 @@ def test_other_machines_need_the_token(place):
     assert web.post('/api/undo', json=dict(tab='a')).status_code == 401
     bearer = dict(authorization='Bearer s3cret-and-long-enough')
     assert web.get('/api/summary', headers=bearer).status_code == 200
+    for user in ('', 'anna'):
+        assert web.get('/api/summary', auth=(user, 's3cret-and-long-enough')).status_code == 200
+    for wrong in ('Basic ', 'Basic !!', 'Basic /w==', 'Basic czNjcmV0LWFuZC1sb25nLWVub3VnaA=='):
+        assert web.get('/api/summary', headers=dict(authorization=wrong)).status_code == 401
     entered = web.get('http://localhost//evil.example?token=s3cret-and-long-enough&a=1')
     assert entered.status_code == 303 and entered.headers['location'] == '/evil.example?a=1'
     entered = web.get('/?token=s3cret-and-long-enough')

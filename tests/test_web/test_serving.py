@@ -244,3 +244,81 @@ def test_who_gave_up_is_not_worked_for(service, monkeypatch):
     with TestClient(serving_app(service, 'small'), base_url='http://localhost') as client:
         answer = client.post('/predict', content=image_file())
     assert answer.status_code == 504 and 'expected an answer within 0.1 s' in answer.json()['error']
+
+
+@pytest.fixture
+def label_studio(service, photos):
+    app = serving_app(service, 'small', batch_size=4, max_queue=40, label_studio=photos[0].parent)
+    with TestClient(app, base_url='http://localhost') as client:
+        yield client
+
+
+def task(address, number=1):
+    return dict(id=number, data=dict(image=address))
+
+
+def test_label_studio_gets_the_boxes_of_its_tasks(label_studio, inferencer, photos):
+    assert label_studio.get('/label-studio/health').json()['status'] == 'UP'
+    interface = """<View><Image name="image" value="$image"/>
+        <RectangleLabels name="label" toName="image"><Label value="dark"/></RectangleLabels></View>"""
+    set_up = label_studio.post('/label-studio/setup', json=dict(project='1.2', schema=interface))
+    assert set_up.json() == dict(model_version='small')
+    tasks = [task(f'/data/local-files/?d={file.name}') for file in photos] * 20  # more than may wait
+    answer = label_studio.post('/label-studio/predict', json=dict(tasks=tasks, label_config=interface)).json()
+    assert answer['model_version'] == 'small' and len(answer['results']) == 120
+    for file, result in zip(photos, answer['results'], strict=False):
+        wanted = expected(inferencer, file)
+        (box,) = wanted['boxes']
+        (region,) = result['result']
+        width, height = wanted['width'], wanted['height']
+        assert (region['original_width'], region['original_height']) == (width, height)
+        assert (region['from_name'], region['to_name']) == ('label', 'image')
+        value = region['value']
+        assert value['rectanglelabels'] == [box['class']]
+        x0, y0 = value['x'] * width / 100, value['y'] * height / 100
+        corners = [x0, y0, x0 + value['width'] * width / 100, y0 + value['height'] * height / 100]
+        assert corners == pytest.approx(box['box'], abs=0.01)
+        assert result['score'] == pytest.approx(box['confidence'], abs=2e-6)
+
+
+def test_what_label_studio_may_not_have(label_studio, photos):
+    (photos[0].parent / 'text.jpg').write_text('no image')
+    addresses = [
+        '/data/local-files/?d=0.jpg',
+        '/data/local-files/?d=text.jpg',
+        '/data/local-files/?d=none.jpg',
+        '/data/local-files/?d=..%2F..%2Fetc%2Fpasswd',
+        'http://elsewhere/0.jpg',
+        '/data/upload/1/0.jpg',
+        7,
+    ]
+    tasks = [task(address) for address in addresses]
+    results = label_studio.post('/label-studio/predict', json=dict(tasks=[*tasks, 3])).json()['results']
+    assert len(results[0]['result']) == 1 and 'error' not in results[0]
+    errors = [result['error'] for result in results[1:]]
+    assert all(result['result'] == [] and result['score'] == 0 for result in results[1:])
+    assert 'expected the content of an image file, got another one' in errors[0]
+    assert errors[1].endswith("got nothing at 'none.jpg'") and 'got nothing at' in errors[2]
+    assert all('expected /data/local-files/?d=..., got' in error for error in errors[3:])
+
+
+@pytest.mark.parametrize(
+    ('path', 'body', 'message'),
+    [
+        ('predict', b'{', 'body: expected JSON, got no valid JSON'),
+        ('predict', b'[]', 'body: expected a JSON object, got a list'),
+        ('predict', b'{"tasks": 3}', "tasks: expected a list, got '3'"),
+        (
+            'setup',
+            b'{"schema": "<RectangleLabels name=\\"box\\" toName=\\"image\\">"}',
+            'schema: expected RectangleLabels with name="label" and toName="image", got',
+        ),
+    ],
+)
+def test_wrong_requests_of_label_studio(label_studio, path, body, message):
+    answer = label_studio.post(f'/label-studio/{path}', content=body)
+    assert answer.status_code == 422 and message in answer.json()['error']
+
+
+def test_label_studio_is_off_by_default(web):
+    assert web.get('/label-studio/health').status_code == 404

@@ -5,13 +5,12 @@ Where a run was stopped and resumed, what the later part repeats replaces the ea
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
+from wsol_mm.utils.training_logs import Run, read_run
 from wsol_mm.utils.whole_files import whole_file
 
 import numpy as np
@@ -19,74 +18,6 @@ import numpy as np
 SUFFIXES = ('.png', '.pdf')
 #: Iterations left out of the mean time by default: the first ones fill caches.
 WARMUP = 10
-
-
-class Run(NamedTuple):
-    """What a run has logged.
-
-    Attributes:
-        name: For the legend.
-        train: Records of training iterations, in order: ``epoch``, ``iter``, ``loss``, ...
-        val: Records of validations: ``step`` and the metrics.
-    """
-
-    name: str
-    train: list[dict]
-    val: list[dict]
-
-
-def find_logs(path: Path) -> list[Path]:
-    """Find the files of scalars of a run.
-
-    Args:
-        path: The file itself, or the work directory with one or more starts of the run.
-
-    Returns:
-        Files by the time of their start, which is the name of their folder.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    if path.is_file():
-        return [path]
-    found = [*path.glob('vis_data/scalars.json'), *path.glob('*/vis_data/scalars.json')]
-    if not found:
-        raise ValueError(
-            f'{path}: expected the work directory of a training, or its vis_data/scalars.json, got no such '
-            'file'
-        )
-    return sorted(found)
-
-
-def read_run(path: Path, name: str | None = None) -> Run:
-    """Read a run.
-
-    Args:
-        path: See :func:`find_logs`.
-        name: Its name; that of the work directory if None.
-
-    Returns:
-        The records.
-
-    Raises:
-        ValueError: If there is no log, or a line of one is no JSON object.
-    """
-    train: dict[int, dict] = {}
-    val: dict[int, dict] = {}
-    for file in find_logs(path):
-        for number, line in enumerate(file.read_text(encoding='utf-8').splitlines(), start=1):
-            try:
-                record = json.loads(line)
-                step = record['step']
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise ValueError(
-                    f'{file}, line {number}: expected a JSON object with a step, got {line[:200]!r} '
-                    f'({error!r})'
-                ) from error
-            (train if 'iter' in record else val)[step] = record
-    if name is None:
-        name = (path.parents[2] if path.is_file() else path).name
-    return Run(name, [train[step] for step in sorted(train)], [val[step] for step in sorted(val)])
 
 
 def curve(run: Run, key: str) -> tuple[str, list[int], list[float]]:

@@ -163,7 +163,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--out', type=output_file, metavar='FILE', help='also write the metrics to this JSON file'
     )
+    parser.add_argument(
+        '--reliability-plot',
+        type=output_file,
+        metavar='FILE.png',
+        help='beside --ann: draw how often boxes of each confidence are right',
+    )
     args = parser.parse_args(arguments)
+    if args.reliability_plot is not None and args.ann is None:
+        parser.error('argument --reliability-plot: expected beside --ann, got no annotations')
     given = [name for name in ('predictions', 'ann', 'maps') if getattr(args, name) is not None]
     if len(given) != 1:
         parser.error(f'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got {given or "none"}')
@@ -344,8 +352,9 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     Raises:
         ValueError: If the file is no JSON, or cannot be used with these data.
     """
-    from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, labels_are_given
+    from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, certainties, labels_are_given
     from wsol_mm.registry import DATASETS
+    from wsol_mm.visualization.reliability_plot import draw_reliability
 
     cfg = read_chosen_config(args)
     coco = read_json(args.ann, 'COCO annotations')
@@ -355,6 +364,8 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
         values = annotation_accuracy(coco, entries, dataset.metainfo['classes'])
     except ValueError as error:
         raise ValueError(f'{args.ann}: {error}') from error
+    if args.reliability_plot is not None:
+        draw_reliability(args.reliability_plot, *certainties(coco, entries))
     if values['images'] < len(entries):
         print(
             f'{len(entries) - values["images"]} of {len(entries)} test images are not in {args.ann}: left out'

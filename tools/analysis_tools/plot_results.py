@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from wsol_mm.cli.argument_types import map_threshold, output_file
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, LocalizationProtocol, get_protocol
-from wsol_mm.utils.json_text import read_json
+from wsol_mm.utils.training_logs import read_metrics
 from wsol_mm.utils.whole_files import whole_file
 
 from eval_predictions import read_predictions
@@ -148,9 +148,7 @@ def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float
         raise ValueError(
             f'argument --threshold: expected predictions (.pkl) beside it, got the metrics {path}'
         )
-    metrics = read_json(path, 'the metrics of a test')
-    if not isinstance(metrics, dict):
-        raise ValueError(f'{path}: expected the metrics of a test by name, got a {type(metrics).__name__}')
+    metrics = read_metrics(path)
     keys = {outcome: f'{protocol.name}/error/{outcome}' for outcome in OUTCOMES}
     if not all(key in metrics for key in keys.values()):
         raise ValueError(f'{path}: expected {protocol.name}/error/..., got {sorted(metrics)}')

@@ -14,8 +14,9 @@ def write_coco(annotations: Annotations, out: Path) -> None:
 
     Categories are numbered from 1 in the order of the classes, images by their place in the list. An
     annotation has ``bbox`` (x, y, width, height, to a hundredth of a pixel), ``area``, ``iscrowd`` 0, an
-    empty ``segmentation`` and, beyond the format, ``score``. Images without boxes are listed. ``info`` has
-    the ``description`` and, if it is known, where the ``labels`` come from.
+    empty ``segmentation`` and, beyond the format, the ``score`` of its class and the ``confidence`` of the
+    box. Images without boxes are listed. ``info`` has the ``description`` and, if it is known, where the
+    ``labels`` come from.
 
     Args:
         annotations: What to write.
@@ -47,7 +48,7 @@ def _images(annotations: Annotations) -> Iterator[dict]:
 def _instances(annotations: Annotations) -> Iterator[dict]:
     number = 0
     for image in annotations.read():
-        for label, score, box in zip(image.labels, image.scores, image.boxes, strict=True):
+        for label, score, box, confidence in image.rows():
             x0, y0, x1, y1 = (round(value, _DECIMALS) for value in box)
             width, height = round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)
             number += 1
@@ -60,4 +61,5 @@ def _instances(annotations: Annotations) -> Iterator[dict]:
                 'iscrowd': 0,
                 'segmentation': [],
                 'score': round(score, 6),
+                'confidence': round(confidence, 6),
             }

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from .image_annotation import Annotations
 
-_HEADING = ('path', 'x0', 'y0', 'x1', 'y1', 'label', 'score')
+_HEADING = ('path', 'x0', 'y0', 'x1', 'y1', 'label', 'score', 'confidence')
 _DECIMALS = 2
 
 
 def write_csv(annotations: Annotations, out: Path) -> None:
-    """Write a line ``path,x0,y0,x1,y1,label,score`` for every box, under a heading.
+    """Write a line ``path,x0,y0,x1,y1,label,score,confidence`` for every box, under a heading.
 
     Boxes are x0 y0 x1 y1 with exclusive ends, in pixels from 0, to a hundredth. Images without boxes have no
     line.
@@ -24,6 +24,7 @@ def write_csv(annotations: Annotations, out: Path) -> None:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(_HEADING)
         for image in annotations.read():
-            for label, score, box in zip(image.labels, image.scores, image.boxes, strict=True):
+            for label, score, box, confidence in image.rows():
                 corners = (round(value, _DECIMALS) for value in box)
-                writer.writerow([image.path, *corners, annotations.classes[label], round(score, 6)])
+                numbers = round(score, 6), round(confidence, 6)
+                writer.writerow([image.path, *corners, annotations.classes[label], *numbers])

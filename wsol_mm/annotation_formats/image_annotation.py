@@ -1,6 +1,6 @@
 """The boxes of one image, and where those of many come from, for all formats."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,9 @@ class ImageAnnotation(NamedTuple):
             is called.
         size: Width and height in pixels.
         labels: Class index of every box.
-        scores: Score of every box.
+        scores: Score of the class of every box.
         boxes: x0 y0 x1 y1 with exclusive ends, in pixels from 0.
+        confidences: Confidence of every box, in [0, 1].
     """
 
     number: int
@@ -30,6 +31,11 @@ class ImageAnnotation(NamedTuple):
     labels: Sequence[int]
     scores: Sequence[float]
     boxes: Sequence[Sequence[float]]
+    confidences: Sequence[float]
+
+    def rows(self) -> Iterator[tuple[int, float, Sequence[float], float]]:
+        """Label, score, corners and confidence of each box."""
+        return zip(self.labels, self.scores, self.boxes, self.confidences, strict=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
     """Write ``<out>/<name>.json`` for every image, those without boxes included.
 
     The file refers to its image by a path relative to itself, so that labelme opens it in place.
+    The description of a box, which labelme shows, has its confidence and the score of its class.
 
     Args:
         annotations: What to write.
@@ -33,14 +34,14 @@ def write_labelme(annotations: Annotations, out: Path) -> None:
         file = target / fitting_name(image.name, '.json')
         width, height = image.size
         shapes: list[dict] = []
-        for label, box in zip(image.labels, image.boxes, strict=True):
+        for label, score, box, confidence in image.rows():
             x0, y0, x1, y1 = (round(value, _DECIMALS) for value in box)
             shapes.append(
                 {
                     'label': annotations.classes[label],
                     'points': [[x0, y0], [x1, y1]],
                     'group_id': None,
-                    'description': '',
+                    'description': f'confidence {confidence:.3f}, class score {score:.3f}',
                     'shape_type': 'rectangle',
                     'flags': {},
                 }

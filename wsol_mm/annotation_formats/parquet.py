@@ -14,7 +14,9 @@ _ROWS = 65536
 
 
 def write_parquet(annotations: Annotations, out: Path) -> None:
-    """Write a row for every box: ``path, x0, y0, x1, y1, label, score, image_width, image_height``.
+    """Write a row for every box.
+
+    The columns are ``path, x0, y0, x1, y1, label, score, confidence, image_width, image_height``.
 
     Coordinates are those of CSV. Images without boxes have no row. ``description`` and, if it is known, where
     the ``labels`` come from are metadata of the schema. Of names that are no UTF-8, bytes are replaced.
@@ -35,6 +37,7 @@ def write_parquet(annotations: Annotations, out: Path) -> None:
             *((name, arrow.float64()) for name in _COORDINATES),
             ('label', arrow.string()),
             ('score', arrow.float64()),
+            ('confidence', arrow.float64()),
             ('image_width', arrow.int32()),
             ('image_height', arrow.int32()),
         ],
@@ -45,7 +48,7 @@ def write_parquet(annotations: Annotations, out: Path) -> None:
     with open(out, 'wb') as stream, parquet.ParquetWriter(stream, schema) as file:
         for image in annotations.read():
             path = printable(image.path)
-            for label, score, box in zip(image.labels, image.scores, image.boxes, strict=True):
+            for label, score, box, confidence in image.rows():
                 corners = (round(value, _DECIMALS) for value in box)
                 rows.append(
                     {
@@ -53,6 +56,7 @@ def write_parquet(annotations: Annotations, out: Path) -> None:
                         **dict(zip(_COORDINATES, corners, strict=True)),
                         'label': annotations.classes[label],
                         'score': round(score, 6),
+                        'confidence': round(confidence, 6),
                         'image_width': image.size[0],
                         'image_height': image.size[1],
                     }

@@ -21,8 +21,8 @@ def to_detections(result: LocalizationResult) -> Detections:
         result: A result of ``LocalizationInferencer``.
 
     Returns:
-        ``xyxy`` (N, 4), ``class_id``, the class scores as ``confidence``, and the names as
-        ``data['class_name']``.
+        ``xyxy`` (N, 4), ``class_id``, the ``confidence`` of the boxes, and of their classes the names as
+        ``data['class_name']`` and the scores as ``data['class_score']``.
 
     Raises:
         ImportError: If supervision is not installed.
@@ -36,9 +36,12 @@ def to_detections(result: LocalizationResult) -> Detections:
     found = result.found
     return Detections(
         xyxy=result.boxes[found].astype(np.float32),
-        confidence=np.asarray(result.scores, np.float32)[found],
+        confidence=np.asarray(result.confidences, np.float32)[found],
         class_id=np.asarray(result.labels, int)[found],
-        data={'class_name': np.asarray(result.classes, str)[found]},
+        data={
+            'class_name': np.asarray(result.classes, str)[found],
+            'class_score': np.asarray(result.scores, np.float32)[found],
+        },
     )
 
 
@@ -48,7 +51,8 @@ def from_detections(
     """Turn detections into the annotation of an image, which all formats write.
 
     Args:
-        detections: With ``class_id``; a missing ``confidence`` counts as 1.
+        detections: With ``class_id``; a missing ``confidence`` counts as 1, and a missing
+            ``data['class_score']``, as of detectors, is the confidence.
         path: Of the image, relative to its folder.
         size: Width and height of the image.
         number: Place of the image in the list of all, from 1.
@@ -64,7 +68,8 @@ def from_detections(
         raise ValueError('detections.class_id: expected the class of every box, got none')
     labels = [] if detections.class_id is None else detections.class_id.tolist()
     confidence = detections.confidence
-    scores = [1.0] * len(labels) if confidence is None else confidence.astype(float).tolist()
+    confidences = [1.0] * len(labels) if confidence is None else confidence.astype(float).tolist()
+    scores = np.asarray(detections.data.get('class_score', confidences), float).tolist()
     stem = path.rpartition('.')[0] or path
     boxes = detections.xyxy.astype(float).tolist()
-    return ImageAnnotation(number, path, name or stem, size, labels, scores, boxes)
+    return ImageAnnotation(number, path, name or stem, size, labels, scores, boxes, confidences)

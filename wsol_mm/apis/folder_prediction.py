@@ -20,6 +20,7 @@ from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import track
 
@@ -28,7 +29,7 @@ from .image_listing import ListedImage
 from .image_sources import ImageSource, image_source
 from .journal_writer import JournalWriter
 from .localization_inferencer import LocalizationInferencer
-from .localization_result import NOT_FINITE, LocalizationResult, Maps
+from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Maps
 from .prediction_journal import PredictionJournal
 from .prediction_output import (
     AnnotationOutput,
@@ -56,7 +57,9 @@ class FolderTask:
         labels_from_folder: The class of an image is the name of the first folder below ``folder``; otherwise
             it is predicted.
         topk: How many of the best predicted classes get a box.
+        boxes: Of a class the one that the protocol measures, or many, of all regions of its map.
         score_thr: Boxes of classes with a lower score are left out.
+        min_confidence: Boxes that are less certain are left out.
         maps_dir: Folder for the localization maps: ``<image>.npz`` with ``maps`` (K, h, w) on the patch grid,
             un-normalised, and their ``labels`` (K).
         show_dir: Folder for pictures: ``x.png`` for ``x.jpg``, ``x.jpg.png`` where there is another ``x``.
@@ -70,7 +73,9 @@ class FolderTask:
     format: str
     labels_from_folder: bool = False
     topk: int = 1
+    boxes: Boxes = 'one'
     score_thr: float = 0.0
+    min_confidence: float = 0.0
     maps_dir: Path | None = None
     show_dir: Path | None = None
     shard: Shard | None = None
@@ -237,7 +242,7 @@ def _output(inferencer: LocalizationInferencer, task: FolderTask) -> AnnotationO
         task.format,
         inferencer.classes,
         Path(task.source.root) if task.source.has_files else None,
-        f'wsol_mm pseudo boxes: {inferencer.description}',
+        f'wsol_mm pseudo boxes: {inferencer.description(task.boxes)}',
         FROM_FOLDER if task.labels_from_folder else PREDICTED,
     )
 
@@ -312,6 +317,8 @@ def _predict(
 ) -> None:
     if journal.is_complete:
         return
+    if task.boxes == 'many':
+        print_log(f'Boxes: {inferencer.description(task.boxes)}', 'current')
     left = journal.num_images - journal.num_done
     indices = {name: index for index, name in enumerate(inferencer.classes)}
     batches: Iterable[ImageBatch] = load_batches(
@@ -351,30 +358,26 @@ def _finish_batch(
     """Return what the journal keeps of a batch; write its maps and pictures."""
     usable = [image for place, image in enumerate(batch.images) if place not in batch.errors]
     maps: Maps | None = None if task.maps_dir is None else 'grid'
-    results = inferencer.postprocess(samples, topk=task.topk, maps=maps)
+    results = inferencer.postprocess(samples, topk=task.topk, maps=maps, boxes=task.boxes)
     for image, result in zip(usable, results, strict=True):
         if task.maps_dir is not None:
             with whole_file(_map_file(task.maps_dir, image)) as part, part.open('wb') as stream:
-                np.savez(stream, maps=result.maps, labels=np.array(result.labels))
+                np.savez(stream, maps=result.maps, labels=np.array(result.map_labels))
     if task.show_dir is not None:
         paths, names = [image.path for image in usable], [image.name for image in usable]
         inferencer.visualize(paths, samples, names, out_dir=task.show_dir)
-    kept = iter([_kept(result, task.score_thr) for result in results])
+    kept = iter([_kept(result, task) for result in results])
     return [
         {'error': batch.errors[place]} if place in batch.errors else next(kept)
         for place in range(len(batch.images))
     ]
 
 
-def _kept(result: LocalizationResult, score_thr: float) -> dict:
+def _kept(result: LocalizationResult, task: FolderTask) -> dict:
     if not result.finite:
         return {'error': NOT_FINITE}
-    chosen = [
-        (label, score, box.tolist())
-        for label, score, box, found in zip(
-            result.labels, result.scores, result.boxes, result.found, strict=True
-        )
-        if found and score >= score_thr
-    ]
-    labels, scores, boxes = map(list, zip(*chosen, strict=True)) if chosen else ([], [], [])
-    return {'size': result.size, 'labels': labels, 'scores': scores, 'boxes': boxes}
+    kept: dict[str, list] = {'labels': [], 'scores': [], 'boxes': [], 'confidences': []}
+    for label, _, score, box, confidence in result.kept(task.score_thr, task.min_confidence):
+        for values, value in zip(kept.values(), (label, score, box.tolist(), confidence), strict=True):
+            values.append(value)
+    return {'size': result.size, **kept}

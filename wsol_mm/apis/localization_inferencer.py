@@ -25,7 +25,7 @@ from mmpretrain.utils import track
 
 from .image_listing import images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
-from .localization_result import NOT_FINITE, LocalizationResult, Maps, localization_result
+from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Maps, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
 
 ImageInput = str | Path | np.ndarray
@@ -61,7 +61,7 @@ class LocalizationInferencer(BaseInferencer):
     preprocess_kwargs = {'labels'}
     forward_kwargs = {'topk'}
     visualize_kwargs = {'out_dir', 'show', 'wait_time'}
-    postprocess_kwargs = {'topk', 'maps'}
+    postprocess_kwargs = {'topk', 'maps', 'boxes'}
 
     visualizer: LocalizationVisualizer | None
 
@@ -93,14 +93,21 @@ class LocalizationInferencer(BaseInferencer):
         localizer, self.classes = load_localizer(cfg, checkpoint, classes, device)
         localizer._config = cfg  # where the base class looks for it
         super().__init__(localizer, pretrained=False)
-        print_log(f'Boxes: {self.description}', 'current')
+        print_log(f'Boxes: {self.description()}', 'current')
 
-    @property
-    def description(self) -> str:
-        """How boxes are made, in a few words."""
+    def description(self, boxes: Boxes = 'one') -> str:
+        """Say in a few words how boxes are made.
+
+        Args:
+            boxes: One of a class, or many.
+        """
         seen = 'whole images' if self.whole_image else "the config's test pipeline"
-        # A protocol that counts every contour measures with all of them; a class gets one box here.
-        part = ', of its contours the largest alone' if self.protocol.contours == 'all' else ''
+        part = ''
+        if boxes == 'many':
+            part = ', boxes of all regions'
+        elif self.protocol.contours == 'all':
+            # It measures with every contour.
+            part = ', of its contours the largest alone'
         refinement = getattr(self.model, 'refinement', None)
         sharper = '' if refinement is None else f', {refinement}'
         return (
@@ -113,6 +120,7 @@ class LocalizationInferencer(BaseInferencer):
         labels: Sequence[Label] | Label | None = None,
         topk: int = 1,
         maps: Maps | None = None,
+        boxes: Boxes = 'one',
         batch_size: int = 16,
         return_datasamples: bool = False,
         out_dir: str | Path | None = None,
@@ -131,6 +139,9 @@ class LocalizationInferencer(BaseInferencer):
                 prediction keeps.
             maps: Also return the localization maps: ``'grid'`` as they are on the patch grid, or ``'image'``
                 enlarged to the image.
+            boxes: ``'one'``: of each class the box that the protocol measures. ``'many'``: boxes of all
+                regions of the map, the most certain first, see
+                :func:`~wsol_mm.evaluation.map_boxes.confident_boxes`.
             batch_size: Images at a time.
             return_datasamples: Return the predictions of the model instead.
             out_dir: Draw heat map and box of the first class of every image into this folder: ``x.png`` for
@@ -150,6 +161,8 @@ class LocalizationInferencer(BaseInferencer):
         self.check_topk(topk)
         if maps not in (None, 'grid', 'image'):
             raise ValueError(f"maps: expected None, 'grid' or 'image', got {maps!r}")
+        if boxes not in ('one', 'many'):
+            raise ValueError(f"boxes: expected 'one' or 'many', got {boxes!r}")
         if batch_size < 1:
             raise ValueError(f'batch_size: expected an integer from 1, got {batch_size}')
         images, names = self._expand(inputs)
@@ -162,7 +175,7 @@ class LocalizationInferencer(BaseInferencer):
             samples = self.forward(batch, topk=topk)
             part = slice(number * batch_size, number * batch_size + len(samples))
             self.visualize(images[part], samples, names[part], out_dir, show, wait_time)
-            results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps)
+            results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps, boxes=boxes)
         infinite = sum(not getattr(result, 'finite', True) for result in results)
         if infinite:
             print_log(
@@ -250,11 +263,14 @@ class LocalizationInferencer(BaseInferencer):
         return_datasamples: bool = False,
         topk: int = 1,
         maps: Maps | None = None,
+        boxes: Boxes = 'one',
     ) -> list[LocalizationResult] | list[DataSample]:
         """Make the results of predictions; see :meth:`__call__`."""
         if return_datasamples:
             return list(preds)
-        return [localization_result(sample, self.classes, self.protocol, topk, maps) for sample in preds]
+        return [
+            localization_result(sample, self.classes, self.protocol, topk, maps, boxes) for sample in preds
+        ]
 
     @staticmethod
     def list_models(pattern: str | None = None) -> list[str]:

@@ -1,11 +1,11 @@
 """What the inferencer says of one image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from wsol_mm.evaluation.functional import ImageGeometry
-from wsol_mm.evaluation.map_boxes import heat_on_image, is_empty, predict_boxes
+from wsol_mm.evaluation.map_boxes import confident_boxes, heat_on_image, is_empty
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 #: Which maps a result holds: those of the patch grid, or enlarged to the image.
 Maps = Literal['grid', 'image']
+#: Which boxes: of a class the one that the protocol measures, or one of each region of its map.
+Boxes = Literal['one', 'many']
 #: What is wrong with a result that is not ``finite``.
 NOT_FINITE = 'expected finite scores and maps of the model, got NaN or infinity'
 
@@ -25,16 +27,20 @@ class LocalizationResult:
     Attributes:
         path: The image file; None for an array.
         size: Width and height of the image in pixels.
-        labels: Indices of the K classes that were localized: the given label, or the best classes; each once
-            for every object of a model that looks for several.
+        labels: Class index of each of N boxes: the given label, or the K best classes, each with one box,
+            with one for every object of a model that looks for several, or with many.
         classes: Their names.
         scores: Their soft-max scores.
-        boxes: A box per class (K, 4), float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and
-            clipped to it.
-        found: (K,) bool, False where the localization map has no contrast, or nothing above the threshold:
+        boxes: (N, 4) float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and clipped to it.
+        confidences: How far each box can be trusted, in [0, 1]: how likely its IoU with an object is at least
+            0.5, judged by what the map shows, see
+            :func:`~wsol_mm.evaluation.functional.box_confidence.box_confidence`.
+        found: (N,) bool, False where the localization map has no contrast, or nothing above the threshold:
             the box is then the one by which the protocol counts a failure, and shows nothing.
+            Its confidence is 0.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
+        map_labels: Indices of the K classes.
         maps: Localization maps of the K classes, float32: None unless asked for; (K, h, w) un-normalised on
             the patch grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
         finite: Whether all scores and these maps are numbers, none NaN or infinite; no box is found if not.
@@ -46,11 +52,30 @@ class LocalizationResult:
     classes: list[str]
     scores: list[float]
     boxes: NDArray[np.float64]
+    confidences: list[float]
     found: NDArray[np.bool_]
     pred_scores: NDArray[np.float32]
     pred_topk: list[int]
+    map_labels: list[int]
     maps: NDArray[np.float32] | None = None
     finite: bool = True
+
+    def kept(
+        self, score_thr: float = 0.0, min_confidence: float = 0.0
+    ) -> Iterator[tuple[int, str, float, NDArray[np.float64], float]]:
+        """Choose boxes that were found.
+
+        Args:
+            score_thr: Boxes of classes with a lower score are left out.
+            min_confidence: Boxes that are less certain are left out.
+
+        Yields:
+            Label, class, score, box and confidence of each of the others.
+        """
+        boxes = zip(self.labels, self.classes, self.scores, self.boxes, self.confidences, strict=True)
+        for found, box in zip(self.found, boxes, strict=True):
+            if found and box[2] >= score_thr and box[4] >= min_confidence:
+                yield box
 
 
 def localization_result(
@@ -59,6 +84,7 @@ def localization_result(
     protocol: LocalizationProtocol,
     topk: int = 1,
     maps: Maps | None = None,
+    boxes: Boxes = 'one',
 ) -> LocalizationResult:
     """Turn a prediction into a result.
 
@@ -69,6 +95,7 @@ def localization_result(
         protocol: How a map becomes a box; with one threshold.
         topk: Number of classes.
         maps: Which maps to keep.
+        boxes: Of a class the box that the protocol measures, or boxes of all regions of its map.
 
     Returns:
         The result.
@@ -84,28 +111,33 @@ def localization_result(
     else:
         places = [mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
-    boxes = {place: predict_boxes(grids[place], geometry, protocol)[0] for place in set(places)}
-    finite = bool(np.isfinite(sample.pred_score.float().numpy()).all() and np.isfinite(grids[places]).all())
-    found = {
-        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
-        for place in boxes
-    }
+    scores = sample.pred_score.float().numpy()
+    finite = bool(np.isfinite(scores).all() and np.isfinite(grids[places]).all())
+    localized = []
+    for wanted, place in zip(labels, places, strict=True):
+        found = finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
+        score = float(scores[wanted])
+        corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
+        for box, confidence in zip(corners, confidences.tolist(), strict=True):
+            localized.append((wanted, score, box, confidence if found else 0.0, found))
+    box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)
     kept = None
     if maps == 'grid':
         kept = grids[places]
     elif maps == 'image':
         kept = np.stack([heat_on_image(grids[place], geometry, protocol) for place in places])
-    scores = sample.pred_score.float().numpy()
     return LocalizationResult(
         path=sample.get('img_path'),
         size=geometry.image,
-        labels=labels,
-        classes=[classes[wanted] for wanted in labels],
-        scores=[float(scores[wanted]) for wanted in labels],
-        boxes=np.stack([boxes[place] for place in places]),
-        found=np.array([found[place] for place in places]),
+        labels=list(box_labels),
+        classes=[classes[wanted] for wanted in box_labels],
+        scores=list(box_scores),
+        boxes=np.stack(box_corners),
+        confidences=list(box_confidences),
+        found=np.array(box_found),
         pred_scores=scores,
         pred_topk=sample.pred_topk.tolist(),
+        map_labels=labels,
         maps=kept,
         finite=finite,
     )

@@ -53,9 +53,10 @@ class RayLocalizer:
             batch: Table of pyarrow (``batch_format='pyarrow'``) of B rows, with a column of paths.
 
         Returns:
-            The same table with ``labels`` (names of the classes), ``scores`` and ``boxes`` (x0, y0, x1, y1 in
-            pixels, exclusive ends) of every image, its ``width`` and ``height``, and ``error``: why the image
-            cannot be used. The others are null then, and ``error`` if all is well.
+            The same table with ``labels`` (names of the classes), their ``scores``, ``boxes`` (x0, y0, x1, y1
+            in pixels, exclusive ends) and their ``confidences``, of every image, its ``width`` and
+            ``height``, and ``error``: why the image cannot be used. The others are null then, and ``error``
+            if all is well.
 
         Raises:
             ImportError: If there is no pyarrow.
@@ -82,6 +83,7 @@ class RayLocalizer:
             'labels': arrow.list_(arrow.string()),
             'scores': arrow.list_(arrow.float64()),
             'boxes': arrow.list_(arrow.list_(arrow.float64(), 4)),
+            'confidences': arrow.list_(arrow.float64()),
             'width': arrow.int32(),
             'height': arrow.int32(),
             'error': arrow.string(),
@@ -99,6 +101,7 @@ def _columns(result: LocalizationResult) -> dict[str, Any]:
         'labels': [result.classes[place] for place in found],
         'scores': [result.scores[place] for place in found],
         'boxes': result.boxes[found].tolist(),
+        'confidences': [result.confidences[place] for place in found],
         'width': result.size[0],
         'height': result.size[1],
     }

@@ -4,10 +4,13 @@ What cannot be used is refused before any work is done; argparse puts the argume
 """
 
 import argparse
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .config_options import split_values
 
 
 def output_file(text: str) -> Path:
@@ -95,6 +98,54 @@ def integer_within(lowest: int, highest: int | None = None) -> Callable[[str], i
     return integer
 
 
+def seed_list(text: str) -> list[int]:
+    """Read seeds, as ``SEEDS`` of ``tools/slurm_train.sh``.
+
+    Args:
+        text: The argument, as ``0-4`` or ``0,2,7``.
+
+    Returns:
+        The seeds, in this order.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is something else, or a seed stands twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(','):
+        match = re.fullmatch(r'(\d{1,9})(?:-(\d{1,9}))?', part, re.ASCII)
+        numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not 1 <= len(numbers) <= 100:
+            raise argparse.ArgumentTypeError(
+                f"expected seeds as in 0-4 or 0,2,7, up to 100 in a range, got '{text}'"
+            )
+        seeds += numbers
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"expected each seed once, got '{text}'")
+    return seeds
+
+
+def setting_values(text: str) -> tuple[str, list[str]]:
+    """Read a setting of a config with several values.
+
+    Args:
+        text: The argument, ``KEY=VALUE,...``.
+
+    Returns:
+        The key, and the values as they are written.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not of this form, or a value stands twice.
+    """
+    key, _, values = text.partition('=')
+    try:
+        parts = list(split_values(values))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{key}: {error}') from None
+    if not key or not all(parts) or len(set(parts)) < len(parts):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE,... with different values, got '{text}'")
+    return key, parts
+
+
 def shard_of(text: str) -> tuple[int, int]:
     """Read which part of something a process takes.
 
@@ -132,6 +183,27 @@ def map_threshold(text: str) -> float:
     if not 0 <= threshold < 1:
         raise argparse.ArgumentTypeError(f'expected a number in [0, 1), got {threshold}')
     return threshold
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is another one, or none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1], got '{text}'") from None
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f'expected a number in [0, 1], got {number}')
+    return number
 
 
 def _check_place(path: Path, is_folder: bool = False) -> None:

@@ -52,11 +52,11 @@ def parse_value(text: str) -> Any:
     text = text.strip()
     if len(text) > 1 and text[0] in _QUOTES and text.find(text[0], 1) == len(text) - 1:
         return text[1:-1]
-    parts = list(_split(text))
+    parts = list(split_values(text))
     if len(parts) > 1:
         return [parse_value(part) for part in parts]
     if text and _CLOSING.get(text[0]) == text[-1] and _matches(text):
-        parts = list(_split(text[1:-1]))
+        parts = list(split_values(text[1:-1]))
         values = [parse_value(part) for part in (parts if parts[-1].strip() else parts[:-1])]
         return tuple(values) if text[0] == '(' else values
     return _plain(text)
@@ -76,8 +76,18 @@ def _matches(text: str) -> bool:
     return all(depth > 0 for _, depth in list(_depths(text))[:-1])
 
 
-def _split(text: str) -> Iterator[str]:
-    """Split at commas that are in no brackets and no quotes."""
+def split_values(text: str) -> Iterator[str]:
+    """Split at commas that are in no brackets and no quotes.
+
+    Args:
+        text: ``1,[2,3]``.
+
+    Yields:
+        The parts, as they are written: ``1`` and ``[2,3]``.
+
+    Raises:
+        ValueError: If brackets or quotes do not match.
+    """
     if ',' not in text:
         yield text
         return

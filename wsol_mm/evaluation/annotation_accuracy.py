@@ -7,36 +7,51 @@ from wsol_mm.annotation_formats import FROM_FOLDER
 from wsol_mm.datasets.readers.list_files import finite_floats
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .functional.boxes import box_iou
+from .functional.ranking import auroc, least_certain, reliability
 from .image_names import NAMED, match_names
 
 #: IoU levels of the report.
 IOU_LEVELS = (0.3, 0.5, 0.7)
+#: IoU at which a box counts as right where one level alone is reported.
+RIGHT_IOU = 0.5
+#: Shares of the least certain boxes of the report.
+LEAST_CERTAIN = (0.1, 0.25)
 
 
 class Annotation(NamedTuple):
-    """The box of an image that counts.
+    """A box of an image.
 
     Attributes:
         box: x0 y0 x1 y1, exclusive ends, in pixels of the original image.
         category: Name of its category.
+        score: Of its class; 1 if the file has none.
+        confidence: Of the box; None if the file has none.
     """
 
     box: tuple[float, float, float, float]
     category: str
+    score: float
+    confidence: float | None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What boxes of an image are ordered by: the class counts first, then the box."""
+        return self.score, 1.0 if self.confidence is None else self.confidence
 
 
-def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
-    """Read one box per image from COCO annotations: that of the best score, of equal ones the first.
+def read_annotations(coco: Mapping[str, Any]) -> dict[str, list[Annotation]]:
+    """Read the boxes of every image from COCO annotations.
 
     Args:
         coco: ``images`` (``id``, ``file_name``), ``annotations`` (``image_id``, ``category_id``, ``bbox`` as
-            x, y, width and height, and maybe ``score``, 1 if it is missing) and ``categories`` (``id``,
+            x, y, width and height, and maybe ``score`` and ``confidence``) and ``categories`` (``id``,
             ``name``).
 
     Returns:
-        The annotation of every file name; None where an image has none.
+        The annotations of every file name, that of the best score first, of equal ones the most certain.
 
     Raises:
         ValueError: If a key is missing, an id unknown, two images share a file name, or a box is not four
@@ -60,7 +75,7 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
         ) from error
     if len(set(files.values())) < len(coco['images']):
         raise ValueError('images: expected different ids and file names, got some more than once')
-    best: dict[Any, tuple[float, Annotation]] = {}
+    found: dict[Any, list[Annotation]] = {image: [] for image in files}
     for number, entry in enumerate(coco['annotations']):
         place = f'annotations[{number}]'
         for key, known in (('image_id', files), ('category_id', names)):
@@ -71,13 +86,21 @@ def read_annotations(coco: Mapping[str, Any]) -> dict[str, Annotation | None]:
             raise ValueError(f'{place}.bbox: expected x, y, width and height, got {box!r}')
         try:
             x, y, width, height, score = finite_floats([*box, entry.get('score', 1.0)])
+            confidence = entry.get('confidence')
+            if confidence is not None:
+                (confidence,) = finite_floats([confidence])
+                if not 0 <= confidence <= 1:
+                    raise ValueError(f'confidence: expected a number in [0, 1], got {confidence}')
         except (ValueError, TypeError) as error:
-            raise ValueError(f'{place}: expected numbers as bbox and score, got others ({error})') from error
-        image = entry['image_id']
-        if image not in best or score > best[image][0]:
-            annotation = Annotation((x, y, x + width, y + height), names[entry['category_id']])
-            best[image] = score, annotation
-    return {name: best[image][1] if image in best else None for image, name in files.items()}
+            raise ValueError(
+                f'{place}: expected numbers as bbox, score and confidence, got others ({error})'
+            ) from error
+        corners = x, y, x + width, y + height
+        found[entry['image_id']].append(Annotation(corners, names[entry['category_id']], score, confidence))
+    return {
+        name: sorted(found[image], key=lambda annotation: annotation.rank, reverse=True)
+        for image, name in files.items()
+    }
 
 
 def labels_are_given(coco: Mapping[str, Any]) -> bool:
@@ -121,10 +144,11 @@ def annotation_accuracy(
 ) -> dict[str, float]:
     """Count annotations against ground truth, in pixels of the original image.
 
-    One box per image counts (:func:`read_annotations`), and is right if its IoU with any ground-truth box, in
-    continuous coordinates, is at least the level. Annotations that were made with known labels give GT-known
-    Loc, others the accuracy of the predicted class's box. If ``info`` says that the labels were given
-    (``wsol_mm.annotation_formats.FROM_FOLDER``), they say nothing about the model and are not counted.
+    One box per image counts, the first of :func:`read_annotations`, and is right if its IoU with any
+    ground-truth box, in continuous coordinates, is at least the level. Annotations that were made with known
+    labels give GT-known Loc, others the accuracy of the predicted class's box. If ``info`` says that the
+    labels were given (``wsol_mm.annotation_formats.FROM_FOLDER``), they say nothing about the model and are
+    not counted.
 
     Args:
         coco: The annotations, see :func:`read_annotations`.
@@ -134,7 +158,10 @@ def annotation_accuracy(
 
     Returns:
         In percent ``Top-1_Cls``, and for every level ``BoxAcc@<level>`` (box right) and ``Top-1_Loc@<level>``
-        (box and category right), of given labels ``BoxAcc`` alone; beside these the numbers ``images`` (in
+        (box and category right), of given labels ``BoxAcc`` alone. Of all boxes, of which each is matched
+        with at most one ground-truth box of its category, the most certain first, ``Precision@0.5`` and
+        ``Recall@0.5``. If all boxes have a confidence, what :func:`confidence_quality` says of those that
+        count. Beside these the numbers ``images`` (in
         the file and in the data set), ``images_with_boxes``, ``images_without_annotation``, which count as
         wrong, and ``other_images`` of the file, which are not in the data set and do not count.
 
@@ -149,23 +176,27 @@ def annotation_accuracy(
             f'images: expected some of the data set, whose images are named as {entries[0]["img_id"]!r}, got '
             f'{len(annotations)} others: {list(annotations)[:NAMED]}'
         )
-    known, used = set(classes), {item.category for item in annotations.values() if item is not None}
+    known, used = set(classes), {item.category for items in annotations.values() for item in items}
     if used - known:
         raise ValueError(
             f'categories: expected classes of the data set, {list(classes)[:NAMED]} ..., got '
             f'{sorted(used - known)[:NAMED]}'
         )
     listed = [entry for entry in entries if entry['img_id'] in files]
-    right, ious, labelled = [], [], []
+    right, ious, labelled, confidences = [], [], [], []
+    matched = np.zeros(3, int)
     for entry in listed:
-        annotation = annotations[files[entry['img_id']]]
-        right.append(annotation is not None and annotation.category == classes[entry['gt_label']])
+        found = annotations[files[entry['img_id']]]
+        label = classes[entry['gt_label']]
+        right.append(bool(found) and found[0].category == label)
         boxes = entry.get('gt_bboxes')
         if boxes is not None and len(boxes):
-            ious.append(
-                0.0 if annotation is None else box_iou(np.array([annotation.box]), np.asarray(boxes)).max()
-            )
+            ious.append(box_iou(np.array([found[0].box]), np.asarray(boxes)).max() if found else 0.0)
             labelled.append(right[-1])
+            # An image without a box is as uncertain as can be.
+            confidences.append(found[0].confidence if found else 0.0)
+            mine = np.reshape([item.box for item in found if item.category == label], (-1, 4))
+            matched += count_matches(mine, np.asarray(boxes)), len(found), len(boxes)
     are_given = labels_are_given(coco)
     values: dict[str, float] = {} if are_given else {'Top-1_Cls': 100.0 * float(np.mean(right))}
     for level in IOU_LEVELS if ious else ():
@@ -173,8 +204,80 @@ def annotation_accuracy(
         values[f'BoxAcc@{level:g}'] = 100.0 * float(hits.mean())
         if not are_given:
             values[f'Top-1_Loc@{level:g}'] = 100.0 * float((hits & np.array(labelled)).mean())
+    if ious:
+        num_matched, num_found, num_objects = matched.tolist()
+        values[f'Precision@{RIGHT_IOU:g}'] = 100.0 * num_matched / max(num_found, 1)
+        values[f'Recall@{RIGHT_IOU:g}'] = 100.0 * num_matched / num_objects
+        if None not in confidences:
+            values |= confidence_quality(np.array(confidences, float), np.array(ious) >= RIGHT_IOU)
+        values['boxes'], values['objects'] = num_found, num_objects
     values['images'] = len(listed)
     values['images_with_boxes'] = len(ious)
-    values['images_without_annotation'] = sum(annotations[files[entry['img_id']]] is None for entry in listed)
+    values['images_without_annotation'] = sum(not annotations[files[entry['img_id']]] for entry in listed)
     values['other_images'] = len(annotations) - len(files)
     return values
+
+
+def count_matches(boxes: NDArray[np.number], gt_boxes: NDArray[np.number]) -> int:
+    """Count boxes (M, 4), the best first, that have an IoU of at least 0.5 with an object of their own."""
+    overlaps = box_iou(boxes, gt_boxes)
+    matches = 0
+    for row in range(len(boxes)):
+        best = int(overlaps[row].argmax())
+        if overlaps[row, best] >= RIGHT_IOU:
+            matches += 1
+            overlaps[:, best] = 0
+    return matches
+
+
+def confidence_quality(confidences: NDArray[np.floating], right: NDArray[np.bool_]) -> dict[str, float]:
+    """Say how well the confidence of boxes tells right from wrong.
+
+    Args:
+        confidences: (N,) in [0, 1].
+        right: (N,) bool.
+
+    Returns:
+        In percent ``Confidence_AUROC`` (how often a right box has a higher confidence than a wrong one; only
+        if there are both), ``Confidence_Error``, the expected calibration error in ten bins, and
+        ``Wrong_of_least_10%`` and ``Wrong_of_least_25%``: the share of wrong boxes among the least certain.
+    """
+    values = {}
+    area = auroc(confidences, right)
+    if not np.isnan(area):
+        values['Confidence_AUROC'] = 100.0 * area
+    values['Confidence_Error'] = 100.0 * reliability(confidences, right).calibration_error
+    for share in LEAST_CERTAIN:
+        chosen = least_certain(confidences, share)
+        values[f'Wrong_of_least_{share:.0%}'] = 100.0 * float(np.mean(~right[chosen]))
+    return values
+
+
+def certainties(
+    coco: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Confidences (N,) of the boxes that count, and whether they are right, of images with ground truth.
+
+    Args:
+        coco: The annotations, see :func:`read_annotations`.
+        entries: Items of a data set, see :func:`annotation_accuracy`.
+
+    Raises:
+        ValueError: If the file cannot be used, or has boxes without a confidence.
+    """
+    annotations = read_annotations(coco)
+    files = match_files(list(annotations), [entry['img_id'] for entry in entries])
+    confidences, right = [], []
+    for entry in entries:
+        boxes = entry.get('gt_bboxes')
+        if entry['img_id'] not in files or boxes is None or not len(boxes):
+            continue
+        found = annotations[files[entry['img_id']]]
+        if found and found[0].confidence is None:
+            raise ValueError('annotations: expected a confidence of every box, got none')
+        # An image without a box is as uncertain as can be.
+        confidences.append(found[0].confidence if found else 0.0)
+        right.append(bool(found) and box_iou(np.array([found[0].box]), np.asarray(boxes)).max() >= RIGHT_IOU)
+    if not right:
+        raise ValueError('images: expected some with ground-truth boxes, got none')
+    return np.array(confidences), np.array(right)

@@ -8,11 +8,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .functional.boxes import ImageGeometry, box_iou, frame_boxes_to_image, frame_in_image, gt_boxes_to_frame
-from .functional.regions import RegionFinder, Regions, best_iou_per_level
+from .functional.box_confidence import box_confidence, box_evidence
+from .functional.boxes import (
+    ImageGeometry,
+    box_iou,
+    frame_boxes_to_image,
+    frame_in_image,
+    gt_boxes_to_frame,
+    suppress_overlapping,
+)
+from .functional.regions import RegionFinder, Regions, best_iou_per_level, region_boxes
 from .functional.score_maps import ConstantMapError, make_score_map
 from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
 from .protocols import LocalizationProtocol
+
+#: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
+SMALLEST_REGION = 0.25
+#: ... and the largest IoU of two boxes of a map.
+MOST_OVERLAP = 0.5
 
 
 class MapIoU(NamedTuple):
@@ -72,6 +85,11 @@ class SharedSteps:
         )
         empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
         return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
+
+    def foreground(self, protocol: LocalizationProtocol) -> NDArray[np.bool_]:
+        """What is above the lowest threshold (H, W)."""
+        levels, _ = self._regions(protocol)
+        return levels.levels > 0
 
     def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region above every level."""
@@ -222,6 +240,23 @@ def finish_boxes(
     return finished
 
 
+def one_box(protocol: LocalizationProtocol) -> LocalizationProtocol:
+    """Return a protocol as boxes are made for pictures and annotations: the largest region, exclusive ends.
+
+    Args:
+        protocol: The protocol, with one threshold.
+
+    Raises:
+        ValueError: If it has several.
+    """
+    if len(protocol.thresholds) != 1:
+        raise ValueError(
+            f'protocol: expected one with one threshold, got {protocol.name!r} with '
+            f'{len(protocol.thresholds)}'
+        )
+    return replace(protocol, contours='largest', clip_ends=False)
+
+
 def predict_boxes(
     loc_map: NDArray[np.floating], geometry: ImageGeometry, protocol: LocalizationProtocol
 ) -> NDArray[np.float64]:
@@ -239,17 +274,85 @@ def predict_boxes(
     Raises:
         ValueError: If the protocol has several thresholds.
     """
-    if len(protocol.thresholds) != 1:
-        raise ValueError(
-            f'protocol: expected one with one threshold, got {protocol.name!r} with '
-            f'{len(protocol.thresholds)}'
-        )
-    single = replace(protocol, contours='largest', clip_ends=False)
+    single = one_box(protocol)
     try:
         boxes = score_map_boxes(score_map(loc_map, geometry.frame, single), single)
     except ConstantMapError:
         boxes = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
     return frame_boxes_to_image(boxes, geometry)
+
+
+def confident_boxes(
+    loc_map: NDArray[np.floating],
+    geometry: ImageGeometry,
+    protocol: LocalizationProtocol,
+    class_score: float,
+    many: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes of a localization map in pixels of the original image, and how far each can be trusted.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        geometry: How the image got into the frame.
+        protocol: The protocol, with one threshold.
+        class_score: Soft-max score of the class that the map is of.
+        many: Not only the box of :func:`predict_boxes`, but one of each region above the threshold of at
+            least :data:`SMALLEST_REGION` of the pixels of the largest one. Of boxes that overlap by an IoU
+            above :data:`MOST_OVERLAP`, the most certain stays.
+
+    Returns:
+        Boxes (N, 4) float64, x0 y0 x1 y1 with exclusive ends, clipped to the image, the most certain first,
+        and their confidences (N,) in [0, 1]. A map without contrast gives the protocol's empty box with
+        confidence 0.
+
+    Raises:
+        ValueError: If the protocol has several thresholds.
+    """
+    single = one_box(protocol)
+    try:
+        boxes, evidence = frame_boxes_with_evidence(loc_map, geometry.frame, single, class_score, many)
+    except ConstantMapError:
+        empty = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
+        return frame_boxes_to_image(empty, geometry), np.zeros(1)
+    # Not all protocols refuse a map without contrast.
+    flat = not loc_map.max() > loc_map.min()
+    confidences = np.zeros(len(boxes)) if flat else box_confidence(evidence)
+    kept = suppress_overlapping(boxes, confidences, MOST_OVERLAP)
+    return frame_boxes_to_image(boxes[kept], geometry), confidences[kept]
+
+
+def frame_boxes_with_evidence(
+    loc_map: NDArray[np.floating],
+    size: tuple[int, int],
+    protocol: LocalizationProtocol,
+    class_score: float,
+    many: bool = False,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Boxes of a localization map in frame pixels, and what the map tells of them.
+
+    Args:
+        loc_map: Map (h, w) on the patch grid, un-normalised.
+        size: Width and height of the frame.
+        protocol: The protocol, with one threshold and one box.
+        class_score: Soft-max score of the class that the map is of.
+        many: Boxes of all regions that are not too small.
+
+    Returns:
+        Boxes (N, 4), and their evidence (N, E), see
+        :func:`~wsol_mm.evaluation.functional.box_confidence.box_evidence`.
+
+    Raises:
+        ConstantMapError: If the map has no contrast.
+    """
+    score = score_map(loc_map, size, protocol)
+    steps = SharedSteps(score)
+    connectivity = 4 if protocol.region == 'pixels_4' else 8
+    boxes = steps.boxes(protocol)
+    if many:
+        regions, pixels = region_boxes(steps.foreground(protocol), connectivity)
+        if len(regions):
+            boxes = regions[pixels >= SMALLEST_REGION * pixels[0]].astype(np.float64)
+    return boxes, box_evidence(score, boxes, protocol.thresholds[0], class_score, connectivity)
 
 
 def heat_on_image(

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.whole_files import whole_file, write_whole
@@ -162,7 +163,9 @@ class FeatureCache:
                 f'{path}: expected {count} records of the layout, got another or a damaged file ({error}). '
                 'Without it, tools/misc/extract_features.py makes it again'
             ) from error
-        metas, sums = (beside.get(name) if isinstance(beside, dict) else None for name in ('images', 'crc32'))
+        found = beside if isinstance(beside, dict) else {}
+        metas: Any = found.get('images')
+        sums: Any = found.get('crc32')
         if not _are(metas, dict, count) or not _are(sums, int, count):
             raise CacheMismatchError(
                 f'{path.with_suffix(".json")}: expected an object with images and crc32, {count} of each, '
@@ -198,7 +201,7 @@ class FeatureCache:
 
 
 def _sum_of(record: NDArray, meta: Mapping) -> int:
-    return zlib.crc32(json.dumps(meta).encode(), zlib.crc32(np.atleast_1d(record).view(np.uint8)))
+    return zlib.crc32(json.dumps(meta).encode(), zlib.crc32(np.atleast_1d(record).view(np.uint8).data))
 
 
 def _are(values: object, kind: type, count: int) -> bool:

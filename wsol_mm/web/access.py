@@ -4,6 +4,7 @@ import ipaddress
 import json
 import secrets
 import socket
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from hmac import compare_digest
@@ -39,8 +40,9 @@ class AccessGuard:
 
     On loopback, requests must name this machine (``localhost``, ``127.0.0.1``, ``[::1]``) as their host, so
     that no other site can reach the page by a name of its own. With a token, requests carry it: as
-    ``Authorization: Bearer``, in the cookie, or, once, as ``?token=`` in the address of the page, which sets
-    the cookie. What changes something must not come from another site, and bodies have a largest size.
+    ``Authorization: Bearer`` (or ``Basic``, as the password), in the cookie, or, once, as ``?token=`` in the
+    address of the page, which sets the cookie. What changes something must not come from another site, and
+    bodies have a largest size.
 
     Args:
         app: The application behind.
@@ -103,6 +105,9 @@ class AccessGuard:
         scheme, _, bearer = headers.get('authorization', '').partition(' ')
         if scheme.lower() == 'bearer':
             given.append(bearer.strip())
+        if scheme.lower() == 'basic':  # of programs that know names and passwords alone; any name will do
+            with suppress(ValueError):
+                given.append(b64decode(bearer).decode().partition(':')[2])
         cookie: SimpleCookie = SimpleCookie()
         with suppress(Exception):  # whatever other pages of this host have set
             cookie.load(headers.get('cookie', ''))

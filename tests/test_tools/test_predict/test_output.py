@@ -43,6 +43,8 @@ def test_coco_of_a_folder(predict, micro_project, checkpoint, photos, tmp_path, 
         np.testing.assert_allclose([[x, y, x + width, y + height]], result.boxes, atol=0.01)
         assert annotation['category_id'] == result.labels[0] + 1
         assert annotation['score'] == pytest.approx(result.scores[0], abs=1e-5)
+        assert annotation['confidence'] == pytest.approx(result.confidences[0], abs=1e-3)
+        assert 0 < annotation['confidence'] < 1
     info = json.loads(out.read_text())['info']
     assert info['description'].endswith('protocol ts_cam, threshold 0.1') and info['labels'] == 'from-folder'
 
@@ -60,6 +62,23 @@ def test_predicted_classes_and_scores(predict, tmp_path):
     ]
     images = len({row['path'] for row in rows if float(row['score']) >= limit})
     assert f'31 boxes in 36 images ({36 - images} without a box)' in printed
+
+
+def test_uncertain_boxes_are_left_out_and_many_are_written(predict, tmp_path):
+    assert predict('--out', tmp_path / 'many.json', '--boxes', 'many', '--threshold', 0.6)[0] == 3
+    many = json.loads((tmp_path / 'many.json').read_text())
+    assert 'boxes of all regions, threshold 0.6' in many['info']['description']
+    confidences = {}
+    for annotation in many['annotations']:
+        confidences.setdefault(annotation['image_id'], []).append(annotation['confidence'])
+    assert len(many['annotations']) >= len(confidences) == 36
+    assert all(values == sorted(values, reverse=True) for values in confidences.values())
+    limit = sorted(value for values in confidences.values() for value in values)[10]
+    options = ['--boxes', 'many', '--threshold', 0.6, '--min-confidence', limit]
+    assert predict('--out', tmp_path / 'some.json', *options)[0] == 3
+    kept = [annotation for annotation in many['annotations'] if annotation['confidence'] >= limit]
+    some = json.loads((tmp_path / 'some.json').read_text())['annotations']
+    assert [a['bbox'] for a in some] == [a['bbox'] for a in kept] and len(some) < len(many['annotations'])
 
 
 @pytest.mark.parametrize(
@@ -211,6 +230,10 @@ def test_a_mistake_leaves_no_journal_to_remove(predict, tmp_path):
         (['--out', 'a.xml', '--format', 'voc'], "--out: expected a folder for voc, got 'a.xml'"),
         (['--out', 'a.json', '--topk', '0'], '--topk: expected an integer from 1, got 0'),
         (['--out', 'a.json', '--score-thr', '2'], '--score-thr: expected a number in [0, 1], got 2.0'),
+        (
+            ['--out', 'a.json', '--min-confidence', 'x'],
+            "--min-confidence: expected a number in [0, 1], got 'x'",
+        ),
         (
             ['--out', 'a.json', '--labels', 'from-folder', '--topk', '2'],
             '--topk: expected 1 beside --labels from-folder, got 2',

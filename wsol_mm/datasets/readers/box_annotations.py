@@ -148,10 +148,10 @@ def _coco_size(image: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, ImageBoxes]:
-    """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label[,score]]``.
+    """Read boxes from a CSV file, one box per line: ``path,x0,y0,x1,y1[,label[,score[,confidence]]]``.
 
-    Scores are passed over. A first line whose coordinates are words is taken for a heading. Paths are the
-    bytes of file names, which need not be UTF-8.
+    Scores and confidences are passed over. A first line whose coordinates are words is taken for a heading.
+    Paths are the bytes of file names, which need not be UTF-8.
 
     Args:
         path: The CSV file.
@@ -179,8 +179,8 @@ def read_box_csv(path: str | Path, problems: DatasetProblems) -> dict[str, Image
                 if is_first and len(fields) >= 5 and all(field.isidentifier() for field in fields[1:5]):
                     continue
                 try:
-                    if len(fields) not in (5, 6, 7) or not fields[0]:
-                        raise ValueError(f'expected 5 to 7 fields, the first not empty, got {len(fields)}')
+                    if len(fields) not in (5, 6, 7, 8) or not fields[0]:
+                        raise ValueError(f'expected 5 to 8 fields, the first not empty, got {len(fields)}')
                     box = finite_floats(fields[1:5])
                 except ValueError as error:
                     problems.add(

@@ -13,6 +13,7 @@ from .boxes import (
     frame_in_image,
     gt_boxes_to_frame,
     mask_box,
+    suppress_overlapping,
 )
 from .error_breakdown import OUTCOMES, localization_outcome
 from .masks import (
@@ -54,4 +55,5 @@ __all__ = [
     'pixel_histograms',
     'quantize',
     'rasterize_masks',
+    'suppress_overlapping',
 ]

@@ -45,6 +45,28 @@ def box_areas(boxes: NDArray[np.number], inclusive: bool = False) -> NDArray[np.
     return np.prod(sides + (1.0 if inclusive else 0.0), axis=-1)
 
 
+def suppress_overlapping(
+    boxes: NDArray[np.number], scores: NDArray[np.floating], max_iou: float
+) -> NDArray[np.int64]:
+    """Choose boxes that do not overlap much: greedy non-maximum suppression.
+
+    Args:
+        boxes: Boxes (N, 4), x0 y0 x1 y1.
+        scores: Their scores (N,).
+        max_iou: Largest IoU of two boxes that are kept.
+
+    Returns:
+        Places of the boxes that are kept (M,), the best score first, of equal ones the first.
+    """
+    order = np.argsort(-np.asarray(scores), kind='stable')
+    overlaps = box_iou(boxes, boxes) > max_iou
+    kept: list[int] = []
+    for place in order.tolist():
+        if not overlaps[place, kept].any():
+            kept.append(place)
+    return np.array(kept, np.int64)
+
+
 class ImageGeometry(NamedTuple):
     """How a test image got into the evaluation frame: resized, then cropped around its centre.
 

@@ -142,6 +142,21 @@ def all_regions(levels: np.ndarray, num_levels: int, holes: bool = True) -> Regi
     return RegionFinder(levels, num_levels).all(holes)
 
 
+def region_boxes(mask: np.ndarray, connectivity: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes of the connected regions of a mask, those of the most pixels first.
+
+    Args:
+        mask: (H, W) bool.
+        connectivity: 8 or 4.
+
+    Returns:
+        Boxes (M, 4) int32, x0, y0, x1, y1 with exclusive upper ends, and their numbers of pixels (M,).
+    """
+    stats = _component_stats(mask, connectivity)[1][1:]
+    stats = stats[np.argsort(-stats[:, 4], kind='stable')]
+    return stats[:, :4], stats[:, 4]
+
+
 def best_iou_per_level(
     regions: Regions,
     gt_boxes: np.ndarray,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.web.access import AccessGuard
+from wsol_mm.web.inside_folder import file_inside
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -24,23 +25,6 @@ _PAGE = {'': ('index.html', 'text/html'), 'review.js': ('review.js', 'text/javas
          'review.css': ('review.css', 'text/css')}  # fmt: skip
 #: Of what does not change while the server runs.
 _KEPT = {'cache-control': 'private, max-age=3600'}
-
-
-def file_inside(folder: Path, name: str) -> Path | None:
-    """Find a file in a folder, wherever links lead.
-
-    Args:
-        folder: The folder.
-        name: Path relative to it.
-
-    Returns:
-        Its real path; None if there is no such file, or it lies outside of the folder.
-    """
-    try:
-        path = Path(folder, name).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError):  # missing; a zero byte in the name; a link to itself
-        return None
-    return path if path.is_file() and path.is_relative_to(folder.resolve()) else None
 
 
 def review_app(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.web.access import INSTALL, access_token, run_app
+from wsol_mm.web.inside_folder import file_inside
 
 from .export import export_review
 from .review_set import ReviewSet
@@ -97,7 +98,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def _serve(task: ReviewTask, review: ReviewSet) -> None:
     try:
-        from .review_app import file_inside, review_app
+        from .review_app import review_app
     except ImportError as error:
         raise ImportError(f'review: expected FastAPI and uvicorn, got none ({error}): {INSTALL}') from error
     names = [image.entry['file_name'] for image in islice(review.images.values(), _LOOKED_FOR)]

@@ -133,17 +133,20 @@ class LocalizationService:
         return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def result_as_json(result: LocalizationResult, score_thr: float) -> dict[str, Any]:
+def result_as_json(
+    result: LocalizationResult, score_thr: float = 0.0, min_confidence: float = 0.0
+) -> dict[str, Any]:
     """Return what a client gets to know of an image.
 
     Args:
         result: The result.
         score_thr: Boxes of classes with a lower score are left out.
+        min_confidence: Boxes that are less certain are left out.
 
     Returns:
         ``width``, ``height`` and ``boxes``, the best class first: ``label`` (class index), ``class``,
-        ``score`` and ``box``, x0 y0 x1 y1 in pixels of the image as it is shown. A class whose map shows
-        nothing has none.
+        ``score`` (of the class), ``box``, x0 y0 x1 y1 in pixels of the image as it is shown, and
+        ``confidence`` (of the box). A class whose map shows nothing has none.
     """
     width, height = result.size
     boxes = [
@@ -152,10 +155,8 @@ def result_as_json(result: LocalizationResult, score_thr: float) -> dict[str, An
             'class': name,
             'score': round(score, 6),
             'box': [round(value, 2) for value in box.tolist()],
+            'confidence': round(confidence, 6),
         }
-        for label, name, score, box, found in zip(
-            result.labels, result.classes, result.scores, result.boxes, result.found, strict=True
-        )
-        if found and score >= score_thr
+        for label, name, score, box, confidence in result.kept(score_thr, min_confidence)
     ]
     return {'width': width, 'height': height, 'boxes': boxes}

@@ -5,8 +5,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from wsol_mm.apis import LocalizationResult
 from wsol_mm.web.access import AccessGuard
 
 from fastapi import FastAPI, HTTPException, Request
@@ -15,13 +17,14 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as RoutingError
 
 from .batching import BusyError, RequestBatcher
-from .localization_service import LocalizationService, UnusableImageError, result_as_json
+from .label_studio_app import label_studio_routes
+from .localization_service import Answer, LocalizationService, Question, UnusableImageError, result_as_json
 from .metrics import ServerMetrics
 
 _PAGE = {'': ('index.html', 'text/html'), 'serve.js': ('serve.js', 'text/javascript'),
          'serve.css': ('serve.css', 'text/css')}  # fmt: skip
 #: What a request may say beside the image, in the address or as fields of a form.
-_PARAMETERS = ('topk', 'score_thr', 'output')
+_PARAMETERS = ('topk', 'score_thr', 'min_confidence', 'output')
 _OUTPUTS = ('json', 'picture')
 
 
@@ -32,6 +35,7 @@ def serving_app(
     max_wait: float = 0.005,
     max_queue: int = 128,
     token: str | None = None,
+    label_studio: Path | None = None,
 ) -> AccessGuard:
     """Make the application.
 
@@ -42,6 +46,7 @@ def serving_app(
         max_wait: Seconds that an image waits for others to make a batch.
         max_queue: Images that may wait; further ones are refused.
         token: What requests must carry; None on loopback.
+        label_studio: Folder of the images for which Label Studio may ask; None for none.
 
     Returns:
         An ASGI application.
@@ -67,9 +72,7 @@ def serving_app(
     def refused(request: Request, error: RoutingError) -> JSONResponse:
         return JSONResponse({'error': error.detail}, error.status_code, headers=error.headers)
 
-    async def answered(request: Request) -> Response:
-        content, parameters = await _content(request)
-        topk, score_thr, output = _checked(parameters)
+    async def localized(content: bytes, topk: int) -> tuple[Question, Answer]:
         try:
             question = await asyncio.to_thread(service.question, content, topk)
         except UnusableImageError as error:
@@ -85,11 +88,17 @@ def serving_app(
             raise HTTPException(504, reason) from error
         if not answer.result.finite:
             raise HTTPException(500, 'model: expected finite scores and maps, got NaN or infinity')
+        return question, answer
+
+    async def answered(request: Request) -> Response:
+        content, parameters = await _content(request)
+        topk, score_thr, min_confidence, output = _checked(parameters)
+        question, answer = await localized(content, topk)
         if output == 'picture':
             async with app.state.drawing:
                 picture = await asyncio.to_thread(service.picture, question, answer)
             return Response(picture, media_type='image/png')
-        return JSONResponse(result_as_json(answer.result, score_thr))
+        return JSONResponse(result_as_json(answer.result, score_thr, min_confidence))
 
     @app.post('/predict')
     async def predict(request: Request) -> Response:
@@ -116,6 +125,13 @@ def serving_app(
     @app.get('/classes')
     async def classes() -> list[str]:
         return list(service.inferencer.classes)
+
+    if label_studio is not None:
+
+        async def best(content: bytes) -> LocalizationResult:
+            return (await localized(content, 1))[1].result
+
+        app.include_router(label_studio_routes(best, label_studio, name))
 
     @app.get('/{path:path}')
     async def page(path: str) -> Response:
@@ -150,20 +166,25 @@ async def _content(request: Request) -> tuple[bytes, dict[str, str]]:
         raise HTTPException(422, reason) from error
 
 
-def _checked(parameters: dict[str, str]) -> tuple[int, float, str]:
+def _checked(parameters: dict[str, str]) -> tuple[int, float, float, str]:
     unknown = sorted(set(parameters) - {*_PARAMETERS, 'token'})
     if unknown:
         raise HTTPException(422, f'parameters: expected {", ".join(_PARAMETERS)}, got {unknown[0][:80]!r}')
-    topk, score_thr = parameters.get('topk', '1'), parameters.get('score_thr', '0')
+    topk = parameters.get('topk', '1')
     output = parameters.get('output', 'json')
     if not (topk.isascii() and topk.isdecimal() and len(topk) < 10):
         raise HTTPException(422, f'topk: expected an integer from 1, got {topk[:80]!r}')
-    try:
-        threshold = float(score_thr)
-    except ValueError:
-        threshold = -1.0
-    if not 0 <= threshold <= 1:
-        raise HTTPException(422, f'score_thr: expected a number in [0, 1], got {score_thr[:80]!r}')
+    shares = [_share(name, parameters.get(name, '0')) for name in ('score_thr', 'min_confidence')]
     if output not in _OUTPUTS:
         raise HTTPException(422, f"output: expected 'json' or 'picture', got {output[:80]!r}")
-    return int(topk), threshold, output
+    return int(topk), shares[0], shares[1], output
+
+
+def _share(name: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise HTTPException(422, f'{name}: expected a number in [0, 1], got {text[:80]!r}')
+    return number

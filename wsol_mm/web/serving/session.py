@@ -27,6 +27,7 @@ class ServingTask:
         host: Address to listen on.
         port: Port; 0 for a free one.
         token_file: Where the token is kept.
+        label_studio: Folder of the images for which Label Studio may ask.
     """
 
     checkpoint: str | None
@@ -43,6 +44,7 @@ class ServingTask:
     host: str = '127.0.0.1'
     port: int = 8030
     token_file: Path | None = None
+    label_studio: Path | None = None
 
 
 def serve_model(cfg: Config, task: ServingTask) -> None:
@@ -55,8 +57,10 @@ def serve_model(cfg: Config, task: ServingTask) -> None:
     Raises:
         ImportError: If FastAPI, uvicorn or python-multipart is missing.
         OSError: If the port is taken.
-        ValueError: If checkpoint and config do not fit.
+        ValueError: If checkpoint and config do not fit, or there is no folder for Label Studio.
     """
+    if task.label_studio is not None and not task.label_studio.is_dir():
+        raise ValueError(f'label_studio: expected a folder of images, got none at {task.label_studio}')
     try:
         import python_multipart  # noqa: F401  (which FastAPI imports when the first form comes)
         import uvicorn  # noqa: F401
@@ -88,5 +92,6 @@ def serve_model(cfg: Config, task: ServingTask) -> None:
         task.max_wait / 1000,
         task.max_queue,
         token,
+        task.label_studio,
     )
     run_app(app, task.host, task.port, token, 'Model')

@@ -59,9 +59,9 @@ function show({ width, height, boxes }) {
     return [element('rect', { class: 'halo', ...sides }), element('rect', sides), text];
   }));
   $('boxes').hidden = false;
-  $('boxes').tBodies[0].replaceChildren(...boxes.map(({ class: name, score, box }) => {
+  $('boxes').tBodies[0].replaceChildren(...boxes.map(({ class: name, score, confidence, box }) => {
     const row = document.createElement('tr');
-    for (const value of [name, score.toFixed(3), box.map((side) => side.toFixed(1)).join(', ')]) row.insertCell().textContent = value;
+    for (const value of [name, score.toFixed(3), confidence.toFixed(2), box.map((side) => side.toFixed(1)).join(', ')]) row.insertCell().textContent = value;
     return row;
   }));
   if (!boxes.length) $('boxes').tBodies[0].insertRow().insertCell().textContent = 'nothing found';
