@@ -5,7 +5,12 @@ _base_ = ['../_base_/models/vit-t.py', '../_base_/settings/cub40.py']
 
 model = dict(
     # Six of twelve layers stay as they are: faster, and better for the classes of few images.
-    frozen=['backbone.pos_embed', 'backbone.cls_token', 'backbone.patch_embed.*', 'backbone.layers.[0-5].*'],
+    frozen=[
+        'backbone.pos_embed',
+        'backbone.cls_token',
+        'backbone.patch_embed.*',
+        'backbone.layers.[0-5].*',
+    ],
     head=dict(
         type='FOUNDHead',
         num_classes=40,
@@ -17,7 +22,9 @@ model = dict(
 )
 # The classifier is new, the backbone is not.
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys={'head.classifier': dict(lr_mult=10.0), 'head.decoder': dict(lr_mult=10.0)})
+    paramwise_cfg=dict(
+        custom_keys={'head.classifier': dict(lr_mult=10.0), 'head.decoder': dict(lr_mult=10.0)}
+    )
 )
 train_pipeline = [
     *_base_.squash_224[:-1],
