@@ -18,7 +18,7 @@ model = dict(
         pseudo_masks=dict(type='SavedMapMasks', threshold=0.5),
         # The saved maps alone, to the end.
         mask_loss=dict(first_phase=1_000_000, first_targets='pseudo', pseudo_weight=2.0),
-    )
+    ),
 )
 # The classifier is new, the backbone is not.
 optim_wrapper = dict(
