@@ -24,7 +24,8 @@ def written(tmp_path):
         labels = [] if box is None else [CLASSES.index(path.partition('/')[0])]
         stem = path.removesuffix('.jpg')
         boxes = [] if box is None else [box]
-        images.append(ImageAnnotation(number, path, stem, (128, 96), labels, [0.5] * len(labels), boxes))
+        half = [0.5] * len(labels)
+        images.append(ImageAnnotation(number, path, stem, (128, 96), labels, half, boxes, half))
     annotations = Annotations(lambda: images, CLASSES, tmp_path / 'photos', 'test')
 
     def write(name):
@@ -102,7 +103,7 @@ def test_yolo_through_the_check_of_ultralytics(written, tmp_path, monkeypatch):
     monkeypatch.setenv('YOLO_OFFLINE', 'true')
     monkeypatch.setenv('YOLO_CONFIG_DIR', str(tmp_path))
     utils = pytest.importorskip('ultralytics.data.utils')
-    from ultralytics.data.dataset import YOLODataset
+    YOLODataset = pytest.importorskip('ultralytics.data.dataset').YOLODataset  # noqa: N806
 
     monkeypatch.chdir('/')
     data = utils.check_det_dataset(str(written('yolo') / 'data.yaml'), autodownload=False)

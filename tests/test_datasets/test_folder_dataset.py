@@ -228,7 +228,7 @@ def test_xml_of_two_images_that_differ_in_the_extension(root, write_image, prefi
             r"boxes.csv, line 1: expected <path>,.*, got 'cat/a.jpg,1,2,3' \(.*, got 4\)",
         ),
         ('path,x0,y0,x1,y1\ncat/a.jpg,1,2,x,4\n', "line 2: .*could not convert string to float: 'x'"),
-        (',1,2,3,4\n', 'expected 5 to 7 fields, the first not empty, got 5'),
+        (',1,2,3,4\n', 'expected 5 to 8 fields, the first not empty, got 5'),
         ('cat/a.jpg,5,2,5,4\n', r'degenerate box \(1\): cat/a.jpg: expected .*, got \[5, 2, 5, 4\]'),
         ('cat/a.jpg,5,2,9,50\n', 'overruns by 20'),
         (

@@ -115,6 +115,12 @@ CASES = [
         ['errors', 'FILE', '--out', 'out.png'],
     ),
     ('analysis_tools/analyze_logs.py', 'a.json', (json_text, bare_pickle), ['curve', 'FILE']),
+    (
+        'analysis_tools/compare_runs.py',
+        'runs/a/vis_data/scalars.json',
+        (json_text, bare_pickle),
+        ['FILE'],
+    ),
     ('serve.py', 'a.pth', CHECKPOINTS, ['CONFIG', 'FILE', '--threshold', '0.2']),
     ('review.py', 'a.json', (json_text, bare_pickle), ['FILE', 'images']),
     (
@@ -195,8 +201,9 @@ def test_every_tool_that_takes_a_file_is_tried(repo_dir):
     tools = {path.relative_to(repo_dir / 'tools').as_posix() for path in (repo_dir / 'tools').rglob('*.py')}
     without = {
         'dataset_converters/make_embedded_shapes.py',
-        'analysis_tools/check_parity.py',
-    }  # takes our cases
+        'analysis_tools/check_parity.py',  # takes our cases
+        'sweep.py',  # starts train.py, with configs alone
+    }
     assert tools == {tool for tool, *_ in CASES} | without
 
 

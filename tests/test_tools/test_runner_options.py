@@ -273,7 +273,7 @@ def test_an_alias_goes_before_a_name():
 def test_no_averaging_of_weights_in_a_test(evaluate_tool):
     hooks = [dict(type='mmengine.EMAHook', momentum=0.1), dict(type='Other')]
     cfg = Config(dict(model=dict(), custom_hooks=hooks))
-    args = evaluate_tool.argparse.Namespace(split='test', show_dir=None, protocol=None)
+    args = evaluate_tool.argparse.Namespace(split='test', show_dir=None, protocol=None, refine=None)
     evaluate_tool.apply_test_options(cfg, args)
     assert cfg.custom_hooks == hooks[1:]
 

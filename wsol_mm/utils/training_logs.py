@@ -82,7 +82,8 @@ def read_metrics(path: Path) -> dict[str, float]:
         path: The file.
 
     Returns:
-        Values by name; a NaN, which JSON cannot hold and is ``null`` there, is NaN again.
+        Values by name; a NaN, which JSON cannot hold and is ``null`` there, is NaN again. How maps were
+        refined, which stands beside them, is left out.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -91,6 +92,7 @@ def read_metrics(path: Path) -> dict[str, float]:
     metrics = read_json(path, 'the metrics of a test')
     if not isinstance(metrics, dict):
         raise ValueError(f'{path}: expected the metrics of a test by name, got a {type(metrics).__name__}')
+    metrics.pop('refinement', None)
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f'{path}: expected numbers, got {str(value)[:80]!r} for {name}')

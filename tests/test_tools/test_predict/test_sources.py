@@ -49,7 +49,7 @@ def test_parquet_out_and_in(predict, photos, of_folder, tmp_path):
         assert predict('--out', out, '--format', name, '--topk', 2)[0] == 3
     rows = parquet.read_table(tmp_path / 'a.parquet').to_pylist()
     with open(tmp_path / 'a.csv') as file:
-        assert [{key: str(row[key]) for key in list(row)[:7]} for row in rows] == list(csv.DictReader(file))
+        assert [{key: str(row[key]) for key in list(row)[:8]} for row in rows] == list(csv.DictReader(file))
     assert {(row['image_width'], row['image_height']) for row in rows} == {(48, 40)}
     assert parquet.read_schema(tmp_path / 'a.parquet').metadata[b'labels'] == b'predicted'
     # Its column of paths is a list, in which torn images are missing.
