@@ -184,6 +184,7 @@ def main() -> None:
     from wsol_mm.engine.runner import LocalizationRunner
     from wsol_mm.evaluation.metrics import DumpPredictions
     from wsol_mm.utils.checkpoint_differences import read_fitting_checkpoint
+    from wsol_mm.utils.model_wrappers import unwrapped
 
     from mmengine.dist import is_main_process
 
@@ -203,7 +204,7 @@ def main() -> None:
     runner.test_evaluator.metrics.extend(dumps)
     metrics = runner.test()
     if is_main_process():
-        refinement = getattr(getattr(runner.model, 'module', runner.model), 'refinement', None)
+        refinement = getattr(unwrapped(runner.model), 'refinement', None)
         named = metrics if refinement is None else {**metrics, 'refinement': str(refinement)}
         write_outputs(args.out, named, dumps)
     invalid = any(math.isnan(value) for value in metrics.values())

@@ -24,6 +24,7 @@ NOT_RUN = {
     'reliability.png': 'needs the boxes of a run; test_eval_predictions.py runs it',
     'train_dataloader.dataset.box_source=../../work_dirs/boxes_train.json': 'is what a step before makes',
     'train.txt': 'is a list to be written; test_sources.py reads such lists',
+    'configs/found/found_vit-t_cub40_second.py': 'needs the maps that the step before makes',
     '--refine': 'takes minutes; test_train_and_test.py runs it on less',
     '--boxes many': 'needs an output of its own; test_output.py runs it',
     'labelled/config.py': 'is what the former makes',

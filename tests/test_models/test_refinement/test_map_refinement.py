@@ -40,6 +40,10 @@ def test_constant_maps_say_nothing_and_nan_stays() -> None:
     fused = MapRefinement(flip=True).fuse([maps, maps], None, unit=False)
     assert torch.equal(fused[0, 0], torch.zeros(4, 4))
     assert fused[0, 1].isnan().all()
+    pixels, constant = 255 * torch.rand(1, 3, 48, 48), torch.full((1, 1, 4, 4), 0.37)
+    refinement = MapRefinement(filters=[dict(type='GuidedFilter')], map_size=48)
+    filtered = refinement.fuse([constant], pixels, unit=True)
+    assert filtered.amax() == filtered.amin()
 
 
 def test_filters_work_at_the_size_of_the_map() -> None:

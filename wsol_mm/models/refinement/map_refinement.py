@@ -90,9 +90,12 @@ class MapRefinement(nn.Module):
             return fused
         side = (self.map_size, self.map_size)
         fused, pixels = _resized(fused, side), _resized(pixels, side, antialias=True)
+        filtered = fused
         for edge_filter in self.filters:
-            fused = edge_filter(fused, pixels)
-        return fused
+            filtered = edge_filter(filtered, pixels)
+        # Rounding would give a map that says nothing a contrast, and a box.
+        flat = fused.amax((2, 3), keepdim=True) == fused.amin((2, 3), keepdim=True)
+        return torch.where(flat, fused, filtered)
 
 
 def _resized(values: Tensor, side: tuple[int, ...], antialias: bool = False) -> Tensor:
