@@ -94,8 +94,8 @@ class MapRefinement(nn.Module):
         for edge_filter in self.filters:
             filtered = edge_filter(filtered, pixels)
         # Rounding would give a map that says nothing a contrast, and a box.
-        flat = fused.amax((2, 3), keepdim=True) == fused.amin((2, 3), keepdim=True)
-        return torch.where(flat, fused, filtered)
+        flat = torch.stack([one.amax((2, 3)) == one.amin((2, 3)) for one in maps]).all(dim=0)[..., None, None]
+        return torch.where(flat, fused.mean((2, 3), keepdim=True), filtered)
 
 
 def _resized(values: Tensor, side: tuple[int, ...], antialias: bool = False) -> Tensor:
