@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from wsol_mm.models.heads import LocalizationHead
+from wsol_mm.models.refinement import MapRefinement
 from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
@@ -183,7 +184,7 @@ class ImageLocalizer(ImageClassifier):
                 refinement and they are no images.
         """
         if self.refinement is not None:
-            return self._predict_views(inputs, data_samples)
+            return self._predict_views(self.refinement, inputs, data_samples)
         if isinstance(inputs, Mapping) or inputs.dim() != 5:
             return self.head.predict(self.extract_feat(inputs, self.head.predict_needs), data_samples)
         if inputs.shape[1] != NUM_CROPS:
@@ -204,9 +205,11 @@ class ImageLocalizer(ImageClassifier):
         return self.head.predict(centre, data_samples, other_crops=logits.unflatten(0, (-1, len(others))))
 
     def _predict_views(
-        self, inputs: Tensor | Mapping[str, Tensor], data_samples: Sequence[DataSample] | None
+        self,
+        refinement: MapRefinement,
+        inputs: Tensor | Mapping[str, Tensor],
+        data_samples: Sequence[DataSample] | None,
     ) -> list[DataSample]:
-        refinement = self.refinement
         if isinstance(inputs, Mapping) or inputs.dim() != 4:
             found = 'cached features' if isinstance(inputs, Mapping) else f'the shape {tuple(inputs.shape)}'
             raise ValueError(f'inputs: expected images (B, 3, H, W) with model.refinement, got {found}')
