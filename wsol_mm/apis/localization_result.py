@@ -113,9 +113,13 @@ def localization_result(
     grids = sample.loc_maps.float().numpy()
     scores = sample.pred_score.float().numpy()
     finite = bool(np.isfinite(scores).all() and np.isfinite(grids[places]).all())
+    shows = {
+        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
+        for place in set(places)
+    }
     localized = []
     for wanted, place in zip(labels, places, strict=True):
-        found = finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
+        found = shows[place]
         score = float(scores[wanted])
         corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
         for box, confidence in zip(corners, confidences.tolist(), strict=True):

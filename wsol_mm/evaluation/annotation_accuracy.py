@@ -1,6 +1,6 @@
 """Accuracy of exported annotations (COCO) against the ground truth of a data set, without maps."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wsol_mm.annotation_formats import FROM_FOLDER
@@ -183,20 +183,16 @@ def annotation_accuracy(
             f'{sorted(used - known)[:NAMED]}'
         )
     listed = [entry for entry in entries if entry['img_id'] in files]
-    right, ious, labelled, confidences = [], [], [], []
+    right = [_is_named(annotations[files[entry['img_id']]], classes[entry['gt_label']]) for entry in listed]
+    ious, labelled, confidences = [], [], []
     matched = np.zeros(3, int)
-    for entry in listed:
-        found = annotations[files[entry['img_id']]]
-        label = classes[entry['gt_label']]
-        right.append(bool(found) and found[0].category == label)
-        boxes = entry.get('gt_bboxes')
-        if boxes is not None and len(boxes):
-            ious.append(box_iou(np.array([found[0].box]), np.asarray(boxes)).max() if found else 0.0)
-            labelled.append(right[-1])
-            # An image without a box is as uncertain as can be.
-            confidences.append(found[0].confidence if found else 0.0)
-            mine = np.reshape([item.box for item in found if item.category == label], (-1, 4))
-            matched += count_matches(mine, np.asarray(boxes)), len(found), len(boxes)
+    for judged in _judged_images(annotations, files, entries):
+        found, label = judged.found, classes[judged.label]
+        ious.append(judged.iou)
+        labelled.append(_is_named(found, label))
+        confidences.append(judged.confidence)
+        mine = np.reshape([item.box for item in found if item.category == label], (-1, 4))
+        matched += count_matches(mine, judged.gt_boxes), len(found), len(judged.gt_boxes)
     are_given = labels_are_given(coco)
     values: dict[str, float] = {} if are_given else {'Top-1_Cls': 100.0 * float(np.mean(right))}
     for level in IOU_LEVELS if ious else ():
@@ -267,17 +263,47 @@ def certainties(
     """
     annotations = read_annotations(coco)
     files = match_files(list(annotations), [entry['img_id'] for entry in entries])
-    confidences, right = [], []
+    judged = list(_judged_images(annotations, files, entries))
+    if not judged:
+        raise ValueError('images: expected some with ground-truth boxes, got none')
+    if any(image.confidence is None for image in judged):
+        raise ValueError('annotations: expected a confidence of every box, got none')
+    confidences, right = zip(*((image.confidence, image.iou >= RIGHT_IOU) for image in judged), strict=True)
+    return np.array(confidences), np.array(right)
+
+
+class _JudgedImage(NamedTuple):
+    """An image with ground-truth boxes, and what was found in it.
+
+    Attributes:
+        label: Class of the image.
+        found: Its annotations, that which counts first.
+        gt_boxes: (G, 4).
+        iou: Best IoU of the box that counts; 0 without one.
+        confidence: Of that box; 0 without one, as an image without a box is as uncertain as can be.
+    """
+
+    label: int
+    found: list[Annotation]
+    gt_boxes: NDArray[np.number]
+    iou: float
+    confidence: float | None
+
+
+def _judged_images(
+    annotations: Mapping[str, list[Annotation]],
+    files: Mapping[str, str],
+    entries: Sequence[Mapping[str, Any]],
+) -> Iterator[_JudgedImage]:
+    """Compare annotations with ground truth, for images that have both the file and boxes."""
     for entry in entries:
-        boxes = entry.get('gt_bboxes')
-        if entry['img_id'] not in files or boxes is None or not len(boxes):
+        boxes = np.asarray([] if entry.get('gt_bboxes') is None else entry['gt_bboxes'])
+        if entry['img_id'] not in files or not len(boxes):
             continue
         found = annotations[files[entry['img_id']]]
-        if found and found[0].confidence is None:
-            raise ValueError('annotations: expected a confidence of every box, got none')
-        # An image without a box is as uncertain as can be.
-        confidences.append(found[0].confidence if found else 0.0)
-        right.append(bool(found) and box_iou(np.array([found[0].box]), np.asarray(boxes)).max() >= RIGHT_IOU)
-    if not right:
-        raise ValueError('images: expected some with ground-truth boxes, got none')
-    return np.array(confidences), np.array(right)
+        iou = box_iou(np.array([found[0].box]), boxes).max() if found else 0.0
+        yield _JudgedImage(entry['gt_label'], found, boxes, float(iou), found[0].confidence if found else 0.0)
+
+
+def _is_named(found: Sequence[Annotation], label: str) -> bool:
+    return bool(found) and found[0].category == label

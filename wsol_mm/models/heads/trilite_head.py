@@ -161,6 +161,6 @@ class TriLiteHead(GuardedHead):
 
 def border_and_mean(maps: Tensor) -> Tensor:
     """Return the means of maps (B, h, w) over the patches on the border and over all patches, (B, 2)."""
-    is_border = maps.new_zeros(maps.shape[1:], dtype=torch.bool)
-    is_border[[0, -1]] = is_border[:, [0, -1]] = True
-    return torch.stack([(maps * is_border).sum(dim=(1, 2)) / is_border.sum(), maps.mean(dim=(1, 2))], dim=1)
+    border = maps.new_ones(maps.shape[1:])
+    border[1:-1, 1:-1] = 0
+    return torch.stack([(maps * border).sum(dim=(1, 2)) / border.sum(), maps.mean(dim=(1, 2))], dim=1)

@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .background_discovery import background_discovery
 from .class_attention import class_token_attention
+from .scaled_maps import scaled_or_zero
 
 
 class PseudoMasks(nn.Module):
@@ -152,8 +153,7 @@ class SavedMapMasks(PseudoMasks):
         if maps.shape[1:] != feats.grid:
             size = feats.grid
             maps = F.interpolate(maps[:, None], size, mode='bilinear', align_corners=False)[:, 0]
-        low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-        return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
+        return scaled_or_zero(maps)
 
     def above_threshold(self, scores: Tensor) -> Tensor:
         """Return where a map is above."""

@@ -1,5 +1,6 @@
-"""Class maps between 0 and 1."""
+"""Maps between 0 and 1."""
 
+import torch
 from torch import Tensor
 
 
@@ -15,3 +16,9 @@ def scaled_maps(maps: Tensor) -> Tensor:
     """
     low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)
     return (maps - low) / (high - low)
+
+
+def scaled_or_zero(maps: Tensor) -> Tensor:
+    """Scale every map (..., h, w) as :func:`scaled_maps` does; one whose values are all equal becomes 0."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .resizing import resized
+
 
 @MODELS.register_module()
 class GuidedFilter(nn.Module):
@@ -50,7 +52,7 @@ class GuidedFilter(nn.Module):
         """
         image = pixels / 255
         coarse = tuple(-(-side // self.stride) for side in maps.shape[2:])
-        guide, maps = _resized(image, coarse), _resized(maps, coarse)
+        guide, maps = resized(image, coarse, 'bilinear'), resized(maps, coarse, 'bilinear')
         colour, mean = self._mean(guide), self._mean(maps)
         pairs = self._mean((guide[:, :, None] * guide[:, None]).flatten(1, 2)).unflatten(1, (3, 3))
         covariance = pairs - colour[:, :, None] * colour[:, None]
@@ -60,7 +62,7 @@ class GuidedFilter(nn.Module):
         slopes = torch.einsum('bijhw,bkjhw->bkihw', _inverse(covariance), shared)
         offsets = mean - (slopes * colour[:, None]).sum(dim=2)
         fits = self._mean(torch.cat((slopes, offsets[:, :, None]), dim=2).flatten(1, 2))
-        fits = _resized(fits, tuple(image.shape[2:])).unflatten(1, (-1, 4))
+        fits = resized(fits, tuple(image.shape[2:]), 'bilinear').unflatten(1, (-1, 4))
         return (fits[:, :, :3] * image[:, None]).sum(dim=2) + fits[:, :, 3]
 
     def _mean(self, values: Tensor) -> Tensor:
@@ -68,13 +70,6 @@ class GuidedFilter(nn.Module):
         radius = self.radius // self.stride
         columns = F.avg_pool2d(values, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
         return F.avg_pool2d(columns, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)
-
-
-def _resized(values: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """Resize (B, C, H, W) bilinearly; smaller, without aliasing."""
-    if tuple(values.shape[2:]) == sides:
-        return values
-    return F.interpolate(values, sides, mode='bilinear', align_corners=False, antialias=True)
 
 
 def _inverse(matrices: Tensor) -> Tensor:

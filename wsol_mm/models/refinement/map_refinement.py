@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from wsol_mm.models.layers.scaled_maps import scaled_or_zero
 from wsol_mm.registry import MODELS
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+
+from .resizing import resized
 
 
 @MODELS.register_module()
@@ -66,7 +68,7 @@ class MapRefinement(nn.Module):
                 f'refinement.sizes: expected images of at least {largest[1]}x{largest[0]}, the largest of '
                 f'the views, got {images.shape[3]}x{images.shape[2]}'
             )
-        seen = [_resized(images, side, antialias=True) for side in sides]
+        seen = [resized(images, side, 'bilinear') for side in sides]
         return [view for one in seen for view in ((one, one.flip(3)) if self.flip else (one,))]
 
     def fuse(self, maps: Sequence[Tensor], pixels: Tensor | None, unit: bool) -> Tensor:
@@ -83,30 +85,16 @@ class MapRefinement(nn.Module):
         """
         if self.flip:
             maps = [one.flip(3) if i % 2 else one for i, one in enumerate(maps)]
-        maps = [one if unit else _scaled(one) for one in maps]
+        maps = [one if unit else scaled_or_zero(one) for one in maps]
         grid = max(tuple(one.shape[2:]) for one in maps)
-        fused = torch.stack([_resized(one, grid) for one in maps]).mean(dim=0)
+        fused = torch.stack([resized(one, grid, 'bicubic') for one in maps]).mean(dim=0)
         if not self.filters:
             return fused
         side = (self.map_size, self.map_size)
-        fused, pixels = _resized(fused, side), _resized(pixels, side, antialias=True)
+        fused, pixels = resized(fused, side, 'bicubic'), resized(pixels, side, 'bilinear')
         filtered = fused
         for edge_filter in self.filters:
             filtered = edge_filter(filtered, pixels)
         # Rounding would give a map that says nothing a contrast, and a box.
         flat = torch.stack([one.amax((2, 3)) == one.amin((2, 3)) for one in maps]).all(dim=0)[..., None, None]
         return torch.where(flat, fused.mean((2, 3), keepdim=True), filtered)
-
-
-def _resized(values: Tensor, side: tuple[int, ...], antialias: bool = False) -> Tensor:
-    """Resize (B, C, H, W): images down (bilinear, antialiased), maps up (bicubic, as evaluators do)."""
-    if tuple(values.shape[2:]) == side:
-        return values
-    mode = 'bilinear' if antialias else 'bicubic'
-    return F.interpolate(values, side, mode=mode, align_corners=False, antialias=antialias)
-
-
-def _scaled(maps: Tensor) -> Tensor:
-    """Scale every map (h, w) to 0..1; a constant one becomes 0, NaN stays."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
-    return (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
