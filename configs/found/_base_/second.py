@@ -3,8 +3,7 @@
 second_head = dict(
     type='FOUNDHead',
     features='tokens',
-    # A patch is object to the share of its pixels at which the saved map is above half of its range.
-    pseudo_masks=dict(type='SavedMapMasks', threshold=0.5, soft=True),
+    pseudo_masks=dict(type='SavedMapMasks', threshold=0.5),
     # The saved maps alone, to the end.
     mask_loss=dict(first_phase=1_000_000, first_targets='pseudo', pseudo_weight=2.0),
 )
@@ -20,6 +19,6 @@ second_rates = {'head.classifier': dict(lr_mult=10.0), 'head.decoder': dict(lr_m
 # What a training pipeline ends in, behind one direct resize: the maps show whole images.
 second_steps = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='LoadPseudoMap', source='maps', size=224, maps_of='all'),
+    dict(type='LoadPseudoMap', source='maps', size=14, maps_of='all'),
     dict(type='PackLocalizationInputs'),
 ]

@@ -74,9 +74,6 @@ def test_what_it_needs():
     assert 'pixels' in refining.loss_needs and 'pixels' not in refining.predict_needs
     with pytest.raises(ValueError, match="features: expected one of .*, got 'edges'"):
         make_head(features='edges')
-    soft = dict(type='SavedMapMasks', threshold=0.5, soft=True)
-    with pytest.raises(ValueError, match='refinement: expected None with soft pseudo masks, got .*Bilateral'):
-        make_head(pseudo_masks=soft, refinement=dict(type='BilateralRefinement'))
 
 
 def test_masks_are_refined_where_there_are_images():

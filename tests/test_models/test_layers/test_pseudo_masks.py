@@ -46,17 +46,6 @@ def test_maps_made_elsewhere():
         SavedMapMasks(threshold=0.4)(small, [DataSample()])
 
 
-def test_soft_masks_have_the_share_of_every_patch():
-    sample = DataSample()
-    sample.pseudo_map = torch.zeros(4, 6)
-    sample.pseudo_map[1:, 2:] = 2.0
-    coarse = Features(torch.zeros(1, 3, 2, 2))
-    masks = SavedMapMasks(threshold=0.5, soft=True)(coarse, [sample])
-    torch.testing.assert_close(masks, torch.tensor([[[1 / 6, 1 / 2], [1 / 3, 1.0]]]))
-    of_area = SavedMapMasks(target_area=0.5, soft=True)(coarse, [sample])
-    torch.testing.assert_close(of_area, masks)  # 12 of 24 pixels are above
-
-
 @pytest.mark.parametrize('kind', [BackgroundMasks, AttentionMasks])
 @pytest.mark.parametrize('area', [0.05, 0.25, 0.6])
 def test_the_threshold_of_an_area(kind, area):

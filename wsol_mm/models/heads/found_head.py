@@ -50,7 +50,7 @@ class FOUNDHead(GuardedHead):
         iteration: Number of training iterations so far.
 
     Raises:
-        ValueError: If ``features`` or ``min_share`` has another value, or soft masks are to be refined.
+        ValueError: If ``features`` or ``min_share`` has another value.
     """
 
     unit_maps = True
@@ -92,8 +92,6 @@ class FOUNDHead(GuardedHead):
         says_grid = 'class_attention' in self.pseudo_masks.needs
         self.needs_feature_map = features == 'tokens' or pools_map or not says_grid
         self.mask_loss = MODELS.build({'type': 'SelfTrainingLoss', **(mask_loss or {})})
-        if refinement is not None and getattr(self.pseudo_masks, 'soft', False):
-            raise ValueError(f'refinement: expected None with soft pseudo masks, got {refinement}')
         self.refinement = None if refinement is None else MODELS.build(refinement)
         self.register_buffer('iteration', torch.zeros((), dtype=torch.int64))
         # The same number on the CPU: reading the buffer would make the device wait.

@@ -134,25 +134,12 @@ class SavedMapMasks(PseudoMasks):
     Args:
         threshold: Share of the range between the least and the largest value of a map.
         target_area: See :class:`PseudoMasks`.
-        soft: Whether a patch has the share of its pixels that are above, and not all or nothing. It teaches
-            edges within patches, from maps that ``LoadPseudoMap`` gives at a multiple of the grid's size.
     """
 
     hint = 'The threshold depends on the method that made the maps'
 
-    def __init__(
-        self, threshold: float | None = None, target_area: float | None = None, soft: bool = False
-    ) -> None:
-        super().__init__(threshold, target_area)
-        self.soft = soft
-
-    def forward(self, feats: Features, data_samples: Sequence[DataSample]) -> Tensor:
-        """Return masks of the objects, (B, h, w): bool, or float32 shares of the patches if ``soft``."""
-        masks = super().forward(feats, data_samples)
-        return F.adaptive_avg_pool2d(masks.float(), feats.grid) if self.soft else masks
-
     def scores(self, feats: Features, data_samples: Sequence[DataSample]) -> Tensor:
-        """Return the maps between 0 and 1, on the grid unless ``soft``; zeros for a map without contrast.
+        """Return the maps between 0 and 1, on the grid; zeros for a map without contrast.
 
         Raises:
             ValueError: If there are no maps.
@@ -163,7 +150,7 @@ class SavedMapMasks(PseudoMasks):
                 f'{sorted(data_samples[0].all_keys())}. LoadPseudoMap in the training pipeline gives it'
             )
         maps = torch.stack([sample.pseudo_map for sample in data_samples]).to(feats.feature_map.device)
-        if maps.shape[1:] != feats.grid and not self.soft:
+        if maps.shape[1:] != feats.grid:
             size = feats.grid
             maps = F.interpolate(maps[:, None], size, mode='bilinear', align_corners=False)[:, 0]
         return scaled_or_zero(maps)
