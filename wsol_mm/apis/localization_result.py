@@ -40,8 +40,7 @@ class LocalizationResult:
             Its confidence is 0.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
-        map_labels: Classes of the K maps; -1 of maps that serve all classes, of which there is one, or one for
-            each object.
+        map_labels: Classes of the K maps; -1 of maps that serve all classes: one, or one for each object.
         maps: The localization maps, float32: None unless asked for; (K, h, w) un-normalised on the patch
             grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
         finite: Whether all scores and these maps are numbers, none NaN or infinite; no box is found if not.

@@ -27,8 +27,8 @@ class SavedMaps:
     matter as long as one image is meant (:func:`~wsol_mm.evaluation.image_names.match_names`). It holds one
     map (h, w), or several (K, h, w): for all classes, or, in an ``.npz`` file with ``maps`` and ``labels``
     (as ``tools/predict.py --save-maps`` writes them), for some; the label -1 is that of maps for all
-    classes: one, or one for each object. Maps may have any size. The source is listed once, and a map is in memory only while it is used;
-    nothing in a file is executed.
+    classes: one, or one for each object. Maps may have any size. The source is listed once, and a map is in
+    memory only while it is used; nothing in a file is executed.
 
     Args:
         source: Folder, or archive.
