@@ -107,6 +107,12 @@ CASES = [
         (array_of_objects, bare_pickle),
         ['--maps', 'maps', '--config', 'CONFIG'],
     ),
+    (
+        'analysis_tools/map_agreement.py',
+        'maps/a.npz',
+        (archive_of_objects, bare_pickle),
+        ['maps', 'maps'],
+    ),
     ('analysis_tools/plot_results.py', 'a.pkl', PICKLES, ['size', 'FILE', '--out', 'out.png']),
     (
         'analysis_tools/plot_results.py',

@@ -40,9 +40,9 @@ class LocalizationResult:
             Its confidence is 0.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
-        map_labels: Indices of the K classes.
-        maps: Localization maps of the K classes, float32: None unless asked for; (K, h, w) un-normalised on
-            the patch grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
+        map_labels: Classes of the K maps; -1 of maps that serve all classes: one, or one for each object.
+        maps: The localization maps, float32: None unless asked for; (K, h, w) un-normalised on the patch
+            grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
         finite: Whether all scores and these maps are numbers, none NaN or infinite; no box is found if not.
     """
 
@@ -104,21 +104,18 @@ def localization_result(
     label = sample.get('gt_label')
     labels = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
     mapped = sample.loc_labels.tolist()
-    if set(mapped) == {-1}:
-        # Maps of the label -1 serve all classes; each is of an object.
-        places = list(range(len(mapped))) * len(labels)
-        labels = [wanted for wanted in labels for _ in mapped]
-    else:
-        places = [mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
+    if set(mapped) == {-1}:
+        # They serve all classes, each is of an object.
+        map_labels, pairs = mapped, [(wanted, place) for wanted in labels for place in range(len(mapped))]
+    else:
+        grids = grids[[mapped.index(wanted) for wanted in labels]]
+        map_labels, pairs = labels, [(wanted, place) for place, wanted in enumerate(labels)]
     scores = sample.pred_score.float().numpy()
-    finite = bool(np.isfinite(scores).all() and np.isfinite(grids[places]).all())
-    shows = {
-        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
-        for place in set(places)
-    }
+    finite = bool(np.isfinite(scores).all() and np.isfinite(grids).all())
+    shows = [finite and _has_contrast(grid) and not is_empty(grid, protocol) for grid in grids]
     localized = []
-    for wanted, place in zip(labels, places, strict=True):
+    for wanted, place in pairs:
         found = shows[place]
         score = float(scores[wanted])
         corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
@@ -127,9 +124,9 @@ def localization_result(
     box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)
     kept = None
     if maps == 'grid':
-        kept = grids[places]
+        kept = grids
     elif maps == 'image':
-        kept = np.stack([heat_on_image(grids[place], geometry, protocol) for place in places])
+        kept = np.stack([heat_on_image(grid, geometry, protocol) for grid in grids])
     return LocalizationResult(
         path=sample.get('img_path'),
         size=geometry.image,
@@ -141,7 +138,7 @@ def localization_result(
         found=np.array(box_found),
         pred_scores=scores,
         pred_topk=sample.pred_topk.tolist(),
-        map_labels=labels,
+        map_labels=map_labels,
         maps=kept,
         finite=finite,
     )
