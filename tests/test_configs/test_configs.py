@@ -158,6 +158,7 @@ def run_steps(model, optimizer, test_pipeline):
     samples = [DataSample().set_gt_label(label) for label in (0, 1)]
     for sample in samples:
         sample.pseudo_map = torch.rand(4, 4)  # where another model has found something, for who reads it
+        sample.pseudo_box, sample.pseudo_box_weight = torch.tensor([0.2, 0.1, 0.7, 0.9]), torch.ones(1)
     batch = dict(inputs=images, data_samples=samples)
     losses = model.train().train_step(batch, optimizer)
     assert all(value.isfinite() for value in losses.values()), losses

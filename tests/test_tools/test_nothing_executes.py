@@ -79,6 +79,7 @@ YAMLS = (yaml_apply, yaml_new, yaml_module)
 CASES = [
     ('test.py', 'a.pth', CHECKPOINTS, ['CONFIG', 'FILE']),
     ('test.py', 'a.safetensors', (bare_pickle,), ['CONFIG', 'FILE']),
+    ('test.py', 'a.pth', CHECKPOINTS, ['CONFIG', 'none', '--refine', 'sam=FILE']),
     ('predict.py', 'a.pth', CHECKPOINTS, ['CONFIG', 'FILE', 'images', '--out', 'out.json']),
     ('train.py', 'a.pth', CHECKPOINTS, ['CONFIG', '--resume', 'FILE']),
     ('train.py', 'a.pth', CHECKPOINTS, ['CONFIG', '--cfg-options', 'load_from=FILE']),

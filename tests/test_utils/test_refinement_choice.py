@@ -13,6 +13,11 @@ def test_words_become_a_config() -> None:
         flip=True,
         filters=[dict(type='GuidedFilter'), dict(type='GrabCut')],
     )
+    assert refinement_config(['guided', 'sam=weights/sam_vit_b.pth', 'solver'])['filters'] == [
+        dict(type='GuidedFilter'),
+        dict(type='SAMPrompt', checkpoint='weights/sam_vit_b.pth'),
+        dict(type='BilateralSolver'),
+    ]
     assert refinement_config(['flip']) == dict(type='MapRefinement', sizes=None, flip=True, filters=[])
 
 
@@ -21,9 +26,11 @@ def test_words_become_a_config() -> None:
     [
         (
             ['sharp'],
-            r"refine: expected sides of views in pixels, 'flip', and filters of \['guided', .*got 'sharp'",
+            r"refine: expected sides of views in pixels, 'flip', filters of \['guided', .*got 'sharp'",
         ),
         (['0'], "got '0'"),
+        (['sam='], "and sam=FILE with the weights of SAM, got 'sam='"),
+        (['sam'], "got 'sam'"),
         (['224', '224'], "refine: expected every word once, got '224' twice"),
         ([], "refine: expected at least one word, such as 'flip' or 'guided', got none"),
     ],
@@ -65,3 +72,29 @@ def test_images_that_are_no_squares_are_refused(pipeline: list[dict]) -> None:
         ValueError, match='refine: expected a test pipeline that makes square images, got the size'
     ):
         enlarged(pipeline, 336)
+
+
+def test_a_later_choice_goes_back_to_the_images_of_the_config() -> None:
+    pipeline = [dict(type='ResizeEdge', scale=256), dict(type='CenterCrop', crop_size=224)]
+    cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    use_refinement(cfg, ['336', '448'])
+    use_refinement(cfg, ['224', '336'])
+    assert cfg.test_dataloader.dataset.pipeline[1]['crop_size'] == 336
+    use_refinement(cfg, ['flip'])
+    assert cfg.test_dataloader.dataset.pipeline == pipeline
+    assert cfg.model.refinement.image_size == 224 and cfg.model.refinement.sizes is None
+    use_refinement(cfg, ['448'])
+    assert cfg.test_dataloader.dataset.pipeline[0]['scale'] == 512
+
+
+@pytest.mark.parametrize(
+    'settings', [dict(), dict(test_dataloader=None), dict(test_dataloader=dict(dataset=dict()))]
+)
+def test_a_config_without_a_test_pipeline_is_named(settings: dict) -> None:
+    cfg = Config(dict(model=dict(), **settings))
+    with pytest.raises(
+        ValueError, match='refine: expected test_dataloader.dataset.pipeline in the config, got none'
+    ):
+        use_refinement(cfg, ['224', '448'])
+    use_refinement(cfg, ['flip'])
+    assert cfg.model.refinement.flip

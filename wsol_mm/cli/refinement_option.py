@@ -2,7 +2,7 @@
 
 import argparse
 
-from wsol_mm.utils.refinement_choice import FILTERS
+from wsol_mm.utils.refinement_choice import FILTERS, SAM
 
 
 def add_refinement_option(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,6 @@ def add_refinement_option(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='WORD',
         help="sharpen the maps before boxes are found: sides of views in pixels (224 336 448), 'flip' for "
-        f'mirrored views, edge filters ({", ".join(FILTERS)}). See docs/sharper_boxes.md (default: as the '
-        'config says)',
+        f'mirrored views, edge filters ({", ".join(FILTERS)}), {SAM}FILE with the weights of SAM. See '
+        'docs/sharper_boxes.md (default: as the config says)',
     )

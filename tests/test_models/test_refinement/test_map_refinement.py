@@ -121,8 +121,34 @@ def test_cached_features_and_crops_are_refused() -> None:
 
 
 def test_several_objects_of_an_image_are_not_fused_over_views() -> None:
-    head = dict(type='GraphCutHead', mode='maskcut', threshold=0.5, num_objects=2, all_objects=True)
-    model = MODELS.build({**METHODS['tokencut'].model_config(), 'refinement': dict(flip=True)})
-    model.head = MODELS.build({**head, 'num_classes': 7, 'in_channels': 24}).eval()
-    with pytest.raises(ValueError, match='expected a head with one map for all .* got 2 objects of Graph'):
-        model.eval().predict(torch.rand(1, 3, 32, 32))
+    method = METHODS['tokencut']
+    head = method.head_config(mode='maskcut', num_objects=2, all_objects=True)
+    settings = {**method.model_config(), 'head': head}
+    message = 'refinement: expected one view of an image with GraphCutHead of several objects, .*, got 4'
+    with pytest.raises(ValueError, match=message):
+        MODELS.build({**settings, 'refinement': dict(sizes=[32, 64], flip=True)})
+    guided = dict(sizes=[32], filters=[dict(type='GuidedFilter', radius=2)], map_size=32)
+    model = MODELS.build({**settings, 'refinement': guided}).eval()
+    assert model.predict(torch.rand(1, 3, 32, 32))[0].loc_maps.shape == (2, 32, 32)
+
+
+def test_the_attention_of_one_view_does_not_stand_for_all() -> None:
+    torch.manual_seed(0)
+    model, images = MODELS.build(METHODS['ts-cam'].model_config()).eval(), torch.randn(1, 3, 32, 32)
+    plain = model.predict(images)[0].attn_map
+    model.refinement = MapRefinement(filters=[dict(type='GuidedFilter', radius=2)], map_size=32)
+    torch.testing.assert_close(model.predict(images)[0].attn_map, plain)
+    model.refinement = MapRefinement(flip=True)
+    assert 'attn_map' not in model.predict(images)[0]
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_and_autocast_leave_filters_alone(dtype: torch.dtype) -> None:
+    refinement = MapRefinement([32, 64], filters=[dict(type='GuidedFilter', radius=4)], map_size=32)
+    maps = [torch.rand(1, 2, side, side).to(dtype) for side in (4, 8)]
+    pixels = (torch.rand(1, 3, 64, 64) * 255).to(dtype)
+    expected = refinement.fuse([one.float() for one in maps], pixels.float(), unit=True)
+    with torch.autocast('cpu', dtype=dtype):
+        found = refinement.fuse(maps, pixels, unit=True)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

@@ -26,6 +26,8 @@ class PackLocalizationInputs(PackInputs):
     - ``gt_mask``: (h, w) uint8 array, 1 object, 0 background, 255 ignored, in the frame of the evaluation, if
       ``LoadLocalizationMask`` made one;
     - ``pseudo_map``: (h, w) float32 tensor, what another model has found, if ``LoadPseudoMap`` loaded one;
+    - ``pseudo_box``: (4) float32 tensor, x0 y0 x1 y1 as shares of the network input, and
+      ``pseudo_box_weight`` (1), 0 where there is none to learn, if ``LoadPseudoBox`` loaded one;
     - meta fields as in ``meta_keys``; ``ori_shape`` (H, W), ``img_shape`` (h, w) of the network input and
       ``scale_factor`` (w, h) are always plain tuples.
 
@@ -66,7 +68,8 @@ class PackLocalizationInputs(PackInputs):
         Returns:
             ``inputs`` and ``data_samples``.
         """
-        if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results:
+        pseudo = 'pseudo_box_weight' in results
+        if 'gt_bboxes' in results and 'ori_gt_bboxes' not in results and not pseudo:
             raise ValueError(
                 'PackLocalizationInputs: expected boxes of the file on disk under the key `ori_gt_bboxes`, '
                 'got `gt_bboxes`, which transforms of mmcv change'
@@ -91,6 +94,13 @@ class PackLocalizationInputs(PackInputs):
             sample.set_field(results['gt_mask'], 'gt_mask', dtype=np.ndarray)
         if 'pseudo_map' in results:
             sample.pseudo_map = torch.from_numpy(results['pseudo_map'])
+        if pseudo:
+            height, width = results['img_shape']
+            box = np.clip(results['gt_bboxes'][0] / np.array([width, height] * 2), 0, 1)
+            # A crop may have left nothing of the object.
+            weight = results['pseudo_box_weight'] if (box[2:] > box[:2]).all() else 0.0
+            sample.pseudo_box = torch.from_numpy(box.astype(np.float32))
+            sample.pseudo_box_weight = torch.tensor([weight])
         return packed
 
     def __repr__(self) -> str:

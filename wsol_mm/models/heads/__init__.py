@@ -13,6 +13,7 @@ from .guarded_head import GuardedHead
 from .lctr_head import LCTRHead
 from .localization_head import LocalizationHead
 from .probe_head import ProbeHead
+from .psol_head import PSOLHead
 from .sat_head import SATHead
 from .scm_head import SCMHead
 from .spg_head import SPGHead
@@ -33,6 +34,7 @@ __all__ = [
     'GuardedHead',
     'LCTRHead',
     'LocalizationHead',
+    'PSOLHead',
     'ProbeHead',
     'SATHead',
     'SCMHead',

@@ -65,7 +65,7 @@ class GraphCutHead(ProbeHead):
             raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
         if all_objects and mode != 'maskcut':
             raise ValueError(f"all_objects: expected False but for the mode 'maskcut', got True for {mode!r}")
-        self.all_objects = all_objects
+        self.all_objects = self.several_objects = all_objects
         self.mode, self.features, self.threshold = mode, features, threshold
         self.num_objects, self.as_mask = num_objects, as_mask
         self.needs_feature_map = True

@@ -52,6 +52,8 @@ class LocalizationHead(ClsHead):
 
     #: Whether one map serves all classes; its label is then -1.
     class_agnostic: bool = False
+    #: Whether a class-agnostic head gives a map for each of several objects.
+    several_objects: bool = False
     #: Whether a training may start with the bias of a plain classifier, where its shape fits.
     inherits_classifier: bool = True
     #: Whether its maps are probabilities: in 0..1, with the same meaning in every view of an image.
@@ -195,7 +197,7 @@ class LocalizationHead(ClsHead):
             - ``loc_maps`` (K, h, w): float32, un-normalised.
             - ``loc_labels`` (K): classes of the maps: the ground-truth class first where it is known,
                 then the ``map_topk`` best classes; of a class-agnostic head -1, K times.
-            - ``attn_map`` (h, w): float32, if the method has such a map.
+            - ``attn_map`` (h, w): float32, if the method has such a map and there is one view.
         """
         feats, *others = [self.prepare(view) for view in (feats, *other_views)]
         logits = self(feats)
@@ -211,17 +213,13 @@ class LocalizationHead(ClsHead):
         best = ranked.topk(min(max(PRED_TOPK, self.map_topk), self.num_classes), dim=1).indices
         has_truth, labels = self._wanted_labels(best[:, : self.map_topk], samples)
         maps = self.localization_maps(feats, labels).float()
-        if others and self.class_agnostic and maps.shape[1] > 1:
-            raise ValueError(
-                'refinement: expected a head with one map for all classes, to fuse it over views, got '
-                f'{maps.shape[1]} objects of {type(self).__name__}, which no view has in the same order'
-            )
         if fuse is not None:
             maps = fuse([maps, *(self.localization_maps(view, labels).float() for view in others)])
         maps = maps.cpu()
         if self.class_agnostic:
             labels = labels.expand(-1, maps.shape[1])
-        attention = self.attention_map(feats)
+        # That of the first view would stand beside the maps of all.
+        attention = None if others else self.attention_map(feats)
         if attention is not None:
             attention = attention.float().cpu()
         # Evaluation and pictures work on the CPU: copying here saves them some small copies per image.

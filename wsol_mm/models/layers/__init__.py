@@ -5,6 +5,7 @@ from .attention_rollout import attention_rollout, rollout_map, rollout_row
 from .back_ends import InceptionBackEnd, MobileNetBackEnd, ResNetBackEnd, VGGBackEnd
 from .background_discovery import Background, background_discovery
 from .bilateral_refinement import BilateralRefinement
+from .box_masks import box_masks
 from .category_stimulation import CategoryStimulation
 from .class_attention import class_token_attention
 from .cue_digging import CueDigging
@@ -70,6 +71,7 @@ __all__ = [
     'VGGBackEnd',
     'attention_rollout',
     'background_discovery',
+    'box_masks',
     'class_token_attention',
     'conv_relu',
     'deform_conv2d',

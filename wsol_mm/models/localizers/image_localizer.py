@@ -61,7 +61,8 @@ class ImageLocalizer(ImageClassifier):
         TypeError: If the head does not localize.
         ValueError: If the head needs what the backbone does not give, ``stages`` or ``inserts`` name no
             module, the preprocessor contradicts the backbone's ``data_config``, a pattern of ``frozen``
-            matches no parameter, or they match all.
+            matches no parameter, or they match all, or several objects of an image shall be refined over
+            views.
     """
 
     def __init__(
@@ -97,6 +98,11 @@ class ImageLocalizer(ImageClassifier):
         self.refinement = (
             None if refinement is None else MODELS.build({'type': 'MapRefinement', **refinement})
         )
+        if self.refinement is not None and self.refinement.num_views > 1 and self.head.several_objects:
+            raise ValueError(
+                f'refinement: expected one view of an image with {type(self.head).__name__} of several '
+                f'objects, which no two views have in the same order, got {self.refinement.num_views}'
+            )
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
         self.frozen = freeze_parameters(self, frozen)

@@ -3,5 +3,6 @@
 from .edge_filters import BilateralSolver, GrabCut
 from .guided_filter import GuidedFilter
 from .map_refinement import MapRefinement
+from .sam_prompt import SAMPrompt
 
-__all__ = ['BilateralSolver', 'GrabCut', 'GuidedFilter', 'MapRefinement']
+__all__ = ['BilateralSolver', 'GrabCut', 'GuidedFilter', 'MapRefinement', 'SAMPrompt']

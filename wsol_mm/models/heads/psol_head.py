@@ -1,0 +1,130 @@
+"""Head of PSOL: one box by regression, taught by boxes of another model (Zhang, Cao and Wu, CVPR 2020)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from wsol_mm.models.layers.box_masks import box_masks
+from wsol_mm.models.utils.precision import at_least_float32
+from wsol_mm.registry import MODELS
+from wsol_mm.structures import Features
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchvision.ops import box_convert, box_iou, generalized_box_iou_loss
+
+from .probe_head import ProbeHead
+
+BoxLoss = Literal['giou', 'smooth_l1']
+
+
+@MODELS.register_module()
+class PSOLHead(ProbeHead):
+    """Localization as regression of one box, for all classes alike, beside a linear classifier.
+
+    The box comes from the mean of the patch tokens by two linear layers, as that of the paper from the mean
+    of a feature map; the class token is left to the classifier. Boxes to learn come with the samples:
+    ``LoadPseudoBox`` reads them. The localization map is the box, drawn with 1 inside and 0 outside
+    (:func:`~wsol_mm.models.layers.box_masks.box_masks`): all thresholds of all protocols give the same box,
+    exact to half a pixel of the map.
+
+    Args:
+        num_classes: Number of classes C.
+        in_channels: Channels D of the feature map.
+        hidden_channels: Width of the layer between tokens and box.
+        box_loss: ``'giou'``: one minus the generalised IoU, or ``'smooth_l1'``, of the corners, as shares of
+            the image.
+        box_loss_weight: Its weight beside that of the classes.
+        map_size: Side of the maps in pixels; 224 is the frame in which ``maxboxacc`` and others measure.
+        **kwargs: Further arguments of :class:`ProbeHead`.
+
+    Raises:
+        ValueError: If an argument is not as said.
+    """
+
+    unit_maps = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_channels: int = 512,
+        box_loss: BoxLoss = 'giou',
+        box_loss_weight: float = 1.0,
+        map_size: int = 224,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, in_channels, **kwargs)
+        if box_loss not in get_args(BoxLoss):
+            raise ValueError(f'box_loss: expected one of {get_args(BoxLoss)}, got {box_loss!r}')
+        for name, value, lowest in (('hidden_channels', hidden_channels, 1), ('map_size', map_size, 2)):
+            if not (isinstance(value, int) and value >= lowest):
+                raise ValueError(f'{name}: expected an integer from {lowest}, got {value!r}')
+        if not box_loss_weight > 0:
+            raise ValueError(f'box_loss_weight: expected a positive number, got {box_loss_weight!r}')
+        self.box_loss, self.box_loss_weight, self.map_size = box_loss, box_loss_weight, map_size
+        self.regressor = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels), nn.ReLU(inplace=True), nn.Linear(hidden_channels, 4)
+        )
+
+    @property
+    def loss_needs(self) -> frozenset[str]:
+        """What is classified, and the tokens of the box."""
+        return self.predict_needs
+
+    @property
+    def predict_needs(self) -> frozenset[str]:
+        """What is classified, and the tokens of the box."""
+        return self.logits_needs | self._map_needs
+
+    def boxes(self, feats: Features) -> Tensor:
+        """Return the boxes (B, 4), x0 y0 x1 y1 as shares of the image, in float32 or better.
+
+        The network makes centre, width and height, by a sigmoid; what is outside of the image is cut off.
+        """
+        numbers = self.regressor(self.patch_features(feats).mean(dim=(2, 3)))
+        return box_convert(at_least_float32(numbers).sigmoid(), 'cxcywh', 'xyxy').clamp(0, 1)
+
+    def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
+        """Return the losses of a batch.
+
+        Args:
+            feats: With what ``loss_needs`` names.
+            data_samples: With ``gt_label``, ``pseudo_box`` (4), x0 y0 x1 y1 as shares of the image, and
+                ``pseudo_box_weight`` (1), 0 where there is no box to learn.
+            **kwargs: Passed to the classification loss.
+
+        Returns:
+            ``loss_cls`` and ``loss_box``, the weighted mean over the boxes; ``pseudo_iou``, the mean IoU with
+            them, for the log.
+
+        Raises:
+            ValueError: If the samples have no pseudo boxes.
+        """
+        if 'pseudo_box' not in data_samples[0]:
+            raise ValueError(
+                "data sample: expected 'pseudo_box', as PSOLHead learns it, got "
+                f'{sorted(data_samples[0].all_keys())}. LoadPseudoBox in the training pipeline gives it'
+            )
+        losses = super().loss(feats, data_samples, **kwargs)
+        # The log calls the sum `loss`.
+        losses['loss_cls'] = losses.pop('loss')
+        boxes = self.boxes(feats)
+        targets = torch.stack([sample.pseudo_box for sample in data_samples]).to(boxes)
+        weights = torch.cat([sample.pseudo_box_weight for sample in data_samples]).to(boxes)
+        if self.box_loss == 'giou':
+            each = generalized_box_iou_loss(boxes, targets)
+        else:
+            each = F.smooth_l1_loss(boxes, targets, reduction='none').mean(dim=1)
+        total = weights.sum().clamp(min=torch.finfo(boxes.dtype).eps)  # a batch may be without a box
+        with torch.no_grad():
+            overlap = box_iou(boxes, targets).diagonal()
+        return losses | {
+            'loss_box': self.box_loss_weight * (weights * each).sum() / total,
+            'pseudo_iou': (weights * overlap).sum() / total,
+        }
+
+    def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
+        """Return the boxes as maps, (B, 1, side, side); ``labels`` are not used."""
+        return box_masks(self.boxes(feats), self.map_size)[:, None]
