@@ -279,6 +279,23 @@ def test_device_that_is_not_there(small_model, device):
         LocalizationInferencer(*small_model, device=device)
 
 
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_what_is_no_number_is_said(inferencer, monkeypatch, value):
+    said = []
+    monkeypatch.setattr('wsol_mm.apis.localization_inferencer.print_log', lambda text, **_: said.append(text))
+    maps = inferencer.model.head.localization_maps
+
+    def spoilt_for_the_second(feats, labels):
+        spoilt = maps(feats, labels)
+        spoilt[1] = value
+        return spoilt
+
+    monkeypatch.setattr(inferencer.model.head, 'localization_maps', spoilt_for_the_second)
+    good, bad = inferencer([picture(), picture()], batch_size=2, progress=False)
+    assert good.finite and not bad.finite
+    assert said == ['1 of 2 images: expected finite scores and maps of the model, got NaN or infinity']
+
+
 def test_results_do_not_depend_on_the_batch(inferencer):
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 255, (40, 50, 3), np.uint8) for _ in range(5)]
