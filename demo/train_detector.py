@@ -3,6 +3,8 @@
     python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val \
         --out detected.json
 
+Several folders to detect in have as many files to write.
+
 The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not
 trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left
 out. The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS, PREDICTED, Annotations, ImageAnnotation
@@ -209,8 +212,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='weights of the localizer')
     parser.add_argument('boxes', type=Path, help='COCO file to train on, as predict.py or review.py write it')
     parser.add_argument('folder', type=Path, help='its images')
-    parser.add_argument('--detect', type=Path, required=True, metavar='FOLDER', help='images to detect in')
-    parser.add_argument('--out', type=new_output, required=True, help='COCO file to write')
+    parser.add_argument(
+        '--detect', type=Path, nargs='+', required=True, metavar='FOLDER', help='images to detect in'
+    )
+    parser.add_argument(
+        '--out', type=new_output, nargs='+', required=True, help='COCO file to write, for each of the folders'
+    )
     parser.add_argument('--min-confidence', type=share, default=0.0, help='boxes to train on (default: all)')
     parser.add_argument(
         '--topk', type=integer_within(1), default=1, help='detections of an image (default: 1)'
@@ -220,7 +227,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--lr', type=float, default=1e-3, help='default: 0.001')
     parser.add_argument('--seed', type=integer_within(0), default=0, help='default: 0')
     parser.add_argument('--device', help='cpu, cuda, ... (default: the first GPU, if there is one)')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if len(args.out) != len(args.detect):
+        parser.error(
+            f'argument --out: expected {len(args.detect)} files, as --detect has, got {len(args.out)}'
+        )
+    return args
 
 
 @one_line_errors(KeyError)
@@ -231,12 +243,13 @@ def main() -> None:
     data = ExportedBoxes(args.boxes, args.folder, inferencer, args.min_confidence)
     print(f'{len(data)} images with boxes to train on', flush=True)
     detector = train(inferencer, data, args)
-    found = detect(detector, inferencer, args.detect, args.topk, args.batch_size)
-    about = f'RetinaNet on {args.boxes.name}'
-    annotations = Annotations(lambda: found, inferencer.classes, args.detect, about, PREDICTED)
-    with whole_file(args.out) as part:
-        FORMATS['coco'].write(annotations, part)
-    print(f'{sum(len(image.boxes) for image in found)} boxes in {len(found)} images: {args.out.resolve()}')
+    for folder, out in zip(args.detect, args.out, strict=True):
+        found = detect(detector, inferencer, folder, args.topk, args.batch_size)
+        about = f'RetinaNet on {args.boxes.name}'
+        annotations = Annotations(partial(iter, found), inferencer.classes, folder, about, PREDICTED)
+        with whole_file(out) as part:
+            FORMATS['coco'].write(annotations, part)
+        print(f'{sum(len(image.boxes) for image in found)} boxes in {len(found)} images: {out.resolve()}')
 
 
 if __name__ == '__main__':
