@@ -246,12 +246,11 @@ def main(arguments: list[str] | None = None) -> None:
               (('box_source', reviewed), ('require_boxes', False))]  # fmt: skip
     day.run('tools/misc/verify_dataset.py', config, '--split', 'train', '--cfg-options', *source)
 
-    for title, boxes in (('before the review', first), ('after the review', reviewed)):
-        detected = [boxes.with_suffix(f'.{which}.json') for which in (PHOTOS, OTHER)]
-        data = [boxes, photos, '--detect', photos, other, '--out', *detected]
-        minutes = day.run('demo/train_detector.py', config, checkpoint, *data, *DETECTOR)
-        day.measure(f'detector trained on those {title}', detected[0], PHOTOS, minutes)
-        day.measure(f'detector trained on those {title}', detected[1], OTHER)
+    detected = [day.out / f'detected_{which}.json' for which in (PHOTOS, OTHER)]
+    data = [reviewed, photos, '--detect', photos, other, '--out', *detected]
+    minutes = day.run('demo/train_detector.py', config, checkpoint, *data, *DETECTOR)
+    day.measure('of a detector trained on those', detected[0], PHOTOS, minutes)
+    day.measure('of the same detector', detected[1], OTHER)
     columns = ('boxes', 'images', 'BoxAcc@0.3', '@0.5', '@0.7', 'precision', 'recall', 'minutes')
     print('\n'.join([f'| {" | ".join(columns)} |', f'|{" --- |" * len(columns)}', *day.rows]))
 
