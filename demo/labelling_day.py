@@ -17,6 +17,7 @@ Needs Playwright and Chromium (the variable CHROMIUM, or the one on PATH).
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -26,9 +27,9 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import RawDescriptionHelpFormatter
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 REPO_DIR = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO_DIR))
@@ -42,7 +43,9 @@ from wsol_mm.evaluation.functional import box_iou  # noqa: E402
 from wsol_mm.utils.whole_files import write_whole  # noqa: E402
 
 import numpy as np  # noqa: E402
-from playwright.sync_api import Page  # noqa: E402
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 Box = tuple[float, ...]
 
@@ -218,15 +221,20 @@ def review(annotations: Path, photos: Path, truth: dict[str, list[Box]], count: 
     return out, minutes
 
 
-@one_line_errors()
-def main(arguments: list[str] | None = None) -> None:
-    """Label, review, train, predict; print what came out of each step."""
-    parser = RunnerArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('images', type=Path, help='data set with train/, val/ and metadata/val/')
     parser.add_argument('weights', type=Path, help="weights of timm's vit_tiny_patch16_224")
     parser.add_argument('out', type=output_folder, help='folder of all that is written')
     parser.add_argument('--review', type=integer_within(1), default=50, help='images to review (default: 50)')
-    args = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+@one_line_errors()
+def main() -> None:
+    """Label, review, train, predict; print what came out of each step."""
+    args = parse_arguments()
     day = Day(args.out.resolve())
     photos, other, labelled = day.out / PHOTOS, day.out / OTHER, day.out / 'labelled'
     truth = split_images(args.images, day.out)

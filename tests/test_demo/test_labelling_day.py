@@ -115,7 +115,9 @@ def test_the_whole_day(day, images, tmp_path, monkeypatch, capfd):
     small = ['--img-size', '32', '--num-workers', '0', '--cfg-options', 'train_cfg.max_epochs=1']
     monkeypatch.setattr(day, 'LABELLING', ['--config', 'trilite_vit-t-frozen_folder', *small])
     monkeypatch.setattr(day, 'DETECTOR', ['--epochs', '1', '--batch-size', '4'])
-    day.main([str(images), str(tmp_path / 'weights.pth'), str(tmp_path / 'day'), '--review', '2'])
+    words = [images, tmp_path / 'weights.pth', tmp_path / 'day', '--review', '2']
+    monkeypatch.setattr('sys.argv', ['labelling_day.py', *map(str, words)])
+    day.main()
     printed = capfd.readouterr().out
     table = [line for line in printed.splitlines() if line.startswith('| ')]
     assert len(table) == 6 and 'reviewed' in table[3]

@@ -26,6 +26,7 @@ NOT_RUN = {
     'train.txt': 'is a list to be written; test_sources.py reads such lists',
     'configs/found/found_vit-t_cub40_second.py': 'needs the maps that the step before makes',
     'demo/train_detector.py': 'trains for minutes; test_train_detector.py runs it on less',
+    'demo/labelling_day.py': 'takes many minutes; test_labelling_day.py, marked slow, runs it on less',
     'work_dirs/detected_val.json': 'is what the former makes',
     '--refine': 'takes minutes; test_train_and_test.py runs it on less',
     '--boxes many': 'needs an output of its own; test_output.py runs it',
