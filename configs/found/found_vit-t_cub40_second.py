@@ -6,6 +6,4 @@ optim_wrapper = dict(paramwise_cfg=dict(custom_keys=_base_.second_rates))
 train_pipeline = [*_base_.squash_224[:-1], *_base_.second_steps]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])
-default_hooks = dict(
-    checkpoint=dict(save_best=None), visualization=dict(protocol='found')
-)
+default_hooks = dict(checkpoint=dict(save_best=None), visualization=dict(protocol='found'))

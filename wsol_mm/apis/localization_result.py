@@ -34,7 +34,8 @@ class LocalizationResult:
         boxes: (N, 4) float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and clipped to it.
         confidences: How far each box can be trusted, in [0, 1]: how likely its IoU with an object is at least
             0.5, judged by what the map shows, see
-            :func:`~wsol_mm.evaluation.functional.box_confidence.box_confidence`.
+            :func:`~wsol_mm.evaluation.functional.box_confidence.box_confidence`. 0 in an image that shows
+            nothing, see :func:`~wsol_mm.evaluation.functional.image_content.shows_nothing`.
         found: (N,) bool, False where the localization map has no contrast, or nothing above the threshold:
             the box is then the one by which the protocol counts a failure, and shows nothing.
             Its confidence is 0.
@@ -77,6 +78,13 @@ class LocalizationResult:
             if found and box[2] >= score_thr and box[4] >= min_confidence:
                 yield box
 
+    def boxes_of_first_class(
+        self, score_thr: float = 0.0, min_confidence: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Return the boxes (N, 4) of :meth:`kept` that belong to the first class, whose map pictures show."""
+        kept = self.kept(score_thr, min_confidence)
+        return np.array([box for label, _, _, box, _ in kept if label == self.labels[0]]).reshape(-1, 4)
+
 
 def localization_result(
     sample: DataSample,
@@ -114,13 +122,14 @@ def localization_result(
     scores = sample.pred_score.float().numpy()
     finite = bool(np.isfinite(scores).all() and np.isfinite(grids).all())
     shows = [finite and _has_contrast(grid) and not is_empty(grid, protocol) for grid in grids]
+    can_be_right = not sample.get('shows_nothing', False)
     localized = []
     for wanted, place in pairs:
         found = shows[place]
         score = float(scores[wanted])
         corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
         for box, confidence in zip(corners, confidences.tolist(), strict=True):
-            localized.append((wanted, score, box, confidence if found else 0.0, found))
+            localized.append((wanted, score, box, confidence if found and can_be_right else 0.0, found))
     box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)
     kept = None
     if maps == 'grid':
