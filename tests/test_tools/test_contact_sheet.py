@@ -49,6 +49,16 @@ def test_more_images_than_there_are(run_here, micro_project, checkpoint, tmp_pat
     assert np.ptp(cv2.imread(str(tmp_path / 'all.jpg'))) > 100
 
 
+def test_sharpened_maps(run_here, micro_project, checkpoint, tmp_path):
+    options = ['--num', 4, '--tile', 64, '--refine', 'flip', 'guided', '--out', tmp_path / 'sharp.png']
+    run_here(TOOL, micro_project.config, checkpoint, *options)
+    picture = cv2.imread(str(tmp_path / 'sharp.png'))
+    # No attention of one view stands beside the map of two.
+    assert 12 * 64 < picture.shape[1] < 15 * 64
+    with pytest.raises(SystemExit, match="refine: expected sides of views .*, got 'sharp'"):
+        run_here(TOOL, micro_project.config, checkpoint, *options[:-3], 'sharp', *options[-2:])
+
+
 @pytest.fixture(scope='module')
 def sheet_tool(repo_dir):
     spec = importlib.util.spec_from_file_location('contact_sheet', repo_dir / 'tools' / TOOL)

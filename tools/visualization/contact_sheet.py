@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
     NO_CHECKPOINT,
@@ -23,6 +24,7 @@ from wsol_mm.cli.runner_options import (
     weights_path,
 )
 from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.utils.refinement_choice import use_refinement
 from wsol_mm.utils.whole_files import whole_file
 
 
@@ -43,6 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--num', type=int, default=24, metavar='N', help='number of images (default: 24)')
     add_box_options(parser)
+    add_refinement_option(parser)
     parser.add_argument('--title', help='first line (default: config and checkpoint)')
     parser.add_argument(
         '--tile', type=int, default=112, metavar='PIXELS', help='side of a tile (default: 112)'
@@ -66,6 +69,8 @@ def main() -> None:
     from mmengine.registry import init_default_scope
 
     cfg = read_config(args)
+    if args.refine is not None:
+        use_refinement(cfg, args.refine)
     init_default_scope(cfg.get('default_scope', 'wsol_mm'))
     protocol = box_protocol(cfg, args.protocol, args.threshold)
     samples, classes = predict_samples(cfg, args.checkpoint, args.num)
