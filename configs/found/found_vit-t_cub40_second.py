@@ -3,6 +3,8 @@ _base_ = ['../_base_/models/vit-t.py', '../_base_/settings/cub40.py', './_base_/
 
 model = dict(frozen=_base_.second_frozen, head=dict(**_base_.second_head, num_classes=40))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=_base_.second_rates))
+param_scheduler = _base_.second_schedule
+train_cfg = dict(max_epochs=_base_.second_epochs, val_interval=_base_.second_epochs)
 train_pipeline = [*_base_.squash_224[:-1], *_base_.second_steps]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 test_evaluator = dict(type='LocalizationMetric', protocols=['maxboxacc', 'maxboxacc_v2'])

@@ -3,6 +3,8 @@ _base_ = ['../_base_/models/vit-t.py', '../_base_/settings/folder.py', './_base_
 
 model = dict(frozen=_base_.second_frozen, head=dict(**_base_.second_head, num_classes=2))
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=_base_.second_rates))
+param_scheduler = _base_.second_schedule
+train_cfg = dict(max_epochs=_base_.second_epochs, val_interval=1)
 train_pipeline = [*_base_.test_pipeline[:-1], *_base_.second_steps]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_evaluator = dict(type='LocalizationMetric', protocols=['found', 'maxboxacc', 'maxboxacc_v2'])

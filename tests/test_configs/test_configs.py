@@ -194,7 +194,7 @@ def test_checkpoints_are_chosen_by_what_the_validation_reports(path):
         sample['gt_bboxes'] = np.array([[1.0, 2, 150, 100]])
     metric.process(None, [sample])
     found = metric.evaluate(1)
-    saved = cfg.default_hooks.checkpoint.get('save_best', ())
+    saved = cfg.default_hooks.checkpoint.get('save_best') or ()
     for name in [saved] if isinstance(saved, str) else saved:
         assert name in found, f'{name} is none of {sorted(found)}'
 

@@ -16,6 +16,18 @@ second_frozen = [
 ]
 # The classifier and the decoder are new, the backbone is not.
 second_rates = {'head.classifier': dict(lr_mult=10.0), 'head.decoder': dict(lr_mult=10.0)}
+# Half of the common schedule.
+second_epochs = 6
+second_schedule = [
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0,
+        end=second_epochs,
+        T_max=second_epochs,
+        convert_to_iter_based=True,
+    )
+]
 # What a training pipeline ends in, behind one direct resize: the maps show whole images.
 second_steps = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
