@@ -13,7 +13,8 @@ right box before a wrong one) of
   CV           a rule of this file alone, by cross-validation
   transfer     the rule of all files of other data sets
   stored       the rule that the package has
-  no object    the stored rule: a box of a photograph before one of an image that shows nothing
+  no object    the stored rule: a box of a photograph before one of an image that shows nothing; grey, colours
+               and noise, which are known by their pixels, have the confidence 0
 
 and, at last, the rule of all files, in which each counts alike, to be stored in
 `wsol_mm/evaluation/functional/box_confidence.py`.
@@ -26,6 +27,7 @@ from pathlib import Path
 from wsol_mm.apis import LocalizationInferencer
 from wsol_mm.cli.argument_types import output_file
 from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import RunnerArgumentParser, add_config_options, read_config
 from wsol_mm.evaluation.functional import ImageGeometry, box_iou, frame_boxes_to_image
 from wsol_mm.evaluation.functional.box_confidence import EVIDENCE, box_confidence
@@ -76,7 +78,12 @@ def collect(args: argparse.Namespace) -> None:
     dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'pipeline': []})
     entries = [dataset.get_data_info(index) for index in range(0, len(dataset), args.interval)]
     inferencer = LocalizationInferencer(
-        cfg, args.checkpoint, args.device, protocol=args.protocol, threshold=args.threshold
+        cfg,
+        args.checkpoint,
+        args.device,
+        protocol=args.protocol,
+        threshold=args.threshold,
+        refine=args.refine,
     )
     protocol = one_box(inferencer.protocol)
 
@@ -92,18 +99,19 @@ def collect(args: argparse.Namespace) -> None:
             except ConstantMapError:  # no box
                 found.append(None)
                 continue
-            found.append((frame_boxes_to_image(boxes, geometry), evidence[0]))
+            found.append((frame_boxes_to_image(boxes, geometry), evidence[0], sample.shows_nothing))
         return found
 
     found = boxes_of([entry['img_path'] for entry in entries])
     kept = [(*pair, entry) for pair, entry in zip(found, entries, strict=True) if pair is not None]
-    right = [box_iou(box, np.asarray(entry['gt_bboxes'])).max() >= 0.5 for box, _, entry in kept]
-    nothing = [pair[1] for pair in boxes_of(images_of_nothing()) if pair is not None]
+    right = [box_iou(box, np.asarray(entry['gt_bboxes'])).max() >= 0.5 for box, *_, entry in kept]
+    nothing = [entry for entry in boxes_of(images_of_nothing()) if entry is not None]
     np.savez(
         args.out,
-        evidence=[evidence for _, evidence, _ in kept],
+        evidence=[evidence for _, evidence, _, _ in kept],
         right=right,
-        nothing=np.reshape(nothing, (-1, len(EVIDENCE))),
+        nothing=np.reshape([evidence for _, evidence, _ in nothing], (-1, len(EVIDENCE))),
+        plain=np.array([plain for _, _, plain in nothing], bool),
     )
     print(
         f'{len(right)} boxes of {len(entries)} images, {np.mean(right):.1%} right; {len(nothing)} of nothing'
@@ -176,6 +184,7 @@ def fit(args: argparse.Namespace) -> None:
         for stem, file in files.items():
             evidence, right = file['evidence'], file['right']
             stored = box_confidence(evidence)
+            nothing = np.where(file['plain'], 0, box_confidence(file['nothing']))
             photographs = np.arange(len(right) + len(file['nothing'])) < len(right)
             least, quarter = (least_certain(stored, share) for share in (0.1, 0.25))
             values = (
@@ -184,7 +193,7 @@ def fit(args: argparse.Namespace) -> None:
                 auroc(cross_validated(evidence, right), right),
                 auroc(rule[0] + evidence @ rule[1:], right),
                 auroc(stored, right),
-                auroc(np.concatenate([stored, box_confidence(file['nothing'])]), photographs),
+                auroc(np.concatenate([stored, nothing]), photographs),
                 1 - right[least].mean(),
                 1 - right[quarter].mean(),
                 1 - np.delete(right, quarter).mean(),
@@ -205,6 +214,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     collecting.add_argument('--interval', type=int, default=1, help='take every N-th test image (default: 1)')
     collecting.add_argument('--device', help='cpu, cuda, ... (default: the first GPU, if there is one)')
     add_box_options(collecting)
+    add_refinement_option(collecting)
     collecting.set_defaults(step=collect)
     fitting = steps.add_parser('fit', help='rules, and how they do')
     fitting.add_argument(

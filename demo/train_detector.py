@@ -3,17 +3,23 @@
     python demo/train_detector.py CONFIG CHECKPOINT boxes.json photos/train --detect photos/val \
         --out detected.json
 
-The detector is torchvision's RetinaNet on the backbone of the localizer that made the boxes, which is not
-trained any further: nothing is downloaded. Boxes below --min-confidence, and images without a box, are left
-out. The result is COCO, as predict.py writes it; --topk detections of an image, whose score is their
-confidence too.
+Several folders to detect in have as many files to write.
+
+The detector is torchvision's FCOS on the feature maps of the localizer that made the boxes, which are
+computed once and not trained any further: nothing is downloaded. Boxes below --min-confidence, and images
+without a box, are left out. The result is COCO, as predict.py writes it; --topk detections of an image, whose
+score is their confidence too.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from wsol_mm.annotation_formats import FORMATS, PREDICTED, Annotations, ImageAnnotation
 from wsol_mm.apis import LocalizationInferencer
@@ -29,176 +35,211 @@ import torch
 import torchvision
 from mmengine.dataset import default_collate
 from mmpretrain.utils import track
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.models.detection import RetinaNet
+from torch.utils.data import DataLoader
+from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOSHead
+
+#: Channels in the detector.
+WIDTH = 128
 
 
-class FrozenFeatures(nn.Module):
-    """The feature map of a localizer, as torchvision's detectors take it."""
-
-    def __init__(self, localizer: nn.Module, out_channels: int) -> None:
-        super().__init__()
-        self.localizer = localizer.requires_grad_(False)
-        self.out_channels = out_channels
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps (B, D, h, w) of normalised images."""
-        return self.localizer.eval().extract_feat(images, needs=()).feature_map
-
-
-class ExportedBoxes(Dataset):
-    """Images with boxes of a COCO file, as the localizer sees them.
+class NarrowedMaps(nn.Sequential):
+    """The backbone of a detector whose images are feature maps already: makes them narrower.
 
     Args:
-        file: The COCO file.
-        folder: Its images.
-        inferencer: The localizer.
-        min_confidence: Boxes that are less certain are left out.
+        channels: Of the maps.
     """
 
-    def __init__(
-        self, file: Path, folder: Path, inferencer: LocalizationInferencer, min_confidence: float
-    ) -> None:
-        coco = read_json(file, 'COCO annotations')
-        names = {entry['id']: inferencer.classes.index(entry['name']) for entry in coco['categories']}
-        boxes = defaultdict(list)
-        for entry in coco['annotations']:
-            if entry.get('confidence', 1.0) >= min_confidence:
-                boxes[entry['image_id']].append((*entry['bbox'], names[entry['category_id']]))
-        self.images = [
-            (str(folder / entry['file_name']), np.array(boxes[entry['id']]))
-            for entry in coco['images']
-            if boxes[entry['id']]
-        ]
-        if not self.images:
-            raise ValueError(f'{file}: expected boxes with a confidence from {min_confidence:g}, got none')
-        self.pipeline = inferencer.pipeline
+    out_channels = WIDTH
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[dict, dict]:
-        path, boxes = self.images[index]
-        item = self.pipeline(path)
-        sample = item['data_samples']
-        shares = np.divide(sample.img_shape[::-1], sample.ori_shape[::-1])
-        corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:4]], axis=1) * np.tile(shares, 2)
-        labels = torch.from_numpy(boxes[:, 4]).long()
-        return item, {'boxes': torch.from_numpy(corners).float(), 'labels': labels}
+    def __init__(self, channels: int) -> None:
+        super().__init__(nn.Conv2d(channels, WIDTH, 1), nn.GroupNorm(32, WIDTH), nn.ReLU())
 
 
-def build_detector(inferencer: LocalizationInferencer) -> RetinaNet:
-    """Build a detector on the backbone of a localizer.
+class SeenImages(NamedTuple):
+    """What a localizer has made of images.
+
+    Attributes:
+        files: The images.
+        sizes: Width and height of each.
+        maps: Feature maps (N, D, h, w), float16, on the CPU.
+    """
+
+    files: list[Path]
+    sizes: list[tuple[int, int]]
+    maps: Tensor
+
+    def of(self, files: list[Path]) -> SeenImages:
+        """Return the part of some of the images, in their order."""
+        numbers = {file: number for number, file in enumerate(self.files)}
+        chosen = [numbers[file] for file in files]
+        return SeenImages(files, [self.sizes[number] for number in chosen], self.maps[chosen])
+
+    def to_grid(self, number: int, boxes: NDArray[np.floating]) -> Tensor:
+        """Bring boxes (M, 4) in pixels of an image onto the grid of its map."""
+        scale = np.divide(self.maps.shape[:1:-1], self.sizes[number])
+        return torch.from_numpy(boxes * np.tile(scale, 2)).float()
+
+    def to_image(self, number: int, boxes: Tensor) -> NDArray[np.float64]:
+        """Bring boxes (M, 4) on the grid into pixels of their image."""
+        scale = np.divide(self.sizes[number], self.maps.shape[:1:-1])
+        return boxes.cpu().double().numpy() * np.tile(scale, 2)
+
+
+@torch.no_grad()
+def see(inferencer: LocalizationInferencer, files: list[Path], batch_size: int) -> SeenImages:
+    """Compute the feature maps of images; they stay in memory, 75 kB each of a ViT-T with 14 x 14 patches.
 
     Args:
-        inferencer: The localizer.
+        inferencer: The localizer, which shows its network whole images.
+        files: The images.
+        batch_size: Images at a time.
 
     Returns:
-        The detector of the same classes, for images of the same size.
+        The maps.
+    """
+    sizes, maps = [], []
+    for start in track(range(0, len(files), batch_size), 'Looking'):
+        items = [inferencer.pipeline(str(file)) for file in files[start : start + batch_size]]
+        images = inferencer.model.data_preprocessor(default_collate(items))['inputs']
+        maps.append(inferencer.model.extract_feat(images, needs=()).feature_map.half().cpu())
+        sizes += [item['data_samples'].ori_shape[::-1] for item in items]
+    return SeenImages(files, sizes, torch.cat(maps))
+
+
+def read_boxes(file: Path, classes: Sequence[str], min_confidence: float) -> dict[str, NDArray[np.float64]]:
+    """Read the boxes of a COCO file.
+
+    Args:
+        file: The file.
+        classes: Classes of the detector.
+        min_confidence: Boxes that are less certain are left out.
+
+    Returns:
+        By file name x0 y0 x1 y1 in pixels and class index, (M, 5), of the images that have a box.
+
+    Raises:
+        ValueError: If no box is left.
+    """
+    coco = read_json(file, 'COCO annotations')
+    labels = {entry['id']: classes.index(entry['name']) for entry in coco['categories']}
+    names = {entry['id']: entry['file_name'] for entry in coco['images']}
+    boxes = defaultdict(list)
+    for entry in coco['annotations']:
+        if entry.get('confidence', 1.0) >= min_confidence:
+            x, y, width, height = entry['bbox']
+            label = labels[entry['category_id']]
+            boxes[names[entry['image_id']]].append((x, y, x + width, y + height, label))
+    if not boxes:
+        raise ValueError(f'{file}: expected boxes with a confidence from {min_confidence:g}, got none')
+    return {name: np.array(rows, float) for name, rows in sorted(boxes.items())}
+
+
+def build_detector(channels: int, grid: Sequence[int], num_classes: int) -> FCOS:
+    """Build a detector of objects on feature maps.
+
+    Args:
+        channels: Of the maps.
+        grid: Their height and width.
+        num_classes: Classes of objects.
+
+    Returns:
+        The detector; a cell of the map is its pixel.
     """
     if not torchvision.extension._has_ops():  # a torchvision built for another torch
         torchvision.ops.boxes.nms = lambda boxes, scores, iou: torch.from_numpy(
             suppress_overlapping(boxes.numpy(), scores.numpy(), iou)
         )
-    item = inferencer.pipeline(np.zeros((64, 64, 3), np.uint8))
-    batch = inferencer.model.data_preprocessor(default_collate([item]))
-    features = inferencer.model.extract_feat(batch['inputs'], needs=()).feature_map
-    side = batch['inputs'].shape[-1]
-    sizes = tuple(int(side * share) for share in (0.15, 0.25, 0.4, 0.6, 0.85))
-    return RetinaNet(
-        FrozenFeatures(inferencer.model, features.shape[1]),
-        num_classes=len(inferencer.classes),
-        anchor_generator=AnchorGenerator((sizes,), ((0.5, 1.0, 2.0),)),
-        # Images come normalised, and of the size that the backbone takes.
-        min_size=side,
-        max_size=side,
+    detector = FCOS(
+        NarrowedMaps(channels),
+        num_classes=num_classes,
+        # Two cells wide, as torchvision rounds half of it; the radius is in these units.
+        anchor_generator=AnchorGenerator(((2,),), ((1.0,),)),
+        center_sampling_radius=0.75,
+        min_size=min(grid),
+        max_size=max(grid),
         size_divisible=1,
-        image_mean=[0.0] * 3,
-        image_std=[1.0] * 3,
+        image_mean=[0.0] * channels,
+        image_std=[1.0] * channels,
         score_thresh=0.02,
-    ).to(next(inferencer.model.parameters()).device)
+    )
+    detector.head = FCOSHead(WIDTH, 1, num_classes, num_convs=2)
+    return detector
 
 
-def prepared(inferencer: LocalizationInferencer, items: list[dict]) -> list[Tensor]:
-    """Images as the backbone takes them."""
-    return list(inferencer.model.data_preprocessor(default_collate(items))['inputs'])
-
-
-def train(inferencer: LocalizationInferencer, data: ExportedBoxes, args: argparse.Namespace) -> RetinaNet:
-    """Train a detector, with turned images as well.
+def train(
+    seen: SeenImages, boxes: list[NDArray[np.float64]], num_classes: int, args: argparse.Namespace
+) -> FCOS:
+    """Train a detector, with mirrored maps as well.
 
     Args:
-        inferencer: The localizer.
-        data: Images with boxes.
+        seen: The images.
+        boxes: Of each, x0 y0 x1 y1 in pixels and class index, (M, 5).
+        num_classes: Classes of objects.
         args: The options.
 
     Returns:
-        The detector.
+        The detector, on the device that is asked for.
     """
     torch.manual_seed(args.seed)
-    detector = build_detector(inferencer)
-    loader = DataLoader(
-        data, args.batch_size, shuffle=True, collate_fn=lambda pairs: tuple(zip(*pairs, strict=True))
-    )
+    grid = seen.maps.shape[2:]
+    detector = build_detector(seen.maps.shape[1], grid, num_classes).to(args.device)
+    targets = [
+        {'boxes': seen.to_grid(number, rows[:, :4]), 'labels': torch.from_numpy(rows[:, 4]).long()}
+        for number, rows in enumerate(boxes)
+    ]
+    loader = DataLoader(range(len(targets)), args.batch_size, shuffle=True)
     steps = args.epochs * len(loader)
-    parameters = [parameter for parameter in detector.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, args.lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(detector.parameters(), args.lr, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, steps, pct_start=0.1)
     detector.train()
     for epoch in range(1, args.epochs + 1):
         total = 0.0
-        for items, targets in track(loader, f'Epoch {epoch}'):
-            images = prepared(inferencer, items)
-            device, width = images[0].device, images[0].shape[-1]
-            targets = [{key: value.to(device) for key, value in target.items()} for target in targets]
+        for numbers in track(loader, f'Epoch {epoch}'):
+            maps = seen.maps[numbers].to(args.device).float()
+            wanted = [{key: value.to(args.device) for key, value in targets[i].items()} for i in numbers]
             if torch.rand(()) < 0.5:
-                images = [image.flip(-1) for image in images]
-                for target in targets:
-                    target['boxes'][:, [0, 2]] = width - target['boxes'][:, [2, 0]]
-            loss = sum(detector(images, targets).values())
+                maps = maps.flip(-1)
+                for target in wanted:
+                    target['boxes'] = target['boxes'][:, [2, 1, 0, 3]]
+                    target['boxes'][:, [0, 2]] = grid[1] - target['boxes'][:, [0, 2]]
+            loss = sum(detector(list(maps), wanted).values())
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 1.0)
+            nn.utils.clip_grad_norm_(detector.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         print(f'epoch {epoch}: loss {total / len(loader):.4f}', flush=True)
     return detector.eval()
 
 
 @torch.no_grad()
-def detect(
-    detector: RetinaNet, inferencer: LocalizationInferencer, folder: Path, topk: int, batch_size: int
-) -> list[ImageAnnotation]:
-    """Detect objects in all images of a folder.
+def detect(detector: FCOS, seen: SeenImages, folder: Path, args: argparse.Namespace) -> list[ImageAnnotation]:
+    """Detect objects in images.
 
     Args:
         detector: The detector.
-        inferencer: The localizer that it was built on.
-        folder: The images.
-        topk: Largest number of detections of an image.
-        batch_size: Images at a time.
+        seen: The images.
+        folder: What their names are relative to.
+        args: The options.
 
     Returns:
         The annotation of every image.
     """
-    files = [Path(file) for file, _ in images_at(folder)]
     annotations = []
-    for start in track(range(0, len(files), batch_size), 'Detecting'):
-        items = [inferencer.pipeline(str(file)) for file in files[start : start + batch_size]]
-        for item, found in zip(items, detector(prepared(inferencer, items)), strict=True):
-            sample = item['data_samples']
-            shares = np.divide(sample.ori_shape[::-1], sample.img_shape[::-1])
-            boxes = (found['boxes'][:topk].cpu().double().numpy() * np.tile(shares, 2)).tolist()
-            scores = found['scores'][:topk].tolist()
-            path = files[len(annotations)].relative_to(folder).as_posix()
-            size = sample.ori_shape[::-1]
-            labels = found['labels'][:topk].tolist()
-            number = len(annotations) + 1
-            annotations.append(ImageAnnotation(number, path, path, size, labels, scores, boxes, scores))
+    for start in track(range(0, len(seen.files), args.batch_size), 'Detecting'):
+        maps = seen.maps[start : start + args.batch_size].to(args.device).float()
+        for number, found in enumerate(detector(list(maps)), start):
+            boxes = seen.to_image(number, found['boxes'][: args.topk]).tolist()
+            scores = found['scores'][: args.topk].tolist()
+            labels = found['labels'][: args.topk].tolist()
+            path = seen.files[number].relative_to(folder).as_posix()
+            size = seen.sizes[number]
+            annotations.append(ImageAnnotation(number + 1, path, path, size, labels, scores, boxes, scores))
     return annotations
 
 
@@ -209,8 +250,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='weights of the localizer')
     parser.add_argument('boxes', type=Path, help='COCO file to train on, as predict.py or review.py write it')
     parser.add_argument('folder', type=Path, help='its images')
-    parser.add_argument('--detect', type=Path, required=True, metavar='FOLDER', help='images to detect in')
-    parser.add_argument('--out', type=new_output, required=True, help='COCO file to write')
+    parser.add_argument(
+        '--detect', type=Path, nargs='+', required=True, metavar='FOLDER', help='images to detect in'
+    )
+    parser.add_argument(
+        '--out', type=new_output, nargs='+', required=True, help='COCO file to write, for each of the folders'
+    )
     parser.add_argument('--min-confidence', type=share, default=0.0, help='boxes to train on (default: all)')
     parser.add_argument(
         '--topk', type=integer_within(1), default=1, help='detections of an image (default: 1)'
@@ -220,7 +265,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--lr', type=float, default=1e-3, help='default: 0.001')
     parser.add_argument('--seed', type=integer_within(0), default=0, help='default: 0')
     parser.add_argument('--device', help='cpu, cuda, ... (default: the first GPU, if there is one)')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if len(args.out) != len(args.detect):
+        parser.error(
+            f'argument --out: expected {len(args.detect)} files, as --detect has, got {len(args.out)}'
+        )
+    return args
 
 
 @one_line_errors(KeyError)
@@ -228,15 +278,20 @@ def main() -> None:
     """Train, detect, and write what was found."""
     args = parse_arguments()
     inferencer = LocalizationInferencer(read_config(args), args.checkpoint, args.device)
-    data = ExportedBoxes(args.boxes, args.folder, inferencer, args.min_confidence)
-    print(f'{len(data)} images with boxes to train on', flush=True)
-    detector = train(inferencer, data, args)
-    found = detect(detector, inferencer, args.detect, args.topk, args.batch_size)
-    about = f'RetinaNet on {args.boxes.name}'
-    annotations = Annotations(lambda: found, inferencer.classes, args.detect, about, PREDICTED)
-    with whole_file(args.out) as part:
-        FORMATS['coco'].write(annotations, part)
-    print(f'{sum(len(image.boxes) for image in found)} boxes in {len(found)} images: {args.out.resolve()}')
+    args.device = next(inferencer.model.parameters()).device
+    boxes = read_boxes(args.boxes, inferencer.classes, args.min_confidence)
+    print(f'{len(boxes)} images with boxes to train on', flush=True)
+    training = [args.folder / name for name in boxes]
+    folders = [[Path(file) for file, _ in images_at(folder)] for folder in args.detect]
+    seen = see(inferencer, list(dict.fromkeys(chain(training, *folders))), args.batch_size)
+    detector = train(seen.of(training), list(boxes.values()), len(inferencer.classes), args)
+    for folder, files, out in zip(args.detect, folders, args.out, strict=True):
+        found = detect(detector, seen.of(files), folder, args)
+        about = f'FCOS on {args.boxes.name}'
+        annotations = Annotations(partial(iter, found), inferencer.classes, folder, about, PREDICTED)
+        with whole_file(out) as part:
+            FORMATS['coco'].write(annotations, part)
+        print(f'{sum(len(image.boxes) for image in found)} boxes in {len(found)} images: {out.resolve()}')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """Processes that need not import everything again, but are forked from one that has; tools in such a process.
 
-What happens when a process starts is tested in test_tools/test_start_up.py, test_utils/test_import_hooks.py
-and by everything that starts a shell script.
+They differ from processes of their own: what happens when one starts is tested in test_start_up.py,
+test_import_hooks.py and by everything that starts a shell script; what is registered with ``atexit`` is not
+called at the end.
 """
 
 import gc
@@ -32,12 +33,38 @@ PROCESSES = multiprocessing.get_context('forkserver')
 PROCESSES.set_forkserver_preload([__name__])
 
 
+#: Seconds after which a process is killed: longer than any of them takes on a busy machine.
+LIMIT_S = 600
+
+
 def run_forked(function: Callable, *arguments: object) -> int:
-    """Call a function of a module in a process of its own; return the exit status, negative for a signal."""
-    process = PROCESSES.Process(target=function, args=arguments)
+    """Call a function of a module in a process of its own.
+
+    Args:
+        function: Found by its name there.
+        *arguments: Of the function; they are pickled.
+
+    Returns:
+        The exit status, negative for a signal.
+
+    Raises:
+        TimeoutError: If it took too long, and was killed.
+    """
+    # The server keeps the environment that it was started with.
+    process = PROCESSES.Process(target=_with_environment, args=(dict(os.environ), function, arguments))
     process.start()
-    process.join()
+    process.join(LIMIT_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise TimeoutError(f'{function.__name__}: expected an end within {LIMIT_S} s, got none')
     return process.exitcode
+
+
+def _with_environment(environment: dict[str, str], function: Callable, arguments: tuple) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    function(*arguments)
 
 
 def run_tool(

@@ -14,6 +14,7 @@ from pathlib import Path
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.cli.argument_types import integer_within, map_threshold, output_folder
 from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import RunnerArgumentParser, checkpoint_path, one_line_errors
 from wsol_mm.feature_cache.settings import VIEWS
 
@@ -58,6 +59,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--views', nargs='+', choices=VIEWS, default=['plain', 'flip'], help='views to train on (plain flip)'
     )
     parser.add_argument('--threshold', type=map_threshold, help="of the maps (default: the config's)")
+    add_refinement_option(parser)
     parser.add_argument('--format', choices=FORMATS, default='coco', help='of the boxes (default: coco)')
     parser.add_argument('--seed', type=integer_within(0), default=0, help='of the training (default: 0)')
     parser.add_argument(

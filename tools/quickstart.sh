@@ -7,9 +7,9 @@
 #   --seed N        seed of data and training (default: 0)
 #   --force         draw, train and test again, even if it is done already
 #
-# A second run keeps what is there: environment, data, training, metrics, sheet. An interrupted training resumes
-# from its last epoch (then augmentation differs, and with it the last digits). All of it runs on the CPU, with two
-# threads, so that a seed gives the same numbers with and without a GPU.
+# A second run keeps what is there: environment, data, training, metrics, sheet. An interrupted training resumes, and
+# ends as one that was not. All of it runs on the CPU, with two threads, so that a seed gives the same numbers with
+# and without a GPU.
 set -euo pipefail
 
 repo_dir="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"

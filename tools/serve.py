@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.box_options import add_box_options
+from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import (
     CHECKPOINT_HELP,
     RunnerArgumentParser,
@@ -36,6 +37,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument('--classes', type=Path, metavar='FILE', help='file of class names, one per line')
     add_box_options(parser)
+    add_refinement_option(parser)
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
     numbers = {
         'batch-size': (1, 16, 'images in the largest batch'),

@@ -1,8 +1,9 @@
 """Train a config with several seeds and settings, one after the other, each in its own work directory.
 
 The same command again skips what is finished and resumes what was interrupted; a training that fails does
-not stop the others. On several GPUs, start it on each (CUDA_VISIBLE_DEVICES): a training that another process
-is at is left to it. The exit status is 0, or 1 if a training failed; they are listed at the end.
+not stop the others. On several GPUs, start the same command for each (CUDA_VISIBLE_DEVICES=0, and so on): a
+training that another process is at is left to it. With --gpus, each needs a group of GPUs and a PORT of its
+own. The exit status is 0, or 1 if a training failed; they are listed at the end.
 """
 
 import argparse

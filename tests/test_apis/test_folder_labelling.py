@@ -81,6 +81,19 @@ def test_a_call_that_was_stopped_goes_on(task, summary, tmp_path, monkeypatch):
     assert stopped.boxes.read_bytes() == task.boxes.read_bytes()
 
 
+def test_sharpened_maps(task, summary, tmp_path):
+    """The network is trained as without; its maps are seen at two sizes."""
+    refined = replace(task, out=tmp_path / 'refined', refine=['32', '64', 'flip'])
+    label_folder(refined)
+    about = json.loads(refined.boxes.read_text())['info']['description']
+    assert 'views of 32, 64 pixels, mirrored too' in about
+    assert 'views' not in json.loads(task.boxes.read_text())['info']['description']
+    assert 'refinement' not in (refined.out / 'config.py').read_text()
+    with pytest.raises(ValueError, match="refine: expected sides of views .*, got 'sharp'"):
+        label_folder(replace(refined, out=tmp_path / 'other', refine=['sharp']))
+    assert not (tmp_path / 'other' / 'features').exists()
+
+
 def test_other_settings_are_refused(task, summary):
     with pytest.raises(ValueError, match=r'config.py: expected the work of the same images and settings'):
         label_folder(replace(task, seed=1))

@@ -146,6 +146,18 @@ def test_pictures(inferencer, photos, tmp_path):
     assert names == ['0_array.png', '1_array.png', '2_1.png']
 
 
+def test_pictures_show_all_boxes_of_the_first_class(inferencer, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        'wsol_mm.visualization.LocalizationVisualizer.draw_bboxes',
+        lambda self, boxes, edge_colors, **_: drawn.append(boxes.numpy()),
+    )
+    (result,) = inferencer(picture(), topk=2, boxes='many', out_dir=tmp_path, progress=False)
+    np.testing.assert_allclose(drawn, [result.boxes[np.equal(result.labels, result.labels[0])]], rtol=1e-6)
+    inferencer(np.zeros((40, 40, 3), np.uint8), out_dir=tmp_path, progress=False)
+    assert [len(boxes) for boxes in drawn[1:]] in ([1], [])  # a map without a box has none
+
+
 def test_pictures_in_a_window(inferencer, monkeypatch):
     shown = []
     monkeypatch.setattr(
@@ -179,6 +191,25 @@ def test_every_method_with_one_crop_and_with_ten(small_model, tmp_path, monkeypa
             assert (result.boxes >= 0).all() and (result.boxes <= [120, 90, 120, 90]).all()
         if localize.model.head.class_agnostic:  # one map for all classes
             np.testing.assert_array_equal(predicted[0].boxes[0], predicted[0].boxes[1])
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_images_that_show_nothing_rank_last(small_model, tmp_path, method):
+    cfg = Config.fromfile(small_model.config)
+    for part in ('backbone', 'head'):
+        del cfg.model[part]
+    size = Size(layers=2, width=16, num_classes=3, patch=16, img_size=112)
+    cfg.model.update(METHODS[method].model_config(size, pretrained=cfg.model.pretrained))
+    cfg.test_dataloader.dataset.pipeline[1].scale = cfg.test_dataloader.dataset.pipeline[2].crop_size = 112
+    cfg.default_hooks.visualization.protocol.thresholds = [0.2]
+    save_weights(cfg, tmp_path / 'weights.pth')
+    localize = LocalizationInferencer(cfg, tmp_path / 'weights.pth', 'cpu')
+    noise = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    something, *nothing = localize(
+        [picture(), np.full((90, 120, 3), 127, np.uint8), noise], topk=2, boxes='many', progress=False
+    )
+    assert min(something.confidences) > 0 or not something.found.all()
+    assert all(set(result.confidences) == {0} and len(result.boxes) for result in nothing)
 
 
 def test_model_names(small_model, tmp_path):
@@ -277,6 +308,23 @@ def test_wrong_inputs(inferencer, tmp_path):
 def test_device_that_is_not_there(small_model, device):
     with pytest.raises(ValueError, match=f"device: expected cpu .*, got '{device}': "):
         LocalizationInferencer(*small_model, device=device)
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_what_is_no_number_is_said(inferencer, monkeypatch, value):
+    said = []
+    monkeypatch.setattr('wsol_mm.apis.localization_inferencer.print_log', lambda text, **_: said.append(text))
+    maps = inferencer.model.head.localization_maps
+
+    def spoilt_for_the_second(feats, labels):
+        spoilt = maps(feats, labels)
+        spoilt[1] = value
+        return spoilt
+
+    monkeypatch.setattr(inferencer.model.head, 'localization_maps', spoilt_for_the_second)
+    good, bad = inferencer([picture(), picture()], batch_size=2, progress=False)
+    assert good.finite and not bad.finite
+    assert said == ['1 of 2 images: expected finite scores and maps of the model, got NaN or infinity']
 
 
 def test_results_do_not_depend_on_the_batch(inferencer):

@@ -18,4 +18,8 @@ def test_every_object_of_a_model_without_classes_has_a_box():
     result = localization_result(sample, ['crow', 'wren'], protocol, maps='grid')
     assert result.classes == ['wren'] * 3 and result.found.tolist() == [True, True, False]
     assert result.boxes[:2].tolist() == [[0, 0, 4, 4], [2, 4, 8, 8]]
-    assert (result.maps == maps.numpy()).all()
+    assert (result.maps == maps.numpy()).all() and result.map_labels == [-1, -1, -1]
+    # A box for each of two classes; the maps are kept once.
+    result = localization_result(sample, ['crow', 'wren'], protocol, topk=2, maps='image')
+    assert result.classes == ['wren'] * 3 + ['crow'] * 3 and result.found.tolist() == [True, True, False] * 2
+    assert result.maps.shape == (3, 8, 8) and result.map_labels == [-1, -1, -1]

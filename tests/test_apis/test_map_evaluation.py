@@ -185,7 +185,7 @@ def test_a_map_that_cannot_be_used_is_a_wrong_localization_alone(dataset, save):
     assert [problem.split(': ', 1)[1].split(',')[0] for problem in result.problems] == [
         'expected finite numbers',
         f'expected one map in {save({}).source}',
-        'expected a map of all classes',
+        'expected maps of all classes',
     ]
     assert result.metrics['Top-1_Cls'] == 75
     assert result.metrics['maxboxacc/MaxBoxAcc_agnostic'] == pytest.approx(100 * 7 / 12)

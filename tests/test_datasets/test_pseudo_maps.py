@@ -51,7 +51,7 @@ def test_problems(source, tmp_path):
         load(source, img_id='cat/d.png')
     with pytest.raises(MapProblem, match=r'expected a map of class 2, .*, got \[3, 1\]\. Make maps with'):
         load(source, gt_label=2)
-    with pytest.raises(MapProblem, match="expected one map, as maps_of is 'all', got 2"):
+    with pytest.raises(MapProblem, match='expected one map of all classes, got 2'):
         load(source, maps_of='all')
     with pytest.raises(
         ValueError, match='expected a pipeline that resizes once, .*, got 28x28 pixels of 40x30'

@@ -1,7 +1,13 @@
 """What maps tell of their boxes, and how boxes of many regions are chosen."""
 
 from wsol_mm.evaluation.functional import ImageGeometry, suppress_overlapping
-from wsol_mm.evaluation.functional.box_confidence import EVIDENCE, RULE, box_confidence, box_evidence
+from wsol_mm.evaluation.functional.box_confidence import (
+    EVIDENCE,
+    RULE,
+    box_confidence,
+    box_evidence,
+    nearby_levels,
+)
 from wsol_mm.evaluation.functional.regions import region_boxes
 from wsol_mm.evaluation.map_boxes import confident_boxes, predict_boxes
 from wsol_mm.evaluation.protocols import get_protocol
@@ -41,6 +47,26 @@ def test_evidence_of_two_plain_squares():
     assert other == pytest.approx(
         dict(class_score=9, stability=2 / 3, mass=200 / 1800, dominance=0.2, cut=0.5), rel=1e-6
     )
+
+
+def test_levels_near_a_threshold():
+    assert nearby_levels(0.3) == pytest.approx([0.39, 0.48, 0.6])
+    assert nearby_levels(0.5) == pytest.approx([0.65, 0.8, 1.0], abs=1e-4)
+    assert nearby_levels(0.9) == pytest.approx([0.93, 0.96, 1.0], abs=1e-4)
+    assert nearby_levels(0.0) == [0, 0, 0]
+
+
+@pytest.mark.parametrize('threshold', [0.1, 0.49, 0.5, 0.7, 0.95])
+def test_stability_is_that_of_the_map_at_every_threshold(threshold):
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[20:60, 10:50] = 1.0
+    box = np.array([[10.0, 20, 50, 60]])
+    column = EVIDENCE.index('stability')
+    # What is all or nothing does not move; a slope does, but never as much as if there were nothing.
+    assert box_evidence(mask, box, threshold, 0.5)[0, column] == 1
+    slope = blob((50, 50), width=16)
+    found, _ = region_boxes(slope > threshold)
+    assert 0.25 < box_evidence(slope, found, threshold, 0.5)[0, column] < 0.85
 
 
 @pytest.mark.parametrize('side', [100, 448])

@@ -28,6 +28,7 @@ NOT_RUN = {
     'configs/psol/psol_vit-t_cub40.py': 'needs the boxes that the step before makes',
     'tools/analysis_tools/map_agreement.py': 'needs maps of two models; its own test makes them',
     'demo/train_detector.py': 'trains for minutes; test_train_detector.py runs it on less',
+    'demo/labelling_day.py': 'takes many minutes; test_labelling_day.py, marked slow, runs it on less',
     'work_dirs/detected_val.json': 'is what the former makes',
     '--refine': 'takes minutes; test_train_and_test.py runs it on less',
     '--boxes many': 'needs an output of its own; test_output.py runs it',

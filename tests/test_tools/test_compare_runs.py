@@ -43,6 +43,26 @@ def test_metrics_of_tests(run_here, runs):
     assert printed.splitlines()[2] == '| a_lr=1 | 2 | 62 ± 1 | nan |'
 
 
+def test_refined_and_plain_tests_are_separate_rows(run_here, runs):
+    others = []
+    guided = 'guided filter (radius 8, eps 0.01)'
+    for seed, refinement in ((1, 'mirrored too'), (3, 'mirrored too'), (5, guided)):
+        folder = write_run(runs[0].parent / f'a_lr=1_seed{seed}', 80.0 + seed)
+        metrics = {'x/Loc': 80.0 + seed, 'bad': None, 'refinement': refinement}
+        (folder / 'test.json').write_text(json.dumps(metrics))
+        others.append(folder)
+    folders = [runs[0], others[0], runs[1], *others[1:]]
+    printed = run_here('analysis_tools/compare_runs.py', *folders, '--metrics-file', 'test.json')
+    assert printed.splitlines()[2:] == [
+        '| a_lr=1 | 2 | 62.00 ± 1.41 | nan |',
+        '| a_lr=1 (mirrored too) | 2 | 82.00 ± 1.41 | nan |',
+        f'| a_lr=1 ({guided}) | 1 | 85.00 | nan |',
+    ]
+    (others[0] / 'test.json').write_text('{"x/Loc": 1, "refinement": 3}')
+    with pytest.raises(SystemExit, match="test.json: expected a text as refinement, got '3'"):
+        run_here('analysis_tools/compare_runs.py', *folders, '--metrics-file', 'test.json')
+
+
 def test_an_unfinished_run_is_named(runs, tmp_path, repo_dir, monkeypatch, capsys):
     longer = write_run(tmp_path / 'runs/a_lr=1_seed4', 66.0, last=3)
     path = repo_dir / 'tools' / 'analysis_tools' / 'compare_runs.py'

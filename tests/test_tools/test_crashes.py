@@ -34,6 +34,8 @@ KINDS = ['kill', 'ENOSPC', 'EIO']
 JOBS = ['predict', 'predict voc', 'test', 'cache', 'export']
 #: What is written is that of 'export', but the model is recorded anew in each run, which takes seconds.
 EXPORT_TOOLS = ['export_torch.py', 'export_onnx.py']
+#: At random moments, of each of them.
+KILLS = 100
 # What may be left of a run that was broken off, until the next.
 UNFINISHED = ('.journal', '.partial', '.lock')
 
@@ -210,12 +212,13 @@ def test_broken_off_at_every_change(jobs, tmp_path, name, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', JOBS + EXPORT_TOOLS)
 def test_killed_at_random_moments(jobs, tmp_path, name):
-    """One run is killed ten times on its way, and ends as one that was left in peace."""
+    """Runs are killed up to ten times on their way, and end as one that was left in peace."""
     job, folder, moments = jobs(name), tmp_path / 'run', random.Random(0)
-    for attempt in range(10):
+    total = attempts = 0
+    while total < KILLS:
         folder.mkdir()
         kills = 0
-        while kills < 10:
+        while kills < 10 and total + kills < KILLS:
             moment = moments.uniform(0.05, 1) * job.seconds
 
             def run(moment=moment):
@@ -223,8 +226,11 @@ def test_killed_at_random_moments(jobs, tmp_path, name):
                 signal.setitimer(signal.ITIMER_REAL, moment)
                 job.run(folder)
 
-            if in_child(run) == 0 or not again(name, folder):
+            status = in_child(run)
+            kills += status == -signal.SIGKILL
+            if status >= 0 or not again(name, folder):
                 break
-            kills += 1
-        check_rest_or_end(name, job, folder, f'{name}: attempt {attempt}, killed {kills} times')
+        total, attempts = total + kills, attempts + 1
+        check_rest_or_end(name, job, folder, f'{name}: attempt {attempts}, killed {kills} times')
         shutil.rmtree(folder)
+    print(f'{name}: killed {total} times in {attempts} runs')

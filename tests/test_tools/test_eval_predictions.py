@@ -202,6 +202,33 @@ def test_annotations_against_the_test_data_of_a_config(micro_project, evaluate, 
         evaluate('--ann', file, '--config', micro_project.config)
 
 
+def test_a_picture_of_how_often_each_confidence_is_right(micro_project, evaluate, tmp_path, capsys):
+    names = sorted(path.name for path in (micro_project.folder / 'cub/images/001.Red').iterdir())
+    content = dict(
+        images=[dict(id=number, file_name=f'001.Red/{name}') for number, name in enumerate(names)],
+        annotations=[
+            dict(image_id=number, category_id=1, bbox=[0, 0, 5, 5], confidence=0.4)
+            for number in range(len(names))
+        ],
+        categories=[dict(id=1, name='001.Red')],
+    )
+    file, picture = tmp_path / 'annotations.json', tmp_path / 'reliability.png'
+    arguments = ['--ann', file, '--config', micro_project.config, '--reliability-plot', picture]
+    file.write_text(json.dumps(content))
+    values = evaluate(*arguments)
+    assert values['Confidence_Error'] == pytest.approx(40)
+    assert picture.read_bytes().startswith(b'\x89PNG')
+    del content['annotations'][-1]['confidence']
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        SystemExit, match=r'annotations.json: .* expected a confidence of every box, got none'
+    ):
+        evaluate(*arguments)
+    with pytest.raises(SystemExit, match='2'):
+        evaluate(*arguments[:-1], tmp_path / 'a.txt')
+    assert 'expected a file that ends in .png, .pdf, .svg, got' in capsys.readouterr().err
+
+
 def test_folder_data_without_boxes_say_where_boxes_come_from(micro_project, evaluate, tmp_path, capsys):
     config = micro_project.folder / 'folder config.py'
     root = micro_project.folder / 'cub' / 'images'

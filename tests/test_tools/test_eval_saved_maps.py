@@ -33,6 +33,12 @@ crop = [
 ]
 test_dataloader = dict(dataset=dict(pipeline=crop))
 """
+# Without a class, several maps of an image.
+OBJECTS_CONFIG = """
+_base_ = 'micro config.py'
+head = dict(type='GraphCutHead', features='tokens', mode='maskcut', threshold=0.5, all_objects=True)
+model = dict(head=dict(**head, num_classes=3, in_channels=16, _delete_=True))
+"""
 DATA_CONFIG = """
 test_dataloader = dict(
     dataset=dict(
@@ -74,12 +80,17 @@ def crop_config(micro_project):
 
 @pytest.fixture(scope='module')
 def checkpoint(micro_project):
-    torch.manual_seed(0)
     path = micro_project.folder / 'maps.pth'
-    with DefaultScope.overwrite_default_scope('wsol_mm'):
-        model = MODELS.build(Config.fromfile(micro_project.config).model)
-    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, path)
+    save_untrained(micro_project.config, path)
     return path
+
+
+def save_untrained(config, path):
+    """Write a checkpoint of the model of a config as it is built."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
+        model = MODELS.build(Config.fromfile(config).model)
+    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, path)
 
 
 def direct_run(config, checkpoint, whole_image):
@@ -149,6 +160,31 @@ def test_saved_maps_give_the_numbers_and_boxes_of_the_direct_run(
             loc_maps[0], ImageGeometry.from_metainfo(sample.metainfo), inferencer.protocol
         )[0]
         assert written[sample.img_id] == pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=0.01)
+
+
+def test_saved_maps_of_several_objects_give_the_numbers_of_the_direct_run(
+    micro_project, run_here, evaluate, tmp_path
+):
+    """Where there are several maps for all classes, the first counts here as in a test."""
+    config, checkpoint = micro_project.folder / 'objects config.py', micro_project.folder / 'objects.pth'
+    config.write_text(OBJECTS_CONFIG)
+    save_untrained(config, checkpoint)
+    expected, predictions = direct_run(config, checkpoint, whole_image=False)
+    maps = tmp_path / 'maps'
+    run_here(
+        'predict.py',
+        *(config, checkpoint, micro_project.folder / 'cub' / 'images', '--out', tmp_path / 'boxes.json'),
+        *('--save-maps', maps, '--topk', '2', '--protocol', 'sat', '--device', 'cpu', '--num-workers', '0'),
+    )
+    scores = write_scores(tmp_path / 'scores.csv', predictions)
+    options = ['--maps', maps, '--config', config, '--protocol', *PROTOCOLS, '--scores', scores]
+    metrics, _, status = evaluate(*options)
+    assert status == 0 and metrics == expected
+    assert 0 < metrics['maxboxacc/MaxBoxAcc_agnostic'] < 100
+    for sample in predictions:
+        with np.load(maps / f'{sample.img_id}.npz') as saved:
+            assert saved['labels'].tolist() == [-1, -1, -1]
+            assert np.array_equal(saved['maps'], sample.loc_maps.numpy())
 
 
 def test_maps_of_the_other_geometry_give_other_numbers(micro_project, crop_config, evaluate, tmp_path):

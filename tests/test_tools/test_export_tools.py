@@ -86,6 +86,23 @@ def test_torch_export_and_its_documented_use(export, checkpoint, repo_dir, capsy
     assert names['maps'].shape == (2, 3, 28, 28)
 
 
+def test_weights_that_are_no_numbers_are_said_and_do_not_agree(export, checkpoint, monkeypatch, capsys):
+    content = torch.load(checkpoint)
+    content['state_dict']['head.semantic_conv.bias'][1] = torch.nan
+    torch.save(content, checkpoint)
+    said = []
+    monkeypatch.setattr('wsol_mm.apis.model_loading.print_log', lambda text, **_: said.append(text))
+    with pytest.raises(SystemExit) as caught:
+        export('export_torch', checkpoint, '--out', 'model.pt2', '--verify')
+    assert caught.value.code not in (0, None)
+    assert (
+        'DIFFERS from PyTorch at batch sizes 1 and 3: largest deviations scores inf'
+        in capsys.readouterr().out
+    )
+    named = 'expected finite weights, got NaN or infinity in 1 of them (head.semantic_conv.bias)'
+    assert said == [f'{checkpoint}: {named}']
+
+
 def test_trial_without_weights_of_another_size(export, tmp_path):
     export('export_onnx', '--out', 'new/trial.onnx', '--shape', 24, 40, '--maps', 'labels')
     session = onnxruntime.InferenceSession(tmp_path / 'new' / 'trial.onnx')

@@ -1,10 +1,11 @@
 """Mistakes in configs and checkpoints: one line each, before anything is built or written."""
 
-import time
+import re
 
 # Not part of the time that a mistake takes.
 import wsol_mm.apis.folder_prediction
 import wsol_mm.models  # noqa: F401
+from tests.test_tools.conftest import soon
 
 import pytest
 import torch
@@ -73,47 +74,43 @@ LISTS = {
 }
 
 
-def one_line(caught, message, started):
-    import re
+@pytest.fixture
+def check_mistake(run_here):
+    """Run a tool that ends with one line, soon."""
 
-    text = str(caught.value.code)
-    assert text.count('\n') == 0, text
-    assert re.search(message, text), text
-    assert time.monotonic() - started < 10
+    def check(message, *words):
+        with soon(), pytest.raises(SystemExit) as caught:
+            run_here(*words)
+        text = str(caught.value.code)
+        assert text.count('\n') == 0, text
+        assert re.search(message, text), text
+
+    return check
 
 
 @pytest.mark.parametrize('name', CONFIGS)
 @pytest.mark.parametrize('tool', ['train.py', 'predict.py'])
-def test_configs_that_cannot_be_read(micro_project, run_here, tmp_path, tool, name):
+def test_configs_that_cannot_be_read(micro_project, check_mistake, tmp_path, tool, name):
     content, message = CONFIGS[name]
     path = tmp_path / 'broken.py'
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     more = (
         ['none', micro_project.folder / 'cub', '--out', tmp_path / 'out.json'] if tool == 'predict.py' else []
     )
-    started = time.monotonic()
-    with pytest.raises(SystemExit) as caught:
-        run_here(tool, path, *more)
-    one_line(caught, message, started)
+    check_mistake(message, tool, path, *more)
 
 
 @pytest.mark.parametrize('setting', SETTINGS)
-def test_settings_that_cannot_be(micro_project, run_here, setting):
-    started = time.monotonic()
+def test_settings_that_cannot_be(micro_project, check_mistake, setting):
     options = ['--work-dir', 'mistakes', '--cfg-options', 'default_hooks.checkpoint.rule=greater', setting]
-    with pytest.raises(SystemExit) as caught:
-        run_here('train.py', micro_project.config, *options)
-    one_line(caught, SETTINGS[setting], started)
+    check_mistake(SETTINGS[setting], 'train.py', micro_project.config, *options)
 
 
 @pytest.mark.parametrize('text', LISTS)
-def test_lists_that_cannot_be(micro_project, run_here, tmp_path, text):
+def test_lists_that_cannot_be(micro_project, check_mistake, tmp_path, text):
     path = tmp_path / 'list.py'
     path.write_text(f'_base_ = {str(micro_project.config)!r}\n{text}\n')
-    started = time.monotonic()
-    with pytest.raises(SystemExit) as caught:
-        run_here('train.py', path, '--work-dir', tmp_path)
-    one_line(caught, LISTS[text], started)
+    check_mistake(LISTS[text], 'train.py', path, '--work-dir', tmp_path)
 
 
 CHECKPOINTS = {
@@ -127,7 +124,7 @@ CHECKPOINTS = {
 
 @pytest.mark.parametrize('name', CHECKPOINTS)
 @pytest.mark.parametrize('tool', ['test.py', 'predict.py', 'load_from'])
-def test_checkpoints_of_something_else(micro_project, run_here, tmp_path, tool, name):
+def test_checkpoints_of_something_else(micro_project, check_mistake, tmp_path, tool, name):
     content, message = CHECKPOINTS[name]
     path = tmp_path / 'a.pth'
     torch.save(content, path)
@@ -142,7 +139,4 @@ def test_checkpoints_of_something_else(micro_project, run_here, tmp_path, tool, 
         ],
         'load_from': [micro_project.config, '--work-dir', tmp_path, '--cfg-options', f'load_from={path}'],
     }
-    started = time.monotonic()
-    with pytest.raises(SystemExit) as caught:
-        run_here('train.py' if tool == 'load_from' else tool, *arguments[tool])
-    one_line(caught, message, started)
+    check_mistake(message, 'train.py' if tool == 'load_from' else tool, *arguments[tool])

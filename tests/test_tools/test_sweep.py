@@ -26,6 +26,11 @@ if seed == '1' and '--resume' not in words:
     print('train.py: error: out of memory')
     print()
     sys.exit(1)
+if seed == '5':
+    if not (folder / 'epoch_1.pth').exists():
+        print('this was the first start')
+        (folder / 'epoch_1.pth').touch()
+    sys.exit(1)
 if seed == '9':
     def stop(number, frame):
         (folder / 'interrupted.pth').touch()
@@ -112,6 +117,29 @@ def test_what_fails_does_not_stop_the_others_and_is_resumed(sweep, place):
     calls = folder.joinpath('calls').read_text().splitlines()
     assert calls[0] == f'my config.py --work-dir {folder.relative_to(place)} --seed 1 --epochs 3'
     assert calls[1:] == [f'{calls[0]} --resume']
+
+
+def test_what_every_start_printed_is_kept(sweep, place):
+    _, first = sweep('--seeds', '5', '--work-dir', 'w')
+    _, second = sweep('--seeds', '5', '--work-dir', 'w')
+    (folder,) = place.glob('w/*seed5')
+    assert 'this was the first start' in first
+    assert (folder / 'output.txt').read_text() == 'this was the first start\n'
+    assert ', resumed: it printed nothing' in second  # the line is of another start
+
+
+def test_no_training_is_left_behind_by_an_error(place):
+    class Broken:
+        @property
+        def number(self):
+            if list(place.glob('w/*/ready')):
+                raise MemoryError
+            return 0
+
+    runs = sweep_runs('my config.py', [9], {}, place / 'w')
+    with pytest.raises(MemoryError):
+        list(run_sweep(runs, place / 'tools', None, Broken()))
+    assert (runs[0].folder / 'interrupted.pth').exists()  # it was told to stop, and waited for
 
 
 def test_a_signal_is_passed_on_and_the_same_command_goes_on(sweep, place):

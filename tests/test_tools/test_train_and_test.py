@@ -4,7 +4,9 @@ import json
 import pickle
 import shutil
 import signal
+import time
 
+from tests import forked_tools
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 
 import cv2
@@ -21,6 +23,16 @@ def trained_by_two(micro_project):
     result = micro_project.run('dist_train.sh', micro_project.config, 2, '--work-dir', 'two processes')
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr
     return micro_project.folder / 'two processes' / 'epoch_1.pth', result.stderr + result.stdout
+
+
+def test_forked_processes_have_the_environment_of_now_and_an_end(monkeypatch):
+    script = 'import os; raise SystemExit(int(os.environ["STATUS"]))'
+    for number in (7, 8):
+        monkeypatch.setenv('STATUS', str(number))
+        assert forked_tools.run_forked(exec, script) == number
+    monkeypatch.setattr(forked_tools, 'LIMIT_S', 0.2)
+    with pytest.raises(TimeoutError, match='sleep: expected an end within 0.2 s, got none'):
+        forked_tools.run_forked(time.sleep, 60)
 
 
 def test_two_processes_train_one_model(trained_by_two):

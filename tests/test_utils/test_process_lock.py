@@ -1,6 +1,7 @@
 import multiprocessing
 import time
 
+from wsol_mm.utils import process_lock as module
 from wsol_mm.utils.process_lock import process_lock
 
 import pytest
@@ -33,3 +34,22 @@ def test_error_in_the_body_releases(tmp_path):
     with pytest.raises(KeyError), process_lock(tmp_path / 'lock'):
         raise KeyError
     assert not (tmp_path / 'lock').exists()
+
+
+@pytest.mark.parametrize('another', [False, True])
+def test_a_file_that_its_former_holder_removes_locks_nothing(tmp_path, monkeypatch, another):
+    """Between opening and locking; a third process may have made a new one."""
+    file, lock, calls = tmp_path / 'lock', module.fcntl.lockf, []
+
+    def lock_late(stream, flags):
+        calls.append(stream)
+        if len(calls) == 1:
+            file.unlink()
+            if another:
+                file.touch()
+        lock(stream, flags)
+
+    monkeypatch.setattr(module.fcntl, 'lockf', lock_late)
+    with process_lock(file):
+        assert file.exists() and len(calls) == 2
+    assert not file.exists()

@@ -5,14 +5,18 @@ import re
 import threading
 import time
 from io import BytesIO
+from pathlib import Path
 
 from benchmarks.wrong_requests import image_file, wrong_requests
 from tests.test_apis.conftest import small_model  # noqa: F401
 from wsol_mm.apis import LocalizationInferencer
+from wsol_mm.visualization.localization_visualizer import PREDICTION_COLOR
 from wsol_mm.web.serving.batching import BusyError, RequestBatcher
+from wsol_mm.web.serving.session import ServingTask, serve_model
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
 from .browser import chromium, ready, served
@@ -39,6 +43,22 @@ def service(inferencer):
 def web(service):
     with TestClient(serving_app(service, 'small', batch_size=4), base_url='http://localhost') as client:
         yield client
+
+
+def test_a_model_with_sharper_maps_is_served(small_model, monkeypatch):  # noqa: F811
+    served = []
+    monkeypatch.setattr('wsol_mm.web.serving.session.run_app', lambda app, *_: served.append(app))
+    services = []
+    monkeypatch.setattr(
+        service_module.LocalizationService,
+        '__init__',
+        lambda self, inferencer, limits: services.append(inferencer),
+    )
+    monkeypatch.setattr('wsol_mm.web.serving.serving_app.serving_app', lambda *_: None)
+    serve_model(
+        Config.fromfile(small_model.config), ServingTask(small_model.checkpoint, refine=['32', '64', 'flip'])
+    )
+    assert len(served) == 1 and str(services[0].model.refinement) == 'views of 32, 64 pixels, mirrored too'
 
 
 @pytest.fixture(scope='module')
@@ -104,6 +124,17 @@ def test_pictures(web, photos):
     assert answer.headers['content-type'] == 'image/png'
     picture = Image.open(BytesIO(answer.content))
     assert picture.width >= 90 and picture.height > 60
+
+
+def test_a_picture_shows_the_boxes_that_are_asked_for(service, photos):
+    question = service.question(photos[0].read_bytes(), 2)
+    (answer,) = service.answers([question])
+    confidence = answer.result.confidences[0]
+    colours = []
+    for least in (0.0, confidence, min(1.0, confidence + 0.01)):
+        picture = np.array(Image.open(BytesIO(service.picture(question, answer, min_confidence=least))))
+        colours.append((picture[:60] == PREDICTION_COLOR).all(axis=-1).any())
+    assert colours == [True, True, False]
 
 
 def test_health_classes_and_page(web):
@@ -279,6 +310,44 @@ def test_label_studio_gets_the_boxes_of_its_tasks(label_studio, inferencer, phot
         corners = [x0, y0, x0 + value['width'] * width / 100, y0 + value['height'] * height / 100]
         assert corners == pytest.approx(box['box'], abs=0.01)
         assert result['score'] == pytest.approx(box['confidence'], abs=2e-6)
+
+
+def test_more_tasks_than_may_wait_are_answered(service, photos):
+    app = serving_app(service, 'small', batch_size=2, max_queue=3, label_studio=photos[0].parent)
+    with TestClient(app, base_url='http://localhost') as client:
+        tasks = [task(f'/data/local-files/?d={file.name}') for file in photos] * 3
+        answer = client.post('/label-studio/predict', json=dict(tasks=tasks)).json()
+    assert [len(result['result']) for result in answer['results']] == [1] * 18
+
+
+def test_a_busy_server_is_an_error_and_no_empty_prediction(service, photos, monkeypatch):
+    async def submit(self, item):
+        raise BusyError('expected at most 3 waiting requests, got one more')
+
+    monkeypatch.setattr(RequestBatcher, 'submit', submit)
+    app = serving_app(service, 'small', label_studio=photos[0].parent)
+    with TestClient(app, base_url='http://localhost') as client:
+        tasks = [task(f'/data/local-files/?d={file.name}') for file in photos]
+        answer = client.post('/label-studio/predict', json=dict(tasks=tasks))
+    assert answer.status_code == 503 and answer.headers['retry-after'] == '1'
+    assert answer.json()['error'] == 'server: expected at most 3 waiting requests, got one more'
+
+
+def test_an_image_that_cannot_be_read_does_not_lose_the_others(label_studio, photos, monkeypatch):
+    read = Path.read_bytes
+
+    def read_bytes(path):
+        if path.name == '1.jpg':
+            raise PermissionError(13, 'Permission denied')
+        return read(path)
+
+    monkeypatch.setattr(Path, 'read_bytes', read_bytes)
+    tasks = [task(f'/data/local-files/?d={file.name}') for file in photos[:3]]
+    results = label_studio.post('/label-studio/predict', json=dict(tasks=tasks)).json()['results']
+    assert [len(result['result']) for result in results] == [1, 0, 1]
+    assert results[1]['error'] == (
+        "data.image: expected a file that can be read, got '1.jpg': Permission denied"
+    )
 
 
 def test_what_label_studio_may_not_have(label_studio, photos):

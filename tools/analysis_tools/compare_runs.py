@@ -2,7 +2,8 @@
 
 The metrics of a run are those of its last validation, from the log in its work directory, or with
 --metrics-file those of a test. Runs whose names differ in the seed alone, as `a_seed0` and `a_seed1`, are
-one method, named `a`; so are those with the same LABEL. The deviation is that of a sample, with n - 1.
+one method, named `a`; so are those with the same LABEL. Tests of refined maps are a method of their own, with
+the refinement in its name. The deviation is that of a sample, with n - 1.
 """
 
 import argparse
@@ -114,7 +115,10 @@ def read_result(method: str, folder: Path, metrics_file: str | None) -> Compared
         ValueError: If the run has none, or one that is no number.
     """
     if metrics_file is not None:
-        return ComparedRun(method, folder, read_metrics(folder / metrics_file), None)
+        tested = read_metrics(folder / metrics_file)
+        if tested.refinement is not None:
+            method = f'{method} ({tested.refinement})'
+        return ComparedRun(method, folder, tested.values, None)
     validations = read_run(folder).val
     if not validations:
         raise ValueError(f'{folder}: expected a training with validations, got none in its log')

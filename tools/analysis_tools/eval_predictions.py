@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,9 @@ from mmengine.config import Config
 if TYPE_CHECKING:
     from wsol_mm.apis.map_evaluation import MapEvaluation
 
+    import numpy as np
     from mmengine.evaluator import BaseMetric
+    from numpy.typing import NDArray
 
 #: How many problems are printed.
 _NAMED = 10
@@ -40,44 +42,28 @@ _MAP_OPTIONS = ('maps_of', 'maps_show', 'scores')
 #: Fields of every prediction that the metrics need.
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
+_ANNOTATIONS = 'COCO annotations (.json), as `tools/predict.py --format coco` writes them'
+_PICTURES = ('.png', '.pdf', '.svg')
 
 
-def predictions_file(text: str) -> Path:
-    """Check that an argument names a file of predictions.
-
-    Args:
-        text: The argument.
-
-    Returns:
-        The same path.
-
-    Raises:
-        argparse.ArgumentTypeError: If there is no such file.
-    """
-    return _existing_file(text, _PREDICTIONS)
-
-
-def annotations_file(text: str) -> Path:
-    """Check that an argument names a file of annotations.
+def existing_file(accepted: str) -> Callable[[str], Path]:
+    """Return a type of arguments that name a file.
 
     Args:
-        text: The argument.
+        accepted: What should be in it.
 
     Returns:
-        The same path.
-
-    Raises:
-        argparse.ArgumentTypeError: If there is no such file.
+        Makes a path of an argument; raises an ``argparse.ArgumentTypeError`` if there is no such file.
     """
-    return _existing_file(text, 'COCO annotations (.json), as `tools/predict.py --format coco` writes them')
 
+    def check(text: str) -> Path:
+        path = Path(text)
+        if path.is_dir() or not path.exists():
+            found = f"the folder '{path}'" if path.is_dir() else f"nothing at '{path}'"
+            raise argparse.ArgumentTypeError(f'expected a file of {accepted}, got {found}')
+        return path
 
-def _existing_file(text: str, accepted: str) -> Path:
-    path = Path(text)
-    if path.is_dir() or not path.exists():
-        found = f"the folder '{path}'" if path.is_dir() else f"nothing at '{path}'"
-        raise argparse.ArgumentTypeError(f'expected a file of {accepted}, got {found}')
-    return path
+    return check
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -93,13 +79,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         'predictions',
         nargs='?',
-        type=predictions_file,
+        type=existing_file(_PREDICTIONS),
         metavar='PREDICTIONS.pkl',
         help='what tools/test.py --out wrote',
     )
     parser.add_argument(
         '--ann',
-        type=annotations_file,
+        type=existing_file(_ANNOTATIONS),
         metavar='FILE',
         help='COCO annotations (.json) to evaluate instead; needs --config',
     )
@@ -166,12 +152,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--reliability-plot',
         type=output_file,
-        metavar='FILE.png',
-        help='beside --ann: draw how often boxes of each confidence are right',
+        metavar='FILE',
+        help=f'beside --ann: draw how often boxes of each confidence are right ({", ".join(_PICTURES)})',
     )
     args = parser.parse_args(arguments)
-    if args.reliability_plot is not None and args.ann is None:
-        parser.error('argument --reliability-plot: expected beside --ann, got no annotations')
+    if args.reliability_plot is not None:
+        if args.ann is None:
+            parser.error('argument --reliability-plot: expected beside --ann, got no annotations')
+        if args.reliability_plot.suffix not in _PICTURES:
+            parser.error(
+                f'argument --reliability-plot: expected a file that ends in {", ".join(_PICTURES)}, got '
+                f"'{args.reliability_plot}'"
+            )
     given = [name for name in ('predictions', 'ann', 'maps') if getattr(args, name) is not None]
     if len(given) != 1:
         parser.error(f'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got {given or "none"}')
@@ -340,21 +332,22 @@ def print_findings(title: str, findings: Sequence[str]) -> None:
         print('\n  '.join([f'Warning: {len(findings)} {title}:', *lines]))
 
 
-def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
+def evaluate_annotations(
+    args: argparse.Namespace,
+) -> tuple[dict[str, float], tuple[NDArray[np.float64], NDArray[np.bool_]] | None]:
     """Count annotations against the test data of the config; see :func:`annotation_accuracy`.
 
     Args:
         args: The options.
 
     Returns:
-        The metrics.
+        The metrics, and, if they are to be drawn, the confidences (N,) and whether each box is right.
 
     Raises:
         ValueError: If the file is no JSON, or cannot be used with these data.
     """
     from wsol_mm.evaluation.annotation_accuracy import annotation_accuracy, certainties, labels_are_given
     from wsol_mm.registry import DATASETS
-    from wsol_mm.visualization.reliability_plot import draw_reliability
 
     cfg = read_chosen_config(args)
     coco = read_json(args.ann, 'COCO annotations')
@@ -362,10 +355,9 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
     entries = [dataset.get_data_info(index) for index in range(len(dataset))]
     try:
         values = annotation_accuracy(coco, entries, dataset.metainfo['classes'])
+        certain = None if args.reliability_plot is None else certainties(coco, entries)
     except ValueError as error:
         raise ValueError(f'{args.ann}: {error}') from error
-    if args.reliability_plot is not None:
-        draw_reliability(args.reliability_plot, *certainties(coco, entries))
     if values['images'] < len(entries):
         print(
             f'{len(entries) - values["images"]} of {len(entries)} test images are not in {args.ann}: left out'
@@ -375,16 +367,16 @@ def evaluate_annotations(args: argparse.Namespace) -> dict[str, float]:
         print(f'Warning: no ground-truth boxes in the test data of {args.config}, so no BoxAcc{mend}')
     if labels_are_given(coco):
         print('The labels of these annotations were given: no classification, and no Top-1 Loc')
-    return values
+    return values, certain
 
 
 @one_line_errors(KeyError)
 def main() -> None:
     """Evaluate, print, and write what the options ask for."""
     args = parse_arguments()
-    problems = 0
+    problems, certain = 0, None
     if args.ann is not None:
-        metrics = evaluate_annotations(args)
+        metrics, certain = evaluate_annotations(args)
     elif args.maps is not None:
         result = evaluate_maps(args)
         metrics, problems = result.metrics, len(result.problems)
@@ -402,6 +394,10 @@ def main() -> None:
         )
     if args.out is not None:
         write_json(args.out, metrics)
+    if certain is not None:
+        from wsol_mm.visualization.reliability_plot import draw_reliability
+
+        draw_reliability(args.reliability_plot, *certain)
     if problems or any(math.isnan(value) for value in metrics.values()):
         raise SystemExit(_PROBLEM_STATUS)
 

@@ -148,7 +148,7 @@ def outcomes_of_run(path: Path, protocol: LocalizationProtocol, threshold: float
         raise ValueError(
             f'argument --threshold: expected predictions (.pkl) beside it, got the metrics {path}'
         )
-    metrics = read_metrics(path)
+    metrics = read_metrics(path).values
     keys = {outcome: f'{protocol.name}/error/{outcome}' for outcome in OUTCOMES}
     if not all(key in metrics for key in keys.values()):
         raise ValueError(f'{path}: expected {protocol.name}/error/..., got {sorted(metrics)}')

@@ -1,6 +1,6 @@
 """From a folder of labelled images to boxes: a head is trained on what a frozen backbone makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from wsol_mm.models.weights.sources import TIMM_SCHEME
 from wsol_mm.registry import DATASETS
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.process_lock import process_lock
+from wsol_mm.utils.refinement_choice import use_refinement
 from wsol_mm.utils.whole_files import write_whole
 
 from mmengine.config import Config
@@ -45,6 +46,7 @@ class LabellingTask:
         options: Dotted keys of the config to values, as ``--cfg-options`` takes them.
         format: Name of a format of ``wsol_mm.annotation_formats.FORMATS``.
         threshold: Of the maps, for the boxes; the config's if None.
+        refine: Words that say how maps are sharpened before boxes are found; None: as the config says.
         seed: Of the training.
         batch_size: Images at a time through the backbone.
         num_workers: Processes that load images.
@@ -60,6 +62,7 @@ class LabellingTask:
     options: Mapping[str, Any] = field(default_factory=dict)
     format: str = 'coco'
     threshold: float | None = None
+    refine: Sequence[str] | None = None
     seed: int = 0
     batch_size: int = 32
     num_workers: int = 2
@@ -97,6 +100,9 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
     task.out.mkdir(parents=True, exist_ok=True)
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
         cfg = labelling_config(task)
+        sharper = deepcopy(cfg)
+        if task.refine is not None:  # before the work begins: an unknown word is an error at once
+            use_refinement(sharper, task.refine)
         _keep_config(cfg, task.out / 'config.py')
         extract_split(
             cfg,
@@ -108,8 +114,8 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
             num_workers=task.num_workers,
         )
         checkpoint = _train(cfg, task)
-        summary = _predict(cfg, checkpoint, task)
-        samples, classes = predict_samples(cfg, checkpoint, _SHEET_IMAGES)
+        summary = _predict(sharper, checkpoint, task)
+        samples, classes = predict_samples(sharper, checkpoint, _SHEET_IMAGES)
         protocol = box_protocol(cfg, threshold=task.threshold)
         make_sheet(samples, classes, protocol, str(task.folder), _SHEET_TILE).save(task.sheet)
     return summary

@@ -365,7 +365,8 @@ def _finish_batch(
                 np.savez(stream, maps=result.maps, labels=np.array(result.map_labels))
     if task.show_dir is not None:
         paths, names = [image.path for image in usable], [image.name for image in usable]
-        inferencer.visualize(paths, samples, names, out_dir=task.show_dir)
+        drawn = [result.boxes_of_first_class(task.score_thr, task.min_confidence) for result in results]
+        inferencer.visualize(paths, samples, names, out_dir=task.show_dir, boxes=drawn)
     kept = iter([_kept(result, task) for result in results])
     return [
         {'error': batch.errors[place]} if place in batch.errors else next(kept)

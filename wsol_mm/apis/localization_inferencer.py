@@ -8,7 +8,9 @@ from pathlib import Path
 from wsol_mm.datasets.readers.image_files import distinct_stems
 from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
+from wsol_mm.evaluation.functional.image_content import shows_nothing
 from wsol_mm.models.heads.localization_head import PRED_TOPK
+from wsol_mm.structures import CENTER_CROP
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.refinement_choice import use_refinement
@@ -144,7 +146,7 @@ class LocalizationInferencer(BaseInferencer):
                 :func:`~wsol_mm.evaluation.map_boxes.confident_boxes`.
             batch_size: Images at a time.
             return_datasamples: Return the predictions of the model instead.
-            out_dir: Draw heat map and box of the first class of every image into this folder: ``x.png`` for
+            out_dir: Draw heat map and boxes of the first class of every image into this folder: ``x.png`` for
                 ``x.jpg``, but ``x.jpg.png`` where there is another ``x``.
             show: Show these pictures in a window.
             wait_time: How long each is shown, in seconds; 0 until a key is pressed.
@@ -174,8 +176,10 @@ class LocalizationInferencer(BaseInferencer):
         for number, batch in enumerate(batches):
             samples = self.forward(batch, topk=topk)
             part = slice(number * batch_size, number * batch_size + len(samples))
-            self.visualize(images[part], samples, names[part], out_dir, show, wait_time)
-            results += self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps, boxes=boxes)
+            found = self.postprocess(samples, None, return_datasamples, topk=topk, maps=maps, boxes=boxes)
+            drawn = None if return_datasamples else [result.boxes_of_first_class() for result in found]
+            self.visualize(images[part], samples, names[part], out_dir, show, wait_time, drawn)
+            results += found
         infinite = sum(not getattr(result, 'finite', True) for result in results)
         if infinite:
             print_log(
@@ -206,14 +210,22 @@ class LocalizationInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, inputs: dict, topk: int = 1) -> list[DataSample]:
-        """Predict a batch, with maps of the labels, or of the ``topk`` best classes where there are none."""
+        """Predict a batch, with maps of the labels, or of the ``topk`` best classes where there are none.
+
+        Samples also say in ``shows_nothing`` whether their image is of one colour, or noise.
+        """
+        images = inputs['inputs']
         head = self.model.head
         is_labelled = all('gt_label' in sample for sample in inputs['data_samples'])
         configured, head.map_topk = head.map_topk, 0 if is_labelled else topk
         try:
-            return self.model.test_step(inputs)
+            samples = self.model.test_step(inputs)
         finally:
             head.map_topk = configured
+        for sample, image in zip(samples, images, strict=True):
+            seen = image if image.dim() == 3 else image[CENTER_CROP]
+            sample.set_metainfo({'shows_nothing': shows_nothing(seen.permute(1, 2, 0).numpy())})
+        return samples
 
     def visualize(
         self,
@@ -223,8 +235,9 @@ class LocalizationInferencer(BaseInferencer):
         out_dir: str | Path | None = None,
         show: bool = False,
         wait_time: float = 0,
+        boxes: Sequence[np.ndarray] | None = None,
     ) -> list[np.ndarray]:
-        """Draw the box and the map of the first class of every image.
+        """Draw the boxes and the map of the first class of every image.
 
         Args:
             inputs: Paths and arrays, as they were predicted.
@@ -233,6 +246,7 @@ class LocalizationInferencer(BaseInferencer):
             out_dir: Folder, or None.
             show: Show them in a window.
             wait_time: How long, in seconds; 0 until a key is pressed.
+            boxes: Boxes (N, 4) of every image; the one that the protocol finds in its map if None.
 
         Returns:
             The pictures, RGB (H, W, 3); none unless there is ``out_dir`` or ``show``.
@@ -243,13 +257,15 @@ class LocalizationInferencer(BaseInferencer):
         visualizer.dataset_meta = {'classes': self.classes}
         self.visualizer = visualizer
         pictures = []
-        for image, sample, name in zip(inputs, preds, names, strict=True):
+        chosen = [None] * len(preds) if boxes is None else boxes
+        for image, sample, name, drawn in zip(inputs, preds, names, chosen, strict=True):
             picture = visualizer.add_datasample(
                 name,
                 sample,
                 self.protocol,
                 image=np.ascontiguousarray(image[..., ::-1]) if isinstance(image, np.ndarray) else None,
                 out_file=None if out_dir is None else str(Path(out_dir) / fitting_name(name, '.png')),
+                boxes=drawn,
             )
             if show:
                 visualizer.show(picture, win_name=name, wait_time=wait_time)

@@ -34,15 +34,16 @@ class LocalizationResult:
         boxes: (N, 4) float64, x0 y0 x1 y1 with exclusive ends, in pixels of the image and clipped to it.
         confidences: How far each box can be trusted, in [0, 1]: how likely its IoU with an object is at least
             0.5, judged by what the map shows, see
-            :func:`~wsol_mm.evaluation.functional.box_confidence.box_confidence`.
+            :func:`~wsol_mm.evaluation.functional.box_confidence.box_confidence`. 0 in an image that shows
+            nothing, see :func:`~wsol_mm.evaluation.functional.image_content.shows_nothing`.
         found: (N,) bool, False where the localization map has no contrast, or nothing above the threshold:
             the box is then the one by which the protocol counts a failure, and shows nothing.
             Its confidence is 0.
         pred_scores: Soft-max scores of all classes (C,), float32.
         pred_topk: Indices of the best five classes, the best first.
-        map_labels: Indices of the K classes.
-        maps: Localization maps of the K classes, float32: None unless asked for; (K, h, w) un-normalised on
-            the patch grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
+        map_labels: Classes of the K maps; -1 of maps that serve all classes: one, or one for each object.
+        maps: The localization maps, float32: None unless asked for; (K, h, w) un-normalised on the patch
+            grid, or (K, H, W) in [0, 1] on the image, 0 outside what the network saw.
         finite: Whether all scores and these maps are numbers, none NaN or infinite; no box is found if not.
     """
 
@@ -77,6 +78,13 @@ class LocalizationResult:
             if found and box[2] >= score_thr and box[4] >= min_confidence:
                 yield box
 
+    def boxes_of_first_class(
+        self, score_thr: float = 0.0, min_confidence: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Return the boxes (N, 4) of :meth:`kept` that belong to the first class, whose map pictures show."""
+        kept = self.kept(score_thr, min_confidence)
+        return np.array([box for label, _, _, box, _ in kept if label == self.labels[0]]).reshape(-1, 4)
+
 
 def localization_result(
     sample: DataSample,
@@ -104,32 +112,30 @@ def localization_result(
     label = sample.get('gt_label')
     labels = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
     mapped = sample.loc_labels.tolist()
-    if set(mapped) == {-1}:
-        # Maps of the label -1 serve all classes; each is of an object.
-        places = list(range(len(mapped))) * len(labels)
-        labels = [wanted for wanted in labels for _ in mapped]
-    else:
-        places = [mapped.index(wanted) for wanted in labels]
     grids = sample.loc_maps.float().numpy()
+    if set(mapped) == {-1}:
+        # They serve all classes, each is of an object.
+        map_labels, pairs = mapped, [(wanted, place) for wanted in labels for place in range(len(mapped))]
+    else:
+        grids = grids[[mapped.index(wanted) for wanted in labels]]
+        map_labels, pairs = labels, [(wanted, place) for place, wanted in enumerate(labels)]
     scores = sample.pred_score.float().numpy()
-    finite = bool(np.isfinite(scores).all() and np.isfinite(grids[places]).all())
-    shows = {
-        place: finite and _has_contrast(grids[place]) and not is_empty(grids[place], protocol)
-        for place in set(places)
-    }
+    finite = bool(np.isfinite(scores).all() and np.isfinite(grids).all())
+    shows = [finite and _has_contrast(grid) and not is_empty(grid, protocol) for grid in grids]
+    can_be_right = not sample.get('shows_nothing', False)
     localized = []
-    for wanted, place in zip(labels, places, strict=True):
+    for wanted, place in pairs:
         found = shows[place]
         score = float(scores[wanted])
         corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
         for box, confidence in zip(corners, confidences.tolist(), strict=True):
-            localized.append((wanted, score, box, confidence if found else 0.0, found))
+            localized.append((wanted, score, box, confidence if found and can_be_right else 0.0, found))
     box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)
     kept = None
     if maps == 'grid':
-        kept = grids[places]
+        kept = grids
     elif maps == 'image':
-        kept = np.stack([heat_on_image(grids[place], geometry, protocol) for place in places])
+        kept = np.stack([heat_on_image(grid, geometry, protocol) for grid in grids])
     return LocalizationResult(
         path=sample.get('img_path'),
         size=geometry.image,
@@ -141,7 +147,7 @@ def localization_result(
         found=np.array(box_found),
         pred_scores=scores,
         pred_topk=sample.pred_topk.tolist(),
-        map_labels=labels,
+        map_labels=map_labels,
         maps=kept,
         finite=finite,
     )

@@ -123,8 +123,8 @@ def _sample(
     blank = np.zeros((1, 1, 1), np.float32)
     try:
         loc_maps, labels = _read(maps, info, len(dataset.metainfo['classes']), maps_of)
-        if (labels.tolist() == [-1]) != agnostic:
-            kinds = 'a map of all classes', 'maps of classes'
+        if _are_agnostic(labels) != agnostic:
+            kinds = 'maps of all classes', 'maps of classes'
             expected, found = kinds if agnostic else kinds[::-1]
             raise MapProblem(f'{img_id}: expected {expected}, as most images have, got {found}')
     except MapProblem as error:
@@ -174,7 +174,11 @@ def _read(
                 f'{info["img_id"]}: expected one map, as maps_of is {maps_of!r}, got {len(loc_maps)}'
             )
         labels = _NOBODY if maps_of == 'all' else np.array([info['gt_label']])
-    return loc_maps, _NOBODY if labels is None else labels
+    return loc_maps, np.full(len(loc_maps), -1) if labels is None else labels
+
+
+def _are_agnostic(labels: NDArray[np.int64]) -> bool:
+    return bool((labels == -1).all())
 
 
 def _most_are_agnostic(dataset: LocalizationDataset, maps: SavedMaps, maps_of: MapsOf | None) -> bool:
@@ -192,7 +196,7 @@ def _most_are_agnostic(dataset: LocalizationDataset, maps: SavedMaps, maps_of: M
         except MapProblem as error:
             reason = reason or str(error)
             continue
-        kinds.append(labels.tolist() == [-1])
+        kinds.append(_are_agnostic(labels))
         if len(kinds) == _LOOKED_AT:
             break
     if not kinds:

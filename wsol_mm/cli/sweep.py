@@ -3,12 +3,13 @@
 import hashlib
 import itertools
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.process_lock import process_lock
@@ -17,7 +18,7 @@ from wsol_mm.utils.whole_files import write_json
 
 #: In the work directory of a run: what it was trained with, and its exit status (``null``: none yet).
 RECORD = 'sweep.json'
-#: There, too: what the run printed.
+#: There, too: what the run printed, at each start.
 OUTPUT = 'output.txt'
 _LOCK = '.sweep.lock'
 _LONGEST_NAME = 120
@@ -175,23 +176,33 @@ def _run(run: SweepRun, tools: Path, processes: int | None, request: StopRequest
     resume = has_checkpoint(run.folder)
     write_json(run.folder / RECORD, record)
     start = time.monotonic()
-    with open(run.folder / OUTPUT, 'wb') as output:
-        command = train_command(run, tools, processes, resume)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        passed_on = False
-        while process.poll() is None:
-            if request.number and not passed_on:
-                process.send_signal(request.number)
-                passed_on = True
-            time.sleep(_POLL_S)
-    status = process.returncode
+    with open(run.folder / OUTPUT, 'ab') as output:
+        before = output.tell()
+        status = _train(train_command(run, tools, processes, resume), output, request)
     write_json(run.folder / RECORD, record | {'status': status})
     minutes = f'{(time.monotonic() - start) / 60:.1f} min{", resumed" if resume else ""}'
     if status == 0:
         return RunEnd(0, f'finished in {minutes}')
-    return RunEnd(status, f'status {status} after {minutes}: {_last_line(run.folder / OUTPUT)}')
+    return RunEnd(status, f'status {status} after {minutes}: {_last_line(run.folder / OUTPUT, before)}')
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
+def _train(command: Sequence[str], output: IO[bytes], request: StopRequest) -> int:
+    """Run a training, which is stopped when the sweep is; return its exit status."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process:
+        stop: int = signal.SIGTERM  # after an error
+        try:
+            while process.poll() is None:
+                if request.number:
+                    stop = request.number
+                    break
+                time.sleep(_POLL_S)
+        finally:
+            if process.poll() is None:
+                process.send_signal(stop)
+    return process.returncode
+
+
+def _last_line(path: Path, before: int) -> str:
+    """Return the last line behind a number of bytes that were there before."""
+    lines = path.read_bytes()[before:].decode(errors='replace').split('\n')
     return next((line.strip() for line in reversed(lines) if line.strip()), 'it printed nothing')

@@ -75,15 +75,26 @@ def read_run(path: Path, name: str | None = None) -> Run:
     return Run(name, [train[step] for step in sorted(train)], [val[step] for step in sorted(val)])
 
 
-def read_metrics(path: Path) -> dict[str, float]:
+class TestMetrics(NamedTuple):
+    """What a test has come to.
+
+    Attributes:
+        values: Metrics by name.
+        refinement: How the maps were refined, in words; None if they were not.
+    """
+
+    values: dict[str, float]
+    refinement: str | None
+
+
+def read_metrics(path: Path) -> TestMetrics:
     """Read the metrics that ``tools/test.py --out FILE.json`` wrote.
 
     Args:
         path: The file.
 
     Returns:
-        Values by name; a NaN, which JSON cannot hold and is ``null`` there, is NaN again. How maps were
-        refined, which stands beside them, is left out.
+        The metrics; a NaN, which JSON cannot hold and is ``null`` there, is NaN again.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -92,8 +103,11 @@ def read_metrics(path: Path) -> dict[str, float]:
     metrics = read_json(path, 'the metrics of a test')
     if not isinstance(metrics, dict):
         raise ValueError(f'{path}: expected the metrics of a test by name, got a {type(metrics).__name__}')
-    metrics.pop('refinement', None)
+    refinement = metrics.pop('refinement', None)
+    if not isinstance(refinement, str | None):
+        raise ValueError(f'{path}: expected a text as refinement, got {str(refinement)[:80]!r}')
     for name, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f'{path}: expected numbers, got {str(value)[:80]!r} for {name}')
-    return {name: float('nan') if value is None else float(value) for name, value in metrics.items()}
+    values = {name: float('nan') if value is None else float(value) for name, value in metrics.items()}
+    return TestMetrics(values, refinement)

@@ -35,6 +35,7 @@ class LocalizationVisualizer(Visualizer):
         image: NDArray[np.uint8] | None = None,
         out_file: str | None = None,
         step: int = 0,
+        boxes: NDArray[np.floating] | None = None,
     ) -> NDArray[np.uint8]:
         """Draw one result and hand it to the backends, or to a file.
 
@@ -49,6 +50,8 @@ class LocalizationVisualizer(Visualizer):
                 black if the sample has a ``load_error``.
             out_file: Write the picture there instead of to the backends.
             step: Global step for the backends.
+            boxes: Predicted boxes (N, 4) to draw, in pixels of the image; the one that the protocol finds in
+                the map if None.
 
         Returns:
             The picture, RGB: the image with map and boxes, (H, W, 3), and a caption on a strip below it, for
@@ -61,7 +64,8 @@ class LocalizationVisualizer(Visualizer):
             image = read_image(data_sample)
         geometry = ImageGeometry.from_metainfo(data_sample.metainfo)
         loc_map = data_sample.loc_maps[0].float().cpu().numpy()
-        boxes = predict_boxes(loc_map, geometry, protocol)
+        if boxes is None:
+            boxes = predict_boxes(loc_map, geometry, protocol)
         heat = torch.from_numpy(heat_on_image(loc_map, geometry, protocol))[None]
         self.set_image(self.draw_featmap(heat, image, alpha=0.5))
         caption = [
@@ -73,10 +77,11 @@ class LocalizationVisualizer(Visualizer):
             self.draw_bboxes(
                 torch.as_tensor(gt_boxes).float(), edge_colors=[GT_COLOR], line_widths=2, alpha=1
             )
-            caption.append(f'IoU {box_iou(boxes, gt_boxes).max():.2f}')
-        self.draw_bboxes(
-            torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2, alpha=1
-        )
+            caption.append(f'IoU {box_iou(boxes, gt_boxes).max(initial=0):.2f}')
+        if len(boxes):
+            self.draw_bboxes(
+                torch.from_numpy(boxes).float(), edge_colors=[PREDICTION_COLOR], line_widths=2, alpha=1
+            )
         picture = _with_caption(self.get_image(), '\n'.join(caption))
         if out_file is not None:
             mmcv.imwrite(picture[..., ::-1], out_file)

@@ -17,7 +17,7 @@ def draw_reliability(out: Path, confidence: NDArray[np.floating], right: NDArray
     """Draw the share of right boxes in ten bins of confidence, and how many boxes are in each.
 
     Args:
-        out: Picture to write.
+        out: Picture to write (``.png``, ``.pdf``, ``.svg``).
         confidence: (N,) in [0, 1].
         right: (N,) bool.
     """
@@ -39,4 +39,4 @@ def draw_reliability(out: Path, confidence: NDArray[np.floating], right: NDArray
         axes.grid(color='#dddddd', linewidth=0.6)
         axes.set_axisbelow(True)
     with whole_file(out) as part, part.open('wb') as stream:
-        figure.savefig(stream, dpi=120, format=out.suffix[1:] or 'png')
+        figure.savefig(stream, dpi=120, format=out.suffix[1:])

@@ -129,6 +129,26 @@ def test_formats_that_are_not_listed_are_not_decoded(tmp_path):
         assert decode_failure(tmp_path / 'b.jpg') is None, kind
 
 
+@pytest.mark.parametrize('kind', ['TIFF', 'GIF', 'PNG', 'WEBP', 'MPO'])
+def test_of_several_pages_the_first(tmp_path, kind):
+    first, *others = (Image.new('RGB', (32, 32), (level, level, level)) for level in (200, 0, 90))
+    path = tmp_path / 'a.jpg'
+    path.write_bytes(encoded(first, kind, save_all=True, append_images=others))
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+    with open_image(path) as image:
+        np.testing.assert_allclose(np.asarray(rgb_image(image)), np.full((32, 32, 3), 200), atol=2)
+
+
+def test_a_decompression_bomb_is_a_broken_image(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    Image.new('1', (30, 10)).save(path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 149)  # Pillow's own limit is twice that
+    assert '(300 pixels) exceeds limit of 298 pixels' in decode_failure(path)
+    with pytest.raises(UnreadableImage, match='a.png: .*exceeds limit'), open_image(path):
+        pass
+
+
 def test_whatever_a_decoder_raises_is_of_the_image(tmp_path, monkeypatch):
     Image.new('RGB', (5, 5)).save(tmp_path / 'a.png')
     for error in (TypeError('a'), AttributeError('b'), IndexError('c'), RecursionError('d'), MemoryError()):

@@ -43,13 +43,16 @@ def test_maps_of_all_classes_and_of_labels(tmp_path):
     write(tmp_path, 'b.npz', maps=five[:2], labels=np.array([3, 1], np.int32))
     write(tmp_path, 'c.npz', maps=MAP[None], labels=[-1])
     write(tmp_path, 'd.npy', MAP[None])
-    saved = SavedMaps(tmp_path, [f'{name}.jpg' for name in 'abcd'])
+    write(tmp_path, 'e.npz', maps=five[:2], labels=[-1, -1])
+    saved = SavedMaps(tmp_path, [f'{name}.jpg' for name in 'abcde'])
     assert saved.read('a.jpg', 5)[1].tolist() == [0, 1, 2, 3, 4]
     maps, labels = saved.read('b.jpg', 5)
     assert labels.tolist() == [3, 1]
     assert np.array_equal(maps, five[:2])
     assert saved.read('c.jpg', 5)[1] is None
     assert saved.read('d.jpg', 5)[1] is None
+    maps, labels = saved.read('e.jpg', 5)
+    assert labels is None and np.array_equal(maps, five[:2])
 
 
 def test_an_archive(tmp_path):
@@ -90,11 +93,15 @@ BAD = [
     (lambda f: write(f, 'a.npz', maps=MAP[None], labels=[1.0]), 'got float64 of the shape (1,)'),
     (
         lambda f: write(f, 'a.npz', maps=np.stack([MAP] * 2), labels=[1, 5]),
-        'expected different labels from 0 to 4, got [1, 5]',
+        'expected different labels from 0 to 4, or -1 alone, got [1, 5]',
     ),
     (
         lambda f: write(f, 'a.npz', maps=np.stack([MAP] * 2), labels=[1, 1]),
-        'expected different labels from 0 to 4, got [1, 1]',
+        'expected different labels from 0 to 4, or -1 alone, got [1, 1]',
+    ),
+    (
+        lambda f: write(f, 'a.npz', maps=np.stack([MAP] * 2), labels=[-1, 1]),
+        'expected different labels from 0 to 4, or -1 alone, got [-1, 1]',
     ),
     (lambda f: (f / 'a.npy').write_bytes(b''), 'expected a NumPy file of numbers, got another'),
     (lambda f: (f / 'a.npy').write_bytes(b'no array'), 'expected a NumPy file of numbers, got another'),

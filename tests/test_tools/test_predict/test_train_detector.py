@@ -6,6 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from ..conftest import CLASSES
 
@@ -62,17 +63,30 @@ def test_it_learns_and_detects(detector_tool, micro_project, checkpoint, exporte
     assert max(np.bincount([entry['image_id'] for entry in coco['annotations']], minlength=1)) <= 2
 
 
-def test_boxes_in_the_pixels_of_the_network(detector_tool, micro_project, checkpoint, exported):
+def test_boxes_on_the_grid_and_back(detector_tool, micro_project, checkpoint, exported):
     from wsol_mm.apis import LocalizationInferencer
 
     inferencer = LocalizationInferencer(micro_project.config, checkpoint, 'cpu')
-    data = detector_tool.ExportedBoxes(exported / 'boxes.json', exported / 'photos', inferencer, 0.0)
-    assert len(data) == 12
-    item, target = data[0]
-    height, width = item['inputs'].shape[-2:]
+    boxes = detector_tool.read_boxes(exported / 'boxes.json', CLASSES, 0.0)
+    assert len(boxes) == 12 and list(boxes) == sorted(boxes)
     x, y, *_ = json.loads((exported / 'boxes.json').read_text())['annotations'][0]['bbox']
+    assert boxes['1.png'].tolist() == [[x, y, x + 20, y + 18, 1]]
+    files = [exported / 'photos' / f'{number}.png' for number in (1, 2, 3)]
+    seen = detector_tool.see(inferencer, files, 2)
+    height, width = seen.maps.shape[2:]
+    assert len(seen.maps) == 3 and seen.sizes == [SIZE] * 3
+    on_grid = seen.to_grid(0, boxes['1.png'][:, :4])
     expected = np.array([x, y, x + 20, y + 18]) * [width / 48, height / 40, width / 48, height / 40]
-    np.testing.assert_allclose(target['boxes'][0].numpy(), expected, rtol=1e-5)
-    assert target['labels'].tolist() == [1]
+    np.testing.assert_allclose(on_grid[0].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(seen.to_image(0, on_grid), boxes['1.png'][:, :4], rtol=1e-5)
+    part = seen.of([files[2], files[0]])
+    assert part.files == [files[2], files[0]] and torch.equal(part.maps, seen.maps[[2, 0]])
     with pytest.raises(ValueError, match='expected boxes with a confidence from 1.5, got none'):
-        detector_tool.ExportedBoxes(exported / 'boxes.json', exported / 'photos', inferencer, 1.5)
+        detector_tool.read_boxes(exported / 'boxes.json', CLASSES, 1.5)
+
+
+def test_a_file_for_every_folder(detector_tool, monkeypatch, capsys, micro_project):
+    words = [micro_project.config, 'c.pth', 'b.json', 'p', '--detect', 'p', 'q', '--out', 'd.json']
+    with pytest.raises(SystemExit):
+        detector_tool.parse_arguments(list(map(str, words)))
+    assert 'argument --out: expected 2 files, one for each of --detect, got 1' in capsys.readouterr().err

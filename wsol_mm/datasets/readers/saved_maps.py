@@ -26,9 +26,9 @@ class SavedMaps:
     ``.npz``, with the folders of the image relative to the image folder; a folder more or less does not
     matter as long as one image is meant (:func:`~wsol_mm.evaluation.image_names.match_names`). It holds one
     map (h, w), or several (K, h, w): for all classes, or, in an ``.npz`` file with ``maps`` and ``labels``
-    (as ``tools/predict.py --save-maps`` writes them), for some; the label -1 is that of a map for all
-    classes. Maps may have any size. The source is listed once, and a map is in memory only while it is used;
-    nothing in a file is executed.
+    (as ``tools/predict.py --save-maps`` writes them), for some; the label -1 is that of maps for all
+    classes: one, or one for each object. Maps may have any size. The source is listed once, and a map is in
+    memory only while it is used; nothing in a file is executed.
 
     Args:
         source: Folder, or archive.
@@ -84,7 +84,7 @@ class SavedMaps:
             )
 
     def read(self, img_id: str, num_classes: int) -> tuple[NDArray[np.floating], NDArray[np.int64] | None]:
-        """Return the maps of an image, (K, h, w), and their classes (K,); None for one map without a class.
+        """Return the maps of an image, (K, h, w), and their classes (K,); None if they are of no class.
 
         Args:
             img_id: Id of the image.
@@ -180,13 +180,13 @@ def _checked_labels(
             f'{place}: expected {count} integers as labels, one for each map, got {labels.dtype} of the '
             f'shape {labels.shape}'
         )
-    if labels.tolist() == [-1]:
+    if (labels == -1).all():
         return None
     largest = labels.max() if num_classes is None else num_classes - 1
     wrong = labels[(labels < 0) | (labels > largest)].tolist()
     if wrong or len(set(labels.tolist())) < count:
         raise MapProblem(
-            f'{place}: expected different labels from 0 to {largest}, got {labels.tolist()[:NAMED]}'
-            f'{", ..." if count > NAMED else ""}'
+            f'{place}: expected different labels from 0 to {largest}, or -1 alone, got '
+            f'{labels.tolist()[:NAMED]}{", ..." if count > NAMED else ""}'
         )
     return labels.astype(np.int64)

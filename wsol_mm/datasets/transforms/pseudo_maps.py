@@ -96,7 +96,7 @@ class LoadPseudoMap(BaseTransform):
         maps, labels = read_map_file(found[0], self.num_classes)
         if labels is None or self.maps_of == 'all':
             if len(maps) != 1:
-                raise MapProblem(f"{found[0]}: expected one map, as maps_of is 'all', got {len(maps)}")
+                raise MapProblem(f'{found[0]}: expected one map of all classes, got {len(maps)}')
             return maps[0]
         place = np.flatnonzero(labels == label)
         if not len(place):

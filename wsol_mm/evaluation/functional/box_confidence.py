@@ -24,8 +24,10 @@ RULE = {
 #: Names of the evidence.
 EVIDENCE = tuple(RULE)[1:]
 
-# The box is looked for again at these multiples of the threshold; lower ones hardly tell right from wrong.
-_NEARBY = (1.3, 1.6, 2.0)
+# The box is looked for again above the threshold, by these shares of it, or of what is left above it where
+# that is less; lower levels hardly tell right from wrong. The highest leaves the peak of a map in place.
+_NEARBY = (0.3, 0.6, 1.0)
+_HIGHEST_LEVEL = 1 - 1e-5
 # Maps are smooth: more pixels show no more.
 _LONGEST_SIDE = 112
 _LARGEST_LOGIT = 9.0
@@ -51,7 +53,8 @@ def box_evidence(
         Evidence (N, E), in the order of :data:`EVIDENCE`:
 
         - ``class_score``: log-odds of the class score, within -9 and 9;
-        - ``stability``: mean IoU with the best box of a region at 1.3, 1.6 and 2 times the threshold;
+        - ``stability``: mean IoU with the best box of a region at 1.3, 1.6 and 2 times the threshold; of one
+          above 0.5, at 0.3, 0.6 and all of the way from it to 1;
         - ``mass``: share of the sum of the map that is in the box;
         - ``dominance``: share of the pixels above the threshold that are in the box;
         - ``cut``: share of the four sides that lie on the border of the map.
@@ -77,12 +80,18 @@ def box_evidence(
     logit = np.log(max(class_score, 1e-12)) - np.log(max(1 - class_score, 1e-12))
     columns = (
         np.full(len(boxes), np.clip(logit, -_LARGEST_LOGIT, _LARGEST_LOGIT)),
-        np.mean([again(threshold * multiple) for multiple in _NEARBY], axis=0),
+        np.mean([again(level) for level in nearby_levels(threshold)], axis=0),
         share_inside(levels),
         share_inside((levels > threshold).astype(np.uint8)),
         ((x0 <= 1).astype(float) + (y0 <= 1) + (x1 >= width - 1) + (y1 >= height - 1)) / 4,
     )
     return np.stack(columns, axis=1)
+
+
+def nearby_levels(threshold: float) -> list[float]:
+    """Return the levels at which a box that was made with a threshold in [0, 1) is looked for again."""
+    room = min(threshold, 1 - threshold)
+    return [min(threshold + share * room, _HIGHEST_LEVEL) for share in _NEARBY]
 
 
 def box_confidence(evidence: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -24,10 +24,12 @@ _TAG = re.compile(r'<RectangleLabels\b[^>]*>')
 _NAMES = ('name="label"', 'toName="image"')
 # Of the tasks of a request, which may be more than the server lets wait.
 _AT_ONCE = 32
+# The server cannot answer now: that says nothing of an image.
+_SERVER_TROUBLE = (503, 504)
 
 
 def label_studio_routes(
-    localize: Callable[[bytes], Awaitable[LocalizationResult]], folder: Path, model: str
+    localize: Callable[[bytes], Awaitable[LocalizationResult]], folder: Path, model: str, max_queue: int
 ) -> APIRouter:
     """Make the routes.
 
@@ -35,12 +37,13 @@ def label_studio_routes(
         localize: Finds the box of an image, given as the content of a file.
         folder: Folder of the images, the root of Label Studio's local files.
         model: Name of the model.
+        max_queue: Images that the server lets wait; no more tasks are worked on at a time.
 
     Returns:
         Routes of ``/label-studio``.
     """
     router = APIRouter(prefix='/label-studio')
-    turns = asyncio.Semaphore(_AT_ONCE)
+    turns = asyncio.Semaphore(min(_AT_ONCE, max_queue))
 
     async def prediction(task: Any) -> dict[str, Any]:
         """Predict a task; what cannot be used has no boxes and says why, and the others go on."""
@@ -49,7 +52,14 @@ def label_studio_routes(
             async with turns:
                 result = await localize(await asyncio.to_thread(path.read_bytes))
         except HTTPException as error:
-            return {'result': [], 'score': 0.0, 'model_version': model, 'error': error.detail}
+            if error.status_code in _SERVER_TROUBLE:
+                raise
+            return _no_prediction(model, error.detail)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return _no_prediction(
+                model, f'data.image: expected a file that can be read, got {name!r}: {reason}'
+            )
         kept = list(result.kept())
         _, classes, scores, boxes, confidences = zip(*kept, strict=True) if kept else ((),) * 5
         corners = [box.tolist() for box in boxes]
@@ -78,10 +88,19 @@ def label_studio_routes(
         tasks = (await _body(request)).get('tasks')
         if not isinstance(tasks, list):
             raise HTTPException(422, f'tasks: expected a list, got {str(tasks)[:80]!r}')
-        results = await asyncio.gather(*map(prediction, tasks))
+        predictions = [asyncio.ensure_future(prediction(task)) for task in tasks]
+        try:
+            results = await asyncio.gather(*predictions)
+        finally:  # after an error, the others are not worked on for nothing
+            for waiting in predictions:
+                waiting.cancel()
         return JSONResponse({'results': results, 'model_version': model})
 
     return router
+
+
+def _no_prediction(model: str, reason: str) -> dict[str, Any]:
+    return {'result': [], 'score': 0.0, 'model_version': model, 'error': reason}
 
 
 async def _body(request: Request) -> dict[str, Any]:

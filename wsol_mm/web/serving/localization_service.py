@@ -97,15 +97,24 @@ class LocalizationService:
             for sample, question in zip(samples, questions, strict=True)
         ]
 
-    def picture(self, question: Question, answer: Answer) -> bytes:
-        """Draw map and box of the best class; by one thread at a time.
+    def picture(
+        self, question: Question, answer: Answer, score_thr: float = 0.0, min_confidence: float = 0.0
+    ) -> bytes:
+        """Draw the map of the best class and its boxes; by one thread at a time.
+
+        Args:
+            question: The image.
+            answer: What the network says of it.
+            score_thr: Boxes of classes with a lower score are left out.
+            min_confidence: Boxes that are less certain are left out.
 
         Returns:
             A PNG file.
         """
         rgb = np.ascontiguousarray(question.image[..., ::-1])
+        boxes = answer.result.boxes_of_first_class(score_thr, min_confidence)
         picture = self._visualizer.add_datasample(
-            'answer', answer.sample, self.inferencer.protocol, image=rgb
+            'answer', answer.sample, self.inferencer.protocol, image=rgb, boxes=boxes
         )
         content = BytesIO()
         Image.fromarray(picture).save(content, 'PNG', compress_level=3)

@@ -96,7 +96,9 @@ def serving_app(
         question, answer = await localized(content, topk)
         if output == 'picture':
             async with app.state.drawing:
-                picture = await asyncio.to_thread(service.picture, question, answer)
+                picture = await asyncio.to_thread(
+                    service.picture, question, answer, score_thr, min_confidence
+                )
             return Response(picture, media_type='image/png')
         return JSONResponse(result_as_json(answer.result, score_thr, min_confidence))
 
@@ -131,7 +133,7 @@ def serving_app(
         async def best(content: bytes) -> LocalizationResult:
             return (await localized(content, 1))[1].result
 
-        app.include_router(label_studio_routes(best, label_studio, name))
+        app.include_router(label_studio_routes(best, label_studio, name, max_queue))
 
     @app.get('/{path:path}')
     async def page(path: str) -> Response:

@@ -1,5 +1,6 @@
 """A server from its start to its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ class ServingTask:
         classes: File of class names.
         protocol: How maps become boxes.
         threshold: Threshold instead of the protocol's.
+        refine: Words that say how maps are sharpened; None: as the config says.
         device: Where the model runs; None for the first GPU.
         batch_size: Images in the largest batch.
         max_wait: Milliseconds that an image waits for others.
@@ -34,6 +36,7 @@ class ServingTask:
     classes: Path | None = None
     protocol: str | None = None
     threshold: float | None = None
+    refine: Sequence[str] | None = None
     device: str | None = None
     batch_size: int = 16
     max_wait: int = 5
@@ -57,7 +60,8 @@ def serve_model(cfg: Config, task: ServingTask) -> None:
     Raises:
         ImportError: If FastAPI, uvicorn or python-multipart is missing.
         OSError: If the port is taken.
-        ValueError: If checkpoint and config do not fit, or there is no folder for Label Studio.
+        ValueError: If checkpoint and config do not fit, there is no folder for Label Studio, or a word of
+            ``refine`` is unknown.
     """
     if task.label_studio is not None and not task.label_studio.is_dir():
         raise ValueError(f'label_studio: expected a folder of images, got none at {task.label_studio}')
@@ -81,6 +85,7 @@ def serve_model(cfg: Config, task: ServingTask) -> None:
         classes=task.classes,
         protocol=task.protocol,
         threshold=task.threshold,
+        refine=task.refine,
     )
     limits = ServiceLimits(task.max_megabytes << 20, task.max_megapixels * 1_000_000, task.timeout)
     service = LocalizationService(inferencer, limits)
