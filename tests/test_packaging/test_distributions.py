@@ -77,6 +77,12 @@ def build(kind: str, tree: Path, out: Path) -> Path:
     return out / result.stdout.splitlines()[-1]
 
 
+@pytest.fixture(scope='module')
+def wheel(source_tree, tmp_path_factory) -> Path:
+    """The wheel of the source tree."""
+    return build('wheel', source_tree, tmp_path_factory.mktemp('wheel'))
+
+
 def files_below(folder: Path) -> set[str]:
     """Return the files of a folder, as paths relative to its parent."""
     return {
@@ -86,8 +92,7 @@ def files_below(folder: Path) -> set[str]:
     }
 
 
-def test_wheel_holds_code_configs_tools_and_index(source_tree, tmp_path):
-    wheel = build('wheel', source_tree, tmp_path)
+def test_wheel_holds_code_configs_tools_and_index(source_tree, wheel):
     assert wheel.name.startswith('wsol_mm-')
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -109,17 +114,13 @@ def test_wheel_holds_code_configs_tools_and_index(source_tree, tmp_path):
     assert not (source_tree / 'wsol_mm' / '.mim').exists()
 
 
-def test_source_distribution_builds_the_same_wheel(source_tree, tmp_path):
+def test_source_distribution_builds_the_same_wheel(source_tree, wheel, tmp_path):
     archive = build('sdist', source_tree, tmp_path)
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter='data')
     tree = tmp_path / archive.name.removesuffix('.tar.gz')
-    wheels = []
-    for name, source in (('direct', source_tree), ('packed', tree)):
-        (tmp_path / name).mkdir()
-        with zipfile.ZipFile(build('wheel', source, tmp_path / name)) as file:
-            wheels.append(set(file.namelist()))
-    assert wheels[0] == wheels[1]
+    with zipfile.ZipFile(wheel) as direct, zipfile.ZipFile(build('wheel', tree, tmp_path)) as packed:
+        assert set(direct.namelist()) == set(packed.namelist())
 
 
 def test_editable_installation_links_to_the_source_tree(source_tree, tmp_path):

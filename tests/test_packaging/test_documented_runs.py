@@ -16,6 +16,7 @@ NOT_RUN = {
     'tools/review.py': 'serves until it is stopped; test_web runs it',
     'tools/serve.py': 'serves until it is stopped; test_web runs it',
     'benchmarks.serving': 'takes half a minute; test_serving_load.py, marked slow, runs it',
+    'benchmarks.refinement': 'needs the checkpoint of a run; its own test runs it on less',
     'benchmarks.evaluator': 'takes a minute; its own test runs it on less',
     'tools/sweep.py': 'trains in processes of its own; test_sweep.py runs it',
     'work_dirs/sweep/*': 'is what the former makes; test_compare_runs.py reads such folders',

@@ -63,7 +63,7 @@ def use_refinement(cfg: Config, words: Sequence[str]) -> None:
     refinement = refinement_config(words)
     plain_size = (cfg.model.get('refinement') or {}).get('image_size')
     if refinement['sizes'] is not None or plain_size is not None:
-        dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+        dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}
         if not dataset.get('pipeline'):
             raise ValueError('refine: expected test_dataloader.dataset.pipeline in the config, got none')
         plain_size = plain_size or image_size(dataset.pipeline)

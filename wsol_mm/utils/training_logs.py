@@ -75,8 +75,8 @@ def read_run(path: Path, name: str | None = None) -> Run:
     return Run(name, [train[step] for step in sorted(train)], [val[step] for step in sorted(val)])
 
 
-class TestMetrics(NamedTuple):
-    """What a test has come to.
+class SavedMetrics(NamedTuple):
+    """What ``tools/test.py`` has written of a test.
 
     Attributes:
         values: Metrics by name.
@@ -87,7 +87,7 @@ class TestMetrics(NamedTuple):
     refinement: str | None
 
 
-def read_metrics(path: Path) -> TestMetrics:
+def read_metrics(path: Path) -> SavedMetrics:
     """Read the metrics that ``tools/test.py --out FILE.json`` wrote.
 
     Args:
@@ -110,4 +110,4 @@ def read_metrics(path: Path) -> TestMetrics:
         if isinstance(value, bool) or not isinstance(value, int | float | None):
             raise ValueError(f'{path}: expected numbers, got {str(value)[:80]!r} for {name}')
     values = {name: float('nan') if value is None else float(value) for name, value in metrics.items()}
-    return TestMetrics(values, refinement)
+    return SavedMetrics(values, refinement)

@@ -9,6 +9,7 @@ from wsol_mm.registry import MODELS
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 
@@ -158,6 +159,19 @@ def test_pretrained_weights_replace_the_initial_ones_in_training_alone(build_loc
     model.backbone.ln1.weight.data.zero_()
     model.init_weights()
     assert not model.backbone.ln1.weight.any(), 'only once'
+
+
+def test_how_parameters_were_initialised_is_in_the_log_file_alone(build_localizer, tmp_path, capfd):
+    """A line for each of hundreds of parameters is nothing for the console."""
+    file = tmp_path / 'run.log'
+    for name, log_file in (('without a file', None), ('with a file', file)):
+        MMLogger.get_instance(name, log_file=log_file)
+        try:
+            build_localizer().init_weights()
+        finally:
+            MMLogger._instance_dict.pop(name)
+        assert 'init_weights' not in ''.join(capfd.readouterr())
+    assert 'init_weights' in file.read_text()
 
 
 def test_modules_may_be_given_built(build_localizer):

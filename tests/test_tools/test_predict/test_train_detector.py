@@ -89,4 +89,4 @@ def test_a_file_for_every_folder(detector_tool, monkeypatch, capsys, micro_proje
     words = [micro_project.config, 'c.pth', 'b.json', 'p', '--detect', 'p', 'q', '--out', 'd.json']
     with pytest.raises(SystemExit):
         detector_tool.parse_arguments(list(map(str, words)))
-    assert 'argument --out: expected 2 files, one for each of --detect, got 1' in capsys.readouterr().err
+    assert 'argument --out: expected 2 files, as --detect has, got 1' in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The model type of wsol_mm: a backbone and a localization head."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
@@ -11,6 +12,7 @@ from wsol_mm.structures import CENTER_CROP, NUM_CROPS, Features
 from wsol_mm.structures.features import check_needs, features_from_cache
 
 import torch
+from mmengine.logging import MMLogger
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -125,6 +127,12 @@ class ImageLocalizer(ImageClassifier):
         super().init_weights()
         if first_time and self.pretrained is not None:
             load_pretrained(self, self.pretrained)
+
+    def _dump_init_info(self) -> None:
+        """Write how each parameter was initialised into the log file, not to the console for want of one."""
+        handlers = MMLogger.get_current_instance().handlers
+        if any(isinstance(handler, logging.FileHandler) for handler in handlers):
+            super()._dump_init_info()
 
     def train(self, mode: bool = True) -> 'ImageLocalizer':
         """Set the mode; frozen batch normalisations stay in evaluation mode."""

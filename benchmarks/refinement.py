@@ -1,0 +1,152 @@
+"""Measure what views and filters of maps cost per image (docs/sharper_boxes.md).
+
+    python -m benchmarks.refinement CONFIG --checkpoint FILE --images FOLDER --clock process
+    python -m benchmarks.refinement CONFIG --refine 224 448 --refine 224 448 guided
+
+A step is what a test does between data loading and evaluation: views, network, fusion, filters, and maps on
+the CPU. Each choice takes its turn in every round; the cost is the median over rounds. Without ``--images``
+the network sees noise, and without ``--checkpoint`` its weights are random: GrabCut and the bilateral solver,
+whose time depends on what they see, then tell little.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wsol_mm.cli.argument_types import integer_within
+from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors
+from wsol_mm.datasets.readers.image_files import open_image, rgb_image
+from wsol_mm.registry import MODELS
+from wsol_mm.utils.checkpoint_io import read_checkpoint
+from wsol_mm.utils.config_settings import load_config
+from wsol_mm.utils.refinement_choice import refinement_config
+
+import numpy as np
+import torch
+from mmengine.registry import DefaultScope
+from torch import Tensor
+
+from .comparison import quiet_logger, timed
+from .variants import build_localizer
+
+#: What is measured if nothing else is asked for.
+CHOICES = (
+    ('336',),
+    ('448',),
+    ('224', '336', '448'),
+    ('flip',),
+    ('guided',),
+    ('solver',),
+    ('grabcut',),
+    ('224', '336', '448', 'guided'),
+)
+_SUFFIXES = ('.jpg', '.jpeg', '.png')
+
+
+def load_images(folder: Path | None, count: int, side: int) -> Tensor:
+    """Return images (B, 3, side, side), uint8, BGR: the first of a folder, again and again, or noise.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+    if folder is None:
+        return torch.randint(256, (count, 3, side, side), dtype=torch.uint8)
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in _SUFFIXES)[:count]
+    if not paths:
+        raise ValueError(f'{folder}: expected images ({", ".join(_SUFFIXES)}), got none')
+    images = []
+    for path in paths:
+        with open_image(str(path), None) as image:
+            images.append(np.asarray(rgb_image(image).resize((side, side)))[..., ::-1])
+    chosen = [images[number % len(images)] for number in range(count)]
+    return torch.from_numpy(np.stack(chosen).transpose(0, 3, 1, 2).copy())
+
+
+def make_steps(args: argparse.Namespace) -> dict[str, Callable[[], None]]:
+    """Return the steps by their words, first that without refinement."""
+    cfg = load_config(args.config, None)
+    with DefaultScope.overwrite_default_scope('wsol_mm'), quiet_logger():
+        model = build_localizer(cfg, None)
+        if args.checkpoint is not None:
+            weights = read_checkpoint(args.checkpoint)
+            model.load_state_dict(weights.get('state_dict', weights))
+        model = model.to(args.device).eval()
+
+        def make(words: Sequence[str]) -> Callable[[], None]:
+            settings = refinement_config(words) if words else None
+            refinement = None if settings is None else MODELS.build(settings).to(args.device)
+            sizes = None if settings is None else settings['sizes']
+            images = load_images(args.images, args.batch_size, max(sizes or [args.img_size])).to(args.device)
+
+            def step() -> None:
+                model.refinement = refinement
+                with torch.no_grad():
+                    model.test_step({'inputs': images, 'data_samples': None})
+
+            return step
+
+        return {' '.join(words): make(words) for words in [(), *(args.refine or CHOICES)]}
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = RunnerArgumentParser(
+        description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument('config', type=config_path, metavar='CONFIG', help='config file')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights; random ones if not given')
+    parser.add_argument('--images', type=Path, metavar='FOLDER', help='folder of images; noise if not given')
+    parser.add_argument(
+        '--refine',
+        nargs='+',
+        action='append',
+        metavar='WORD',
+        help='words of a choice, as of tools/test.py; once for each choice (default: views and filters)',
+    )
+    parser.add_argument('--batch-size', type=integer_within(1), default=8, help='images per step')
+    parser.add_argument(
+        '--img-size', type=integer_within(1), default=224, help='side of the images of choices without sizes'
+    )
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
+    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
+    parser.add_argument('--repeats', type=integer_within(1), default=5, help='rounds; medians are reported')
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'process'],
+        default='wall',
+        help='process: CPU time of this process, for one thread on a machine with other work',
+    )
+    return parser.parse_args(arguments)
+
+
+@one_line_errors(ImportError)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark."""
+    args = parse_arguments(arguments)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    steps = make_steps(args)
+    names = list(steps)
+    for step in steps.values():
+        step()
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(args.repeats):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            rounds[name].append(timed(steps[name], 1, args.device, args.clock) / args.batch_size)
+    print(
+        f'{Path(args.config).stem}, batch {args.batch_size}, {args.device}, {args.threads} thread(s), '
+        f'{args.clock} time'
+    )
+    print(f'| {"--refine":28} | {"ms per image":>12} | {"x one view":>10} |')
+    print(f'| {"-" * 28} | {"-" * 12} | {"-" * 10} |')
+    for name in names:
+        ratio = statistics.median(a / b for a, b in zip(rounds[name], rounds[names[0]], strict=True))
+        print(f'| {name:28} | {1e3 * statistics.median(rounds[name]):12.1f} | {ratio:10.2f} |')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
