@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make the pictures of docs/index.md, docs/visualization.md and docs/review.md again, from the embedded data set:
-# bash docs/make_pictures.sh
+# Make the pictures of docs/index.md, docs/visualization.md, docs/sharper_boxes.md and docs/review.md again, from the
+# embedded data set: bash docs/make_pictures.sh
 #
 # Run it in the repository, in the environment that tools/setup_env.sh made, after three trainings of about two
 # minutes each: bash tools/quickstart.sh, and the same with --seed 1 and --seed 2. Takes some two minutes.
@@ -19,6 +19,11 @@ done
 "$python" tools/visualization/vis_localization.py "$config" "$checkpoint" --out-dir "$out/maps" -n 6
 "$python" tools/visualization/contact_sheet.py "$config" "$checkpoint" --out "$out/home.png" --num 3 --tile 200 \
     --protocol maxboxacc --threshold 0.459 --title 'TS-CAM, trained on labels alone'
+# Each at the threshold that is best for its maps.
+"$python" tools/visualization/contact_sheet.py "$config" "$checkpoint" --out "$out/plain.png" --num 6 --tile 128 \
+    --protocol maxboxacc --threshold 0.459 --title 'one view'
+"$python" tools/visualization/contact_sheet.py "$config" "$checkpoint" --out "$out/refined.png" --num 6 --tile 128 \
+    --protocol maxboxacc --threshold 0.565 --refine 96 144 192 guided --title '--refine 96 144 192 guided'
 "$python" tools/visualization/browse_dataset.py "$config" --out-dir "$out/train" -n 3 --tile 128
 # LCTR trains with more augmentation.
 "$python" tools/visualization/browse_dataset.py configs/lctr/lctr_deit-s_cub.py --out-dir "$out/augmented" -n 3 \
@@ -44,6 +49,8 @@ from PIL import Image
 out, images = map(Path, sys.argv[1:])
 for source, name in (
     ('home.png', 'home'),
+    ('plain.png', 'plain_maps'),
+    ('refined.png', 'refined_maps'),
     ('maps/010.vase_vase_0190.png.png', 'localization_figure'),
     ('maps/contact_sheet_1.png', 'localization_sheet'),
     ('train/train_1.png', 'browse_train'),
