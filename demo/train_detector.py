@@ -165,6 +165,7 @@ def build_detector(channels: int, grid: Sequence[int], num_classes: int) -> FCOS
         image_mean=[0.0] * channels,
         image_std=[1.0] * channels,
         score_thresh=0.02,
+        topk_candidates=100,  # of an image with few objects; more take longer than the network
     )
     detector.head = FCOSHead(WIDTH, 1, num_classes, num_convs=2)
     return detector

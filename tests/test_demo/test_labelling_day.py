@@ -86,8 +86,8 @@ def test_the_reviewer_draws_what_is_there(day, images, tmp_path):
     coco = dict(
         images=[dict(id=i, file_name=name, width=64, height=64) for i, name in enumerate(names, 1)],
         annotations=[
-            dict(id=i, image_id=i, category_id=1, bbox=[10, 8, 40, 30], confidence=i / 10)
-            for i in range(1, 5)
+            dict(id=i, image_id=i, category_id=label, bbox=[10, 8, 40, 30], confidence=i / 10)
+            for i, label in enumerate((1, 2, 1, 2), 1)
         ],
         categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
     )
@@ -106,6 +106,8 @@ def test_the_reviewer_draws_what_is_there(day, images, tmp_path):
     assert [(last[i]['verdict'], len(last[i]['boxes'])) for i in (2, 3)] == [('right', 2), ('right', 1)]
     drawn = [[x, y, x + width, y + height] for _, _, (x, y, width, height) in last[2]['boxes']]
     np.testing.assert_allclose(drawn, OBJECTS['dog', 0], atol=1)
+    # They have the class of what was deleted.
+    assert [category for _, category, _ in last[2]['boxes']] == [2, 2]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ let at = -1; // place in the queue; that of an image which undo has called may b
 let image = null; // as the server knows it
 let boxes = []; // as shown
 let selected = -1;
-let lastCategory = null;
+let last = {}; // class that was chosen or deleted last, and in which image
 let drawing = false;
 let showMap = false;
 let view = { scale: 1, x: 0, y: 0, fit: true };
@@ -251,6 +251,7 @@ const undo = () => act(async () => {
 
 function remove(place) {
   if (!boxes[place]) return;
+  last = { image: image.id, category: boxes[place].category };
   boxes.splice(place, 1);
   selected = Math.min(place, boxes.length - 1);
   render();
@@ -258,7 +259,7 @@ function remove(place) {
 }
 function classify(place, category) {
   boxes[place].category = category;
-  lastCategory = category;
+  last = { image: image.id, category };
   render();
   save('right');
 }
@@ -355,7 +356,8 @@ $('stage').addEventListener('pointermove', (event) => {
     const bbox = [Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0)];
     if (!drag.box && Math.max(bbox[2], bbox[3]) * view.scale < 5) return;
     if (!drag.box) {
-      const category = lastCategory ?? boxes[drag.of]?.category ?? categories[0].id;
+      const here = last.image === image.id ? last.category : null;
+      const category = here ?? (boxes[drag.of] ?? boxes[0])?.category ?? last.category ?? categories[0].id;
       drag.box = { id: null, category, bbox, means: 'drawn', certainty: null };
       boxes.push(drag.box);
       selected = boxes.length - 1;
