@@ -17,14 +17,17 @@ from torchvision.ops import box_convert, box_iou, generalized_box_iou_loss
 from .probe_head import ProbeHead
 
 BoxLoss = Literal['giou', 'smooth_l1']
+# What the regression sees: so many channels at 7 x 7 places, whatever the grid of the backbone.
+_PLACE_CHANNELS, _PLACES = 32, 7
 
 
 @MODELS.register_module()
 class PSOLHead(ProbeHead):
     """Localization as regression of one box, for all classes alike, beside a linear classifier.
 
-    The box comes from the mean of the patch tokens by two linear layers, as that of the paper from the mean
-    of a feature map; the class token is left to the classifier. Boxes to learn come with the samples:
+    The box comes from the patch tokens, at 7 x 7 places with 32 channels each, by two linear layers; the
+    class token is left to the classifier. The paper takes the mean over all places; that of a transformer's
+    tokens hardly says where the object is, and taught no boxes here. Boxes to learn come with the samples:
     ``LoadPseudoBox`` reads them. The localization map is the box, drawn with 1 inside and 0 outside
     (:func:`~wsol_mm.models.layers.box_masks.box_masks`): all thresholds of all protocols give the same box,
     exact to half a pixel of the map.
@@ -65,7 +68,12 @@ class PSOLHead(ProbeHead):
             raise ValueError(f'box_loss_weight: expected a positive number, got {box_loss_weight!r}')
         self.box_loss, self.box_loss_weight, self.map_size = box_loss, box_loss_weight, map_size
         self.regressor = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels), nn.ReLU(inplace=True), nn.Linear(hidden_channels, 4)
+            nn.Conv2d(in_channels, _PLACE_CHANNELS, 1),
+            nn.AdaptiveAvgPool2d(_PLACES),
+            nn.Flatten(),
+            nn.Linear(_PLACE_CHANNELS * _PLACES**2, hidden_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden_channels, 4),
         )
 
     @property
@@ -83,7 +91,7 @@ class PSOLHead(ProbeHead):
 
         The network makes centre, width and height, by a sigmoid; what is outside of the image is cut off.
         """
-        numbers = self.regressor(self.patch_features(feats).mean(dim=(2, 3)))
+        numbers = self.regressor(self.patch_features(feats))
         return box_convert(at_least_float32(numbers).sigmoid(), 'cxcywh', 'xyxy').clamp(0, 1)
 
     def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
