@@ -12,11 +12,10 @@ model = dict(
     ],
     head=dict(type='PSOLHead', num_classes=40),
 )
-# Classifier and regression are new, the backbone is not. At ten times the rate the sigmoid of the regression
-# is soon at its ends, where it learns nothing.
+# Classifier and regression are new, the backbone is not.
 optim_wrapper = dict(
     paramwise_cfg=dict(
-        custom_keys={'head.classifier': dict(lr_mult=10.0), 'head.regressor': dict(lr_mult=3.0)}
+        custom_keys={'head.classifier': dict(lr_mult=10.0), 'head.regressor': dict(lr_mult=10.0)}
     )
 )
 train_pipeline = [
