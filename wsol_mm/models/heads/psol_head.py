@@ -26,10 +26,10 @@ class PSOLHead(ProbeHead):
     """Localization as regression of one box, for all classes alike, beside a linear classifier.
 
     The box comes from the patch tokens, at 7 x 7 places with 32 channels each, by two linear layers; the
-    class token is left to the classifier. (The paper takes the mean over all places of a feature map.) Boxes to learn come with the samples:
-    ``LoadPseudoBox`` reads them. The localization map is the box, drawn with 1 inside and 0 outside
-    (:func:`~wsol_mm.models.layers.box_masks.box_masks`): all thresholds of all protocols give the same box,
-    exact to half a pixel of the map.
+    class token is left to the classifier. (The paper takes the mean over all places of a feature map.) Boxes
+    to learn come with the samples: ``LoadPseudoBox`` reads them. The localization map is the box, drawn with
+    1 inside and 0 outside (:func:`~wsol_mm.models.layers.box_masks.box_masks`): all thresholds of all
+    protocols give the same box, exact to half a pixel of the map.
 
     Args:
         num_classes: Number of classes C.
