@@ -122,7 +122,7 @@ def test_the_whole_day(day, images, tmp_path, monkeypatch, capfd):
     day.main()
     printed = capfd.readouterr().out
     table = [line for line in printed.splitlines() if line.startswith('| ')]
-    assert len(table) == 6 and 'reviewed' in table[3]
+    assert len(table) == 7 and 'reviewed' in table[4]  # two lines of heads
     # Two of the photographs have known boxes, and both were reviewed.
-    assert table[3].split(' | ')[2:5] == ['100.0', '100.0', '100.0']
+    assert table[4].split(' | ')[2:5] == ['100.0', '100.0', '100.0']
     assert '2 right' in printed or '2 corrected' in printed or '1 corrected' in printed
