@@ -43,7 +43,7 @@ def test_the_box_is_regressed_from_tokens_and_their_places():
     head = make_head()
     x, y, width, height = head.regressor(feats().feature_map).sigmoid().unbind(1)
     sides = torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], dim=1)
-    torch.testing.assert_close(head.boxes(feats()), sides.clamp(0, 1))
+    torch.testing.assert_close(head.boxes(feats()), sides)
     torch.testing.assert_close(head(feats()), head.classifier(feats().cls_token))
     mirrored = Features(feats().feature_map.flip(3), feats().cls_token)
     assert not torch.allclose(head.boxes(mirrored), head.boxes(feats()))
@@ -68,6 +68,18 @@ def test_losses():
     assert losses['loss_box'].item() == pytest.approx(2 * (second + 5 * distance) / 2, abs=1e-5)
     assert losses['pseudo_iou'].item() == pytest.approx((1 + 0.06 / union) / 2, abs=1e-5)
     assert 'loss' not in losses
+
+
+def test_a_side_outside_of_the_image_comes_back():
+    head = make_head()
+    say(head, 0.1, 0.4, 0.6, 0.4)
+    head.loss(feats(), samples())['loss_box'].backward()
+    x0 = head.boxes(feats())[0, 0]
+    assert x0 < 0
+    (gradient,) = torch.autograd.grad(x0, head.regressor[-1].bias)
+    assert (head.regressor[-1].bias.grad * gradient).sum() < 0  # a step against the gradient moves it right
+    (sample, _) = head.predict(feats(), samples())
+    assert sample.loc_maps[0, :, 0].any()
 
 
 def test_boxes_count_by_their_weight_and_may_all_be_missing():

@@ -86,10 +86,11 @@ class PSOLHead(ProbeHead):
     def boxes(self, feats: Features) -> Tensor:
         """Return the boxes (B, 4), x0 y0 x1 y1 as shares of the image, in float32 or better.
 
-        The network makes centre, width and height, by a sigmoid; what is outside of the image is cut off.
+        The network makes centre, width and height, by a sigmoid; sides may be outside of the image, where they
+        still learn to come back.
         """
         numbers = self.regressor(self.patch_features(feats))
-        return box_convert(at_least_float32(numbers).sigmoid(), 'cxcywh', 'xyxy').clamp(0, 1)
+        return box_convert(at_least_float32(numbers).sigmoid(), 'cxcywh', 'xyxy')
 
     def loss(self, feats: Features, data_samples: Sequence[DataSample], **kwargs: Any) -> dict[str, Tensor]:
         """Return the losses of a batch.
@@ -102,7 +103,7 @@ class PSOLHead(ProbeHead):
 
         Returns:
             ``loss_cls`` and ``loss_box``, one minus the generalised IoU and five times the mean distance of
-            the corners as shares of the image, the weighted mean over the boxes; ``pseudo_iou``, the mean IoU
+            the corners as shares of the image, the mean over the boxes by their weights; ``pseudo_iou``, the mean IoU
             with them, for the log.
 
         Raises:
@@ -122,7 +123,7 @@ class PSOLHead(ProbeHead):
         each = generalized_box_iou_loss(boxes, targets) + _L1_WEIGHT * (boxes - targets).abs().mean(dim=1)
         total = weights.sum().clamp(min=torch.finfo(boxes.dtype).eps)  # a batch may be without a box
         with torch.no_grad():
-            overlap = box_iou(boxes, targets).diagonal()
+            overlap = box_iou(boxes.clamp(0, 1), targets).diagonal()
         return losses | {
             'loss_box': self.box_loss_weight * (weights * each).sum() / total,
             'pseudo_iou': (weights * overlap).sum() / total,
@@ -130,4 +131,4 @@ class PSOLHead(ProbeHead):
 
     def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the boxes as maps, (B, 1, side, side); ``labels`` are not used."""
-        return box_masks(self.boxes(feats), self.map_size)[:, None]
+        return box_masks(self.boxes(feats).clamp(0, 1), self.map_size)[:, None]
