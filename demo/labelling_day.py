@@ -170,7 +170,7 @@ def shown_boxes(page: Page) -> np.ndarray:
 def fits(boxes: np.ndarray, objects: list[Box]) -> bool:
     """Say whether every object has one box, which a reviewer would leave as it is."""
     ious = box_iou(boxes, np.array(objects))
-    return len(boxes) == len(objects) and bool((ious.max(axis=0) >= _FITS).all())
+    return len(boxes) == len(objects) and all((ious.max(axis=axis) >= _FITS).all() for axis in (0, 1))
 
 
 def draw_objects(page: Page, objects: list[Box]) -> None:

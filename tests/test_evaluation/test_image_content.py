@@ -25,10 +25,25 @@ def test_one_colour_and_noise():
 
 @pytest.mark.parametrize(
     ('side', 'contrast', 'seen'),
-    [(12, 200, True), (12, 40, False), (40, 30, True), (40, 3, False), (120, 3, True), (120, 1, False)],
+    [
+        (4, 200, True),
+        (12, 200, True),
+        (12, 40, True),
+        (40, 30, True),
+        (40, 3, False),
+        (120, 3, True),
+        (120, 1, False),
+    ],
 )
 def test_an_object_on_one_colour(side, contrast, seen):
     """A small faint one is none."""
     image = np.full(SHAPE, 40, np.uint8)
     image[60 : 60 + side, 90 : 90 + side, 1] += contrast
     assert shows_nothing(image) is not seen
+
+
+def test_thin_lines_are_something():
+    drawing = np.full(SHAPE, 255, np.uint8)
+    for radius in (30, 60, 90):
+        cv2.circle(drawing, (112, 112), radius, (0, 0, 0), 1)
+    assert not shows_nothing(drawing)

@@ -76,7 +76,8 @@ def map_agreement(
     Raises:
         FileNotFoundError: If there is no such folder.
         MapProblem: If a file holds no maps; it names the file.
-        ValueError: If fewer than two images can be compared, or a threshold is out of range.
+        ValueError: If fewer than two images can be compared, all of them are flat, or a threshold is out of
+            range.
     """
     names, others = _names(first), _names(second)
     protocol = get_protocol('maxboxacc', thresholds=tuple(thresholds))
@@ -91,6 +92,9 @@ def map_agreement(
             f'{second}: expected maps of at least 2 of the {len(names)} images of {first}, got {len(boxes)}'
         )
     ours, theirs = np.moveaxis(np.array(boxes), 1, 0)
+    flat = int(np.isnan(np.array(boxes)).any(axis=(1, 2, 3)).sum())
+    if flat == len(boxes):
+        raise ValueError(f'{second}: expected maps with contrast, as in {first}, got {flat} pairs without')
     return MapAgreement(
         np.array(protocol.thresholds),
         _iou(ours, theirs).mean(axis=0),
@@ -98,7 +102,7 @@ def map_agreement(
         _iou(ours, np.roll(theirs, len(boxes) // 2, axis=0)).mean(axis=0),
         len(boxes),
         len(names | others) - len(boxes),
-        int(np.isnan(np.array(boxes)).any(axis=(1, 2, 3)).sum()),
+        flat,
     )
 
 

@@ -129,9 +129,13 @@ def read_best_boxes(path: str | Path) -> dict[str, _Box | None]:
                 f', got others ({error!r})'
             ) from error
         best = found[name]
-        if best is None or box[:2] > best[:2]:
+        if best is None or _rank(box) > _rank(best):
             found[name] = box
     return found
+
+
+def _rank(box: _Box) -> tuple[float, float]:
+    return box.score, -1.0 if box.confidence is None else box.confidence
 
 
 def _parsed(annotation: dict[str, Any]) -> _Box:

@@ -25,7 +25,8 @@ RULE = {
 EVIDENCE = tuple(RULE)[1:]
 
 # The box is looked for again above the threshold, by these shares of it, or of what is left above it where
-# that is less; lower levels hardly tell right from wrong. The highest leaves the peak of a map in place.
+# that is less; lower levels hardly tell right from wrong. From a threshold of 0.5 on, the highest leaves the
+# peak of a map alone, if that: a map whose largest value is less has no box there.
 _NEARBY = (0.3, 0.6, 1.0)
 _HIGHEST_LEVEL = 1 - 1e-5
 # Maps are smooth: more pixels show no more.

@@ -86,8 +86,8 @@ class PSOLHead(ProbeHead):
     def boxes(self, feats: Features) -> Tensor:
         """Return the boxes (B, 4), x0 y0 x1 y1 as shares of the image, in float32 or better.
 
-        The network makes centre, width and height, by a sigmoid; sides may be outside of the image, where they
-        still learn to come back.
+        The network makes centre, width and height, by a sigmoid; sides may be outside of the image, where
+        they still learn to come back.
         """
         numbers = self.regressor(self.patch_features(feats))
         return box_convert(at_least_float32(numbers).sigmoid(), 'cxcywh', 'xyxy')
@@ -103,8 +103,8 @@ class PSOLHead(ProbeHead):
 
         Returns:
             ``loss_cls`` and ``loss_box``, one minus the generalised IoU and five times the mean distance of
-            the corners as shares of the image, the mean over the boxes by their weights; ``pseudo_iou``, the mean IoU
-            with them, for the log.
+            the corners as shares of the image, the mean over the boxes by their weights; ``pseudo_iou``, the
+            mean IoU with them, for the log.
 
         Raises:
             ValueError: If the samples have no pseudo boxes.

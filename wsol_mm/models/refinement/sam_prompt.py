@@ -120,8 +120,8 @@ def prompts(score: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[n
         The box of the largest region above half of its range, (4,), x0 y0 x1 y1 with exclusive ends; and
         the pixel (x, y) of its maximum, of several the first.
     """
-    half = (score.max() + score.min()) / 2
-    box = region_boxes(score > half)[0][0]
+    # Not above the mean of both ends, which of neighbouring numbers is rounded to the upper one.
+    box = region_boxes(score - score.min() > np.ptp(score) / 2)[0][0]
     row, column = np.unravel_index(score.argmax(), score.shape)
     return box.astype(np.float32), np.array([column, row], np.float32)
 

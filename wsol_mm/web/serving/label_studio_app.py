@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse
 _TAG = re.compile(r'<RectangleLabels\b[^>]*>')
 _NAMES = ('name="label"', 'toName="image"')
 # Of the tasks of a request, which may be more than the server lets wait.
-_AT_ONCE = 32
+_AT_ONCE = 8
 # The server cannot answer now: that says nothing of an image.
 _SERVER_TROUBLE = (503, 504)
 
