@@ -1,6 +1,7 @@
 """Tests of wsol_mm.datasets.transforms.pseudo_boxes and .random_crops: boxes move with their images."""
 
 import json
+from pathlib import Path
 
 from wsol_mm.datasets.transforms import LoadPseudoBox, PackLocalizationInputs, RandomCrop
 from wsol_mm.datasets.transforms.pseudo_boxes import PseudoBoxProblem
@@ -50,6 +51,18 @@ def test_the_best_box_and_its_weight(source):
     assert LoadPseudoBox(source, min_confidence=0.7, weighted=True)(item())['pseudo_box_weight'] == 0
     assert LoadPseudoBox(source)(item('b'))['pseudo_box_weight'] == 0  # listed, without a box
     assert LoadPseudoBox(source)(item('c'))['gt_bboxes'].tolist() == [[0, 0, 8, 6]]
+
+
+def test_an_image_of_another_size_is_named(source):
+    content = json.loads(Path(source).read_text())
+    content['images'][0] |= dict(width=HEIGHT, height=WIDTH)
+    content['images'][2] |= dict(width=WIDTH, height=HEIGHT)
+    Path(source).write_text(json.dumps(content))
+    with pytest.raises(
+        PseudoBoxProblem, match=r'cat/a.png with 80x60 pixels, as loaded here, got 60x80; .*EXIF'
+    ):
+        LoadPseudoBox(source)(item())
+    assert LoadPseudoBox(source)(item('c'))['pseudo_box_weight'] == 1
 
 
 RESIZE = dict(type='Resize', scale=(160, 60), backend='pillow')

@@ -18,6 +18,10 @@ class PseudoBoxProblem(ValueError):
     """A file of boxes that cannot be used."""
 
 
+#: Height and width in pixels; None where a file does not say it.
+_Size = tuple[int, int] | None
+
+
 class _Box(NamedTuple):
     score: float
     confidence: float | None
@@ -39,7 +43,7 @@ class LoadPseudoBox(BaseTransform):
             relative to its image folder. Of several boxes of an image that of the best class counts, and of
             these the most certain one.
         min_confidence: Boxes of a lower confidence are not learnt; their images teach the classes alone.
-        weighted: Whether a box counts as much as its confidence, instead of one.
+        weighted: Whether a box counts, among those of its batch, as much as its confidence.
 
     Raises:
         ValueError: If ``min_confidence`` is not within 0 and 1.
@@ -51,8 +55,8 @@ class LoadPseudoBox(BaseTransform):
         self.source, self.min_confidence, self.weighted = source, min_confidence, weighted
 
     @cached_property
-    def _boxes(self) -> dict[str, _Box | None]:
-        """By image, its box; read at the first question."""
+    def _boxes(self) -> dict[str, tuple[_Size, _Box | None]]:
+        """By image, its size and its box; read at the first question."""
         return read_best_boxes(self.source)
 
     def transform(self, results: dict) -> dict:
@@ -66,7 +70,7 @@ class LoadPseudoBox(BaseTransform):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            PseudoBoxProblem: If the file does not list the image, or is not as said.
+            PseudoBoxProblem: If the file does not list the image, or with another size, or is not as said.
             ValueError: If the image is no longer as it was loaded.
         """
         if results['img_shape'][:2] != results['ori_shape'][:2] or {'scale_factor', 'flip'} & set(results):
@@ -76,7 +80,14 @@ class LoadPseudoBox(BaseTransform):
             )
         if results['img_id'] not in self._boxes:
             raise PseudoBoxProblem(f'{self.source}: expected the image {results["img_id"]}, got none')
-        box, weight = self._boxes[results['img_id']], 0.0
+        size, box = self._boxes[results['img_id']]
+        if size is not None and size != tuple(results['ori_shape'][:2]):
+            height, width = results['ori_shape'][:2]
+            raise PseudoBoxProblem(
+                f'{self.source}: expected {results["img_id"]} with {width}x{height} pixels, as loaded here, '
+                f'got {size[1]}x{size[0]}; predict.py turns images as EXIF says (apply_exif=True)'
+            )
+        weight = 0.0
         if box is not None:
             weight = 1.0
             if self.weighted or self.min_confidence:
@@ -98,14 +109,14 @@ class LoadPseudoBox(BaseTransform):
         )
 
 
-def read_best_boxes(path: str | Path) -> dict[str, _Box | None]:
+def read_best_boxes(path: str | Path) -> dict[str, tuple[_Size, _Box | None]]:
     """Read the best box of every image of a COCO file, x0 y0 x1 y1 in pixels; None where there is none.
 
     Args:
         path: The file.
 
     Returns:
-        Boxes by ``file_name``.
+        Sizes and boxes by ``file_name``.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -114,6 +125,7 @@ def read_best_boxes(path: str | Path) -> dict[str, _Box | None]:
     try:
         content = read_json(path, _ACCEPTED)
         names = {image['id']: str(image['file_name']) for image in content['images']}
+        sizes = {str(image['file_name']): _size(image) for image in content['images']}
         annotations = [*content['annotations']]
     except FileNotFoundError:
         raise
@@ -131,7 +143,12 @@ def read_best_boxes(path: str | Path) -> dict[str, _Box | None]:
         best = found[name]
         if best is None or _rank(box) > _rank(best):
             found[name] = box
-    return found
+    return {name: (sizes[name], box) for name, box in found.items()}
+
+
+def _size(image: dict[str, Any]) -> _Size:
+    known = 'height' in image and 'width' in image
+    return (int(image['height']), int(image['width'])) if known else None
 
 
 def _rank(box: _Box) -> tuple[float, float]:
