@@ -25,7 +25,7 @@ from wsol_mm.registry import MODELS
 import torch
 from mmpretrain.structures import DataSample
 
-from .comparison import quiet_logger, timed
+from .comparison import quiet_logger, rounds_in_turns
 
 #: The largest accepted ratio of two steps.
 TARGETS = {
@@ -122,14 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     steps = make_steps(args.model, args.batch_size, args.device)
-    names = list(steps)
     for step in steps.values():
         step()
-    rounds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(args.repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            rounds[name].append(timed(steps[name], 1, args.device, args.clock))
+    rounds = rounds_in_turns(steps, args.repeats, 1, args.device, args.clock)
 
     def ratio(name: str, to: str) -> float:
         return statistics.median(a / b for a, b in zip(rounds[name], rounds[to], strict=True))
@@ -139,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f'| {"step":16} | {"ms":>8} | {"x plain":>8} | {"x forward+backward":>18} |')
     print(f'| {"-" * 16} | {"-" * 8} | {"-" * 8} | {"-" * 18} |')
-    for name in names:
+    for name in steps:
         ms = 1e3 * statistics.median(rounds[name])
         ratios = ratio(name, 'plain'), ratio(name, 'forward+backward')
         print(f'| {name:16} | {ms:8.1f} | {ratios[0]:8.2f} | {ratios[1]:18.2f} |')

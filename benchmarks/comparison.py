@@ -11,7 +11,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -176,18 +176,34 @@ def timed(step: Callable[[], None], iters: int, device: str, clock: str) -> floa
     return (now() - start) / iters
 
 
+def rounds_in_turns(
+    steps: Mapping[str, Callable[[], None]], repeats: int, iters: int, device: str, clock: str
+) -> dict[str, list[float]]:
+    """Time steps in turns.
+
+    Every round runs each of them, beginning with another one each time, so that slow drifts of the machine
+    meet all alike.
+
+    Returns:
+        Of each, the seconds per step in every round.
+    """
+    names = list(steps)
+    rounds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(repeats):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            rounds[name].append(timed(steps[name], iters, device, clock))
+    return rounds
+
+
 def take_turns(
     contenders: dict[str, Contender], args: argparse.Namespace
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Time contenders in turns, and take their memory.
 
-    Every round runs each contender, beginning with another one each time, so that slow drifts of the machine
-    meet all alike.
-
     Returns:
         Of each, the seconds per step in every round, and the bytes at the peak of a step.
     """
-    names = list(contenders)
     for contender in contenders.values():
         for _ in range(args.warmup):
             contender.step()
@@ -195,12 +211,8 @@ def take_turns(
         name: step_peak_bytes(contender.step, args.device) + contender.resident_bytes()
         for name, contender in contenders.items()
     }
-    rounds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(args.repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            rounds[name].append(timed(contenders[name].step, args.iters, args.device, args.clock))
-    return rounds, peaks
+    steps = {name: contender.step for name, contender in contenders.items()}
+    return rounds_in_turns(steps, args.repeats, args.iters, args.device, args.clock), peaks
 
 
 def measure(contenders: dict[str, Contender], args: argparse.Namespace) -> dict:

@@ -28,7 +28,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
-from .comparison import quiet_logger, timed
+from .comparison import quiet_logger, rounds_in_turns
 from .variants import build_localizer
 
 #: What is measured if nothing else is asked for.
@@ -131,11 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     names = list(steps)
     for step in steps.values():
         step()
-    rounds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(args.repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            rounds[name].append(timed(steps[name], 1, args.device, args.clock) / args.batch_size)
+    rounds = rounds_in_turns(steps, args.repeats, 1, args.device, args.clock)
     print(
         f'{Path(args.config).stem}, batch {args.batch_size}, {args.device}, {args.threads} thread(s), '
         f'{args.clock} time'
@@ -144,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f'| {"-" * 28} | {"-" * 12} | {"-" * 10} |')
     for name in names:
         ratio = statistics.median(a / b for a, b in zip(rounds[name], rounds[names[0]], strict=True))
-        print(f'| {name:28} | {1e3 * statistics.median(rounds[name]):12.1f} | {ratio:10.2f} |')
+        ms = 1e3 * statistics.median(rounds[name]) / args.batch_size
+        print(f'| {name:28} | {ms:12.1f} | {ratio:10.2f} |')
     return 0
 
 

@@ -14,7 +14,7 @@ from wsol_mm.datasets.readers.saved_maps import MAP_SUFFIXES, MapProblem, read_m
 import numpy as np
 from numpy.typing import NDArray
 
-from .functional.boxes import box_areas
+from .functional.boxes import box_areas, paired_intersections
 from .functional.score_maps import ConstantMapError
 from .map_boxes import SharedSteps, score_map
 from .protocols import LocalizationProtocol, get_protocol
@@ -141,7 +141,6 @@ def _boxes(loc_map: NDArray[np.floating], protocol: LocalizationProtocol) -> NDA
 def _iou(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the IoU of boxes (..., 4) with those in the same places; 0 where one is NaN."""
     one, two = np.nan_to_num(one), np.nan_to_num(two)
-    sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
-    common = np.prod(np.maximum(sides, 0), axis=-1)
+    common = paired_intersections(one, two)
     union = box_areas(one) + box_areas(two) - common
     return np.divide(common, union, out=np.zeros_like(union), where=union > 0)

@@ -33,6 +33,13 @@ def box_intersections(
     """Areas (M, G) shared by boxes (M, 4) and ground-truth boxes (G, 4)."""
     a = np.asarray(boxes, np.float64)[:, None]
     b = np.asarray(gt_boxes, np.float64)[None]
+    return paired_intersections(a, b, inclusive)
+
+
+def paired_intersections(
+    a: NDArray[np.float64], b: NDArray[np.float64], inclusive: bool = False
+) -> NDArray[np.float64]:
+    """Areas (...) shared by boxes (..., 4) in the same places; shapes are broadcast."""
     sides = (
         np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + (1.0 if inclusive else 0.0)
     )
