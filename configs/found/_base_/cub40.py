@@ -1,5 +1,5 @@
-# FOUND on the first 40 classes of CUB, for images or cached features: whole images, mirrored at random, of the
-# size of the backbone's.
+# FOUND on the first 40 classes of CUB, for images or cached features: whole images, mirrored at random, as
+# large as the backbone takes them.
 _base_ = ['./cub.py', '../../_base_/pipelines/squash_model.py']
 
 data_root = 'data/CUB_200_2011_40'
