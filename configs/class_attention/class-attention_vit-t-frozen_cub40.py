@@ -1,5 +1,5 @@
 # In the common small setting; a linear probe at AdamW 1e-3.
-_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/cub40.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/frozen_cub40.py']
 
 model = dict(head=dict(type='ClassAttentionHead', num_classes=40))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

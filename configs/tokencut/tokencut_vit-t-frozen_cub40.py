@@ -1,6 +1,6 @@
 # In the common small setting; a linear probe at AdamW 1e-3. Of a supervised network the tokens say more than
 # the keys; at this threshold the masks fill 0.3 of the training images.
-_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/cub40.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/frozen_cub40.py']
 
 model = dict(head=dict(type='GraphCutHead', num_classes=40, features='tokens', threshold=0.75, as_mask=True))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

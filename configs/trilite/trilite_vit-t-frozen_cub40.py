@@ -1,6 +1,6 @@
 # TriLite in the common small setting, on a frozen supervised ViT-T: normed tokens, 40 epochs at a constant
 # rate, batch 128, the last checkpoint.
-_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/cub40.py', './_base_/head.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', '../_base_/settings/frozen_cub40.py', './_base_/head.py']
 
 model = dict(head=dict(**_base_.trilite_head, num_classes=40))
 train_dataloader = dict(batch_size=128)

@@ -28,7 +28,7 @@ def source(tmp_path):
     return str(tmp_path / 'maps')
 
 
-def load(source: str, size=4, maps_of: str = 'label', **changes) -> np.ndarray:
+def load(source, size=4, maps_of: str = 'label', **changes) -> np.ndarray:
     return LoadPseudoMap(source, size, maps_of, num_classes=5)(item(**changes))['pseudo_map']
 
 
@@ -38,6 +38,22 @@ def test_the_map_of_the_image_s_class(source):
     assert np.array_equal(load(source, img_id='cat/b.png'), MAPS[0])  # of all classes
     assert np.array_equal(load(source, maps_of='all', img_id='cat/c.png'), MAPS[0])
     assert load(source, size=(6, 2)).shape == (2, 6)
+
+
+def test_maps_of_several_methods_are_averaged_in_their_own_ranges(source, tmp_path):
+    other = tmp_path / 'other' / 'cat'
+    other.mkdir(parents=True)
+    np.save(other / 'a.npy', np.eye(4, dtype=np.float32) * 100)
+    np.save(other / 'b.npy', np.ones((4, 4), np.float32))  # without contrast: it says nothing
+    both = [source, str(other.parent)]
+    scaled = (MAPS[1] - 16) / 15
+    np.testing.assert_allclose(load(both), (scaled + np.eye(4)) / 2, rtol=1e-6)
+    assert load(both).dtype == np.float32
+    np.testing.assert_allclose(load(both, img_id='cat/b.png'), MAPS[0] / 30, rtol=1e-6)
+    with pytest.raises(MapProblem, match='cat/c.png: expected one map in .*other, got none'):
+        load(both, img_id='cat/c.png', maps_of='all')
+    with pytest.raises(ValueError, match=r'source: expected a folder or several, got \[\]'):
+        load([])
 
 
 def test_it_is_flipped_with_the_image(source):

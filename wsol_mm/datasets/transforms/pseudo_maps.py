@@ -31,19 +31,20 @@ class LoadPseudoMap(BaseTransform):
 
     Args:
         source: Folder of ``<img_id>.npz`` or ``.npy`` files: what ``tools/predict.py IMAGES --save-maps``
-            writes for the image folder of the data set.
+            writes for the image folder of the data set. Of several folders, of other methods or seeds, the
+            maps are scaled to 0..1 and averaged: high is what they agree on.
         size: Of the map that is handed on, one side of a square or (width, height): the grid of the features.
         maps_of: ``'label'``: the map of the image's class, or the one of all classes; ``'all'``: the only
             map of a file, whatever class it is said to be of, for methods with one map for all.
         num_classes: Number of classes, where files without labels have a map for each; they have one if None.
 
     Raises:
-        ValueError: If ``size`` or ``maps_of`` is not as said.
+        ValueError: If ``source``, ``size`` or ``maps_of`` is not as said.
     """
 
     def __init__(
         self,
-        source: str,
+        source: str | Sequence[str],
         size: int | Sequence[int],
         maps_of: MapsOf = 'label',
         num_classes: int | None = None,
@@ -53,7 +54,10 @@ class LoadPseudoMap(BaseTransform):
             raise ValueError(f'size: expected an integer from 1 or a (width, height) of such, got {size!r}')
         if maps_of not in get_args(MapsOf):
             raise ValueError(f'maps_of: expected one of {get_args(MapsOf)}, got {maps_of!r}')
-        self.source, self.size, self.maps_of, self.num_classes = source, sides, maps_of, num_classes
+        self.sources = [source] if isinstance(source, str) else list(source)
+        if not self.sources:
+            raise ValueError(f'source: expected a folder or several, got {source!r}')
+        self.size, self.maps_of, self.num_classes = sides, maps_of, num_classes
 
     def transform(self, results: dict) -> dict:
         """Load the map.
@@ -78,21 +82,25 @@ class LoadPseudoMap(BaseTransform):
                 f'not crop, got {width}x{height} pixels of {full_width}x{full_height}, scaled by '
                 f'{scale_w:g}, {scale_h:g} (width x height)'
             )
-        chosen = cv2.resize(self._read(results['img_id'], int(results['gt_label'])), self.size)
+        maps = [
+            cv2.resize(self._read(source, results['img_id'], int(results['gt_label'])), self.size)
+            for source in self.sources
+        ]
+        chosen = maps[0] if len(maps) == 1 else np.mean([_scaled(one) for one in maps], axis=0)
         if results.get('flip'):
             chosen = mmcv.imflip(chosen, results['flip_direction'])
         results['pseudo_map'] = np.ascontiguousarray(chosen, np.float32)
         return results
 
-    def _read(self, img_id: str, label: int) -> NDArray[np.floating]:
+    def _read(self, source: str, img_id: str, label: int) -> NDArray[np.floating]:
         stem = img_id.rpartition('.')[0] or img_id
         stems = dict.fromkeys((img_id, stem))
         names = [fitting_name(name, suffix) for name in stems for suffix in MAP_SUFFIXES]
-        found = [path for name in names if (path := Path(self.source, name)).is_file()]
-        if not found and not Path(self.source).is_dir():
-            raise FileNotFoundError(f'source: expected a folder of maps, got nothing at {self.source}')
+        found = [path for name in names if (path := Path(source, name)).is_file()]
+        if not found and not Path(source).is_dir():
+            raise FileNotFoundError(f'source: expected a folder of maps, got nothing at {source}')
         if len(found) != 1:
-            raise MapProblem(f'{img_id}: expected one map in {self.source}, got {found or "none"}')
+            raise MapProblem(f'{img_id}: expected one map in {source}, got {found or "none"}')
         maps, labels = read_map_file(found[0], self.num_classes)
         if labels is None or self.maps_of == 'all':
             if len(maps) != 1:
@@ -108,6 +116,12 @@ class LoadPseudoMap(BaseTransform):
 
     def __repr__(self) -> str:
         return (
-            f'{type(self).__name__}(source={self.source!r}, size={self.size}, maps_of={self.maps_of!r}, '
+            f'{type(self).__name__}(source={self.sources!r}, size={self.size}, maps_of={self.maps_of!r}, '
             f'num_classes={self.num_classes})'
         )
+
+
+def _scaled(loc_map: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Scale to 0..1; zeros for a map without contrast."""
+    low, high = loc_map.min(), loc_map.max()
+    return (loc_map - low) / (high - low) if high > low else np.zeros_like(loc_map)
