@@ -124,8 +124,8 @@ def _maps_to_compare(first: Path, second: Path) -> tuple[NDArray, NDArray] | Non
         counted, other = (first, second) if one_labels is None else (second, first)
         counts = {first: len(one), second: len(two)}
         raise MapProblem(
-            f'{counted}: expected maps of classes, or one map here and in {other}, got {counts[counted]} of no '
-            f'class (label -1: of all classes, or of one object each) and {counts[other]} there'
+            f'{counted}: expected maps of classes, or one map here and in {other}, got {counts[counted]} of '
+            f'no class (label -1: of all classes, or of one object each) and {counts[other]} there'
         )
     found = np.flatnonzero(two_labels == one_labels[0])
     return (one[0], two[found[0]]) if len(found) else None
