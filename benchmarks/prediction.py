@@ -55,7 +55,7 @@ class StandIn(LocalizationInferencer):
         self.config = Config(dict(model=dict(type='StandIn')))
         self.model = torch.nn.Module()
         self.classes = tuple(f'class {number}' for number in range(NUM_CLASSES))
-        self.protocol = box_protocol(self.config, 'ts_cam')
+        self.protocol = box_protocol(self.config)
         with DefaultScope.overwrite_default_scope('wsol_mm'):
             self.pipeline = InferencePipeline(
                 [

@@ -390,7 +390,7 @@ def test_only_views_that_are_used_must_be_there_and_those_of_the_config(cfg, mod
     use_cached_features(cfg, tmp_path / 'cache', num_views=2)
     first = DATASETS.build(cfg.train_dataloader.dataset)
     assert first.views == [0, 1]
-    assert all(first[index]['inputs']['feature_map'].isfinite().all() for index in range(len(first)))
+    assert all(first[index]['inputs'] for index in range(len(first)))
 
 
 def test_views_are_named(cfg):

@@ -38,8 +38,8 @@ class CUB(FineGrainedDataset):
     which the training images are those in the class folders. Images lie in ``train/`` and ``test/`` then.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'train'`` or ``'test'``.
+        data_root: Root folder.
+        split: ``'train'`` or ``'test'``.
         **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:

@@ -38,8 +38,8 @@ class StanfordCars(FineGrainedDataset):
     border. Class names of the published layouts are those of the files, or else mmpretrain's.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'train'`` or ``'test'``.
+        data_root: Root folder.
+        split: ``'train'`` or ``'test'``.
         **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:

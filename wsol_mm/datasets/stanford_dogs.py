@@ -31,8 +31,8 @@ class StanfordDogs(FineGrainedDataset):
     Boxes are taken as written and cut at the image border.
 
     Args:
-        data_root (str): Root folder.
-        split (str): ``'train'`` or ``'test'``.
+        data_root: Root folder.
+        split: ``'train'`` or ``'test'``.
         **kwargs: ``with_boxes``, ``list_dir``, ``data_prefix`` and others; see :class:`FineGrainedDataset`.
 
     Raises:

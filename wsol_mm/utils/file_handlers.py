@@ -32,7 +32,7 @@ def register_file_handlers() -> None:
                     f'{name}: expected YAML of plain values, got some that are nested too deep'
                 ) from error
             except ValueError as error:
-                raise ValueError(f'{name}: expected YAML of plain values, got {error}') from error
+                raise ValueError(f'{name}: expected YAML of plain values, got other: {error}') from error
             return content
 
     class SafeJsonHandler(JsonHandler):
@@ -80,7 +80,7 @@ def count_values(content: Any) -> int:
             inner = value.values() if isinstance(value, dict) else value
             known[id(value)] = 1 + sum(map(count, inner))
         if known[id(value)] > _MOST_VALUES:
-            raise ValueError(f'more than {_MOST_VALUES} of them, by aliases')
+            raise ValueError(f'expected at most {_MOST_VALUES} values, got more, by aliases')
         return known[id(value)]
 
     return count(content)

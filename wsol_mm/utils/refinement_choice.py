@@ -67,7 +67,7 @@ def use_refinement(cfg: Config, words: Sequence[str]) -> None:
     if former.get('sizes') is not None and plain_size is None:
         raise ValueError(
             'model.refinement.image_size: expected the side of the images without refinement, as the config '
-            f'has views of {list(former.sizes)} pixels, got None'
+            f'has views of {list(former["sizes"])} pixels, got None'
         )
     if refinement['sizes'] is not None or plain_size is not None:
         dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}

@@ -24,8 +24,8 @@ class DumpPredictions(DumpResults):
     so that a disk that is full does not cost them.
 
     Args:
-        out_file_path (str): File ending in ``.pkl`` or ``.pickle``.
-        collect_device (str): 'cpu' or 'gpu'.
+        out_file_path: File ending in ``.pkl`` or ``.pickle``.
+        collect_device: 'cpu' or 'gpu'.
     """
 
     _predictions: list | None = None

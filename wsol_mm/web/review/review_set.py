@@ -366,7 +366,9 @@ def _read_coco(
                 groups.append(annotation)
                 continue
             if annotation['category_id'] not in categories or len(annotation['bbox']) != 4:
-                raise ValueError(f'annotation {annotation["id"]}: expected a known category and a bbox')
+                raise ValueError(
+                    f'annotation {annotation["id"]}: expected a known category and a bbox, got others'
+                )
             images[annotation['image_id']].originals[annotation['id']] = annotation
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f'{file}: expected {accepted}, got no valid JSON ({error})') from error
