@@ -48,3 +48,25 @@ def test_errors_say_what_was_expected_and_what_was_found(repo_dir, folder):
         if not FORM.search(text)
     ]
     assert not others, '\n'.join(others)
+
+
+def test_the_library_speaks_of_arguments_not_of_options(repo_dir):
+    """``--options`` belong to tools and to ``wsol_mm.cli``; docstrings may say where a value comes from."""
+    others = []
+    for path in sorted((repo_dir / 'wsol_mm').rglob('*.py')):
+        if {'.mim', 'cli'} & set(path.parts):
+            continue
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        bodies = [
+            node.body for node in ast.walk(tree) if hasattr(node, 'body') and isinstance(node.body, list)
+        ]
+        docstrings = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+        others += [
+            f'{path.relative_to(repo_dir)}:{node.lineno}: {node.value}'
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+            and re.search(r'(?<!\S)--[a-z]', node.value)
+        ]
+    assert not others, '\n'.join(others)

@@ -230,6 +230,6 @@ def _predict(cfg: Config, checkpoint: Path, task: LabellingTask) -> FolderSummar
     if isinstance(head, GuardedHead) and head.failed:
         raise ValueError(
             f'{checkpoint}: expected a map that shows objects, got one that became useless in training: '
-            f'{head.failure}. Give another --seed with another --out, or another --config'
+            f'{head.failure}. Give another seed and another folder for the output, or another config'
         )
     return predict_folder(inferencer, boxes, task.batch_size, task.num_workers)

@@ -264,7 +264,7 @@ def _finished(folder: Path) -> _Finished:
     if not (folder / _FINISHED).is_file():
         raise JournalError(
             f'{folder}: expected a finished shard, got one with {journal.num_done} of {journal.num_images} '
-            'images. The same predict.py --shard finishes it'
+            'images. The same call as before finishes it'
         )
     return _Finished(journal, about)
 

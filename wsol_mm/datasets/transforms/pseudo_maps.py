@@ -110,7 +110,8 @@ class LoadPseudoMap(BaseTransform):
         if not len(place):
             raise MapProblem(
                 f'{found[0]}: expected a map of class {label}, that of the image, got {labels.tolist()}. '
-                "Make maps with --labels from-folder, or set maps_of='all' for a method with one map for all"
+                'Make maps of the classes that the folders name, or, for a method with one map for all, set '
+                "maps_of='all'"
             )
         return maps[place[0]]
 

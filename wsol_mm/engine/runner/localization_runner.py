@@ -147,7 +147,7 @@ class LocalizationRunner(Runner):
         elif fn_name == 'after_train_iter':
             self._stop_if_agreed(self.iter + 1)
         elif fn_name == 'after_val_iter' and (number := largest_of_all(self._stop.number)):
-            self.logger.warning('Validation is cut off; --resume makes up for it')
+            self.logger.warning('Validation is cut off; a resumed training makes up for it')
             raise SystemExit(128 + number)
 
     def _read_reports(self, everything: bool = False) -> None:
@@ -166,8 +166,8 @@ class LocalizationRunner(Runner):
             if isinstance(hook, CheckpointHook):
                 hook.save(self, INTERRUPTED, meta, by_epoch=False)
                 self.logger.warning(
-                    f'Stopped by {signal.Signals(number).name} after step {steps}; --resume goes on from '
-                    f'{hook.last_ckpt}'
+                    f'Stopped by {signal.Signals(number).name} after step {steps}; a resumed training goes '
+                    f'on from {hook.last_ckpt}'
                 )
         barrier()  # a process that exits earlier has the launcher kill the one that saves
         raise SystemExit(128 + number)
@@ -308,6 +308,6 @@ class LocalizationRunner(Runner):
             raise OSError(
                 error.errno,
                 f'{error.strerror}: the checkpoint is not written; those in {self.work_dir} are whole. Make '
-                'room, and go on with --resume',
+                'room, and resume the training',
                 str(path),
             ) from error

@@ -87,7 +87,7 @@ class ReviewJournal:
         if complete and header != self._header:
             raise ValueError(
                 f'{self.file}: expected a review of these annotations, got one of others. Move it away, or '
-                'review under another --out'
+                'give the review another output'
             )
         os.truncate(self.file, complete)
         self.actions = contents[1:]
