@@ -10,6 +10,9 @@ from typing import Any
 
 from tests.clip_samples import RANDOM_CLIP
 
+import torch
+from mmpretrain.structures import DataSample
+
 
 @dataclass(frozen=True)
 class Size:
@@ -99,6 +102,14 @@ class ZeroShotMethod(Method):
             class_names=[f'thing {index}' for index in range(size.num_classes)],
         )
         return own | options
+
+
+def labelled(label: int, **fields: Any) -> DataSample:
+    """Return a sample with all that a method may learn: its class, and a box that another model has found."""
+    sample = DataSample(**fields).set_gt_label(label)
+    sample.pseudo_box = torch.tensor([0.2, 0.1, 0.7, 0.8])
+    sample.pseudo_box_weight = torch.ones(1)
+    return sample
 
 
 def vit_config(kind: str, size: Size = Size(), **options: Any) -> dict[str, Any]:
@@ -202,6 +213,7 @@ METHODS: dict[str, Method] = {
             'TimmBackbone',
             head_options=dict(pseudo_masks=dict(type='BackgroundMasks', target_area=0.3)),
         ),
+        Method('psol', 'PSOLHead', head_options=dict(hidden_channels=16, map_size=8)),
     )
 }
 #: Those without training, whose heads stand on a backbone of their own alone.

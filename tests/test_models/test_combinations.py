@@ -1,7 +1,7 @@
 """Every method on every backbone that gives what it needs, at several grids, depths and head counts."""
 
 import wsol_mm  # noqa: F401
-from tests.methods import CONFORMER, METHODS, Size
+from tests.methods import CONFORMER, METHODS, Size, labelled
 from tests.timm_families import FAMILIES
 from wsol_mm.models.weights import load_pretrained
 from wsol_mm.registry import MODELS
@@ -26,12 +26,17 @@ def build(backbone: dict, head: dict, **options) -> nn.Module:
     return MODELS.build(dict(type='ImageLocalizer', backbone=backbone, head=head, **options))
 
 
+def shape_of_maps(head: nn.Module, classes: int, grid: tuple[int, int]) -> tuple[int, int, int]:
+    side = getattr(head, 'map_size', None)  # of a head that draws boxes, on a grid of its own
+    return (1 if head.class_agnostic else classes, *(grid if side is None else (side, side)))
+
+
 def check_steps(model: nn.Module, size: tuple[int, int], grid: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model.backbone.init_weights()
     images = torch.randn(3, 3, *size)
     labels = [1, 4, 0]
-    samples = [DataSample().set_gt_label(label) for label in labels]
+    samples = [labelled(label) for label in labels]
     losses = model.train()(images, samples, mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
@@ -48,7 +53,7 @@ def check_steps(model: nn.Module, size: tuple[int, int], grid: tuple[int, int]) 
         torch.testing.assert_close(same.pred_score, result.pred_score)
         torch.testing.assert_close(same.loc_maps, result.loc_maps)
         agnostic = model.head.class_agnostic
-        assert result.loc_maps.shape == (1 if agnostic else 6, *grid)
+        assert result.loc_maps.shape == shape_of_maps(model.head, 6, grid)
         assert result.loc_maps.isfinite().all()
         assert result.loc_maps[0].std() > 0, 'the map is constant'
         assert result.loc_labels[0] == (-1 if agnostic else label)
@@ -102,7 +107,7 @@ def test_on_conformer(method):
         model = build(CONFORMER, head).eval()
         with torch.no_grad():
             results = model(torch.randn(2, 3, 64, 80), mode='predict')
-        assert results[0].loc_maps.shape == (1 if model.head.class_agnostic else 5, 4, 5)
+        assert results[0].loc_maps.shape == shape_of_maps(model.head, 5, (4, 5))
 
 
 def timm_config(family: str, **options) -> dict:
@@ -180,7 +185,7 @@ def build_default(method: str) -> tuple[nn.Module, torch.Tensor]:
 def test_weights_in_half_precision(method, dtype):
     """Not autocast: the weights themselves, as for inference on a small device."""
     model, images = build_default(method)
-    samples = [DataSample().set_gt_label(label) for label in (1, 4)]
+    samples = [labelled(label) for label in (1, 4)]
     with torch.no_grad():
         expected = model(images, mode='predict')
         model.to(dtype)
@@ -199,7 +204,7 @@ def test_on_a_gpu_under_autocast(method):
     with torch.no_grad():
         expected = model(images, mode='predict')
     model.cuda()
-    samples = [DataSample().set_gt_label(label).to('cuda') for label in (1, 4)]
+    samples = [labelled(label).to('cuda') for label in (1, 4)]
     with torch.no_grad():
         found = model(images.cuda(), mode='predict')
     for one, other in zip(found, expected, strict=True):

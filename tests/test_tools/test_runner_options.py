@@ -4,13 +4,11 @@ import importlib.util
 import sys
 from types import ModuleType
 
-from wsol_mm.cli.runner_options import one_line_errors
-from wsol_mm.evaluation.protocol_choice import find_protocols, use_protocols
+from wsol_mm.evaluation.protocol_choice import use_protocols
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 
 
 def load_tool(repo_dir, name: str) -> ModuleType:
@@ -245,31 +243,6 @@ def test_protocol_replaces_those_of_every_localization_metric(evaluate_config, e
     ]
 
 
-def test_protocol_keeps_the_settings_of_the_config():
-    low = dict(name='ts_cam', thresholds=[0.05], alias='low')
-    high = dict(name='ts_cam', thresholds=[0.45], alias='high')
-    own = dict(name='scm', empty_box='frame')
-
-    def choose(*names: str) -> list:
-        metric = dict(type='LocalizationMetric', protocols=[low, 'maxboxacc', own, high])
-        cfg = Config(dict(test_evaluator=metric))
-        use_protocols(cfg, list(names))
-        return cfg.test_evaluator.protocols
-
-    assert choose('high') == [high]
-    assert choose('scm', 'sat', 'maxboxacc') == [own, 'sat', 'maxboxacc']
-    # The name that both share stands for both; each is taken once.
-    assert choose('ts_cam', 'low') == [low, high]
-    with pytest.raises(ValueError, match="protocols: expected names of .*'maxboxacc'.*, got 'higher'"):
-        choose('higher')
-
-
-def test_an_alias_goes_before_a_name():
-    entries = [dict(name='ts_cam', alias='mine'), dict(name='scm', alias='ts_cam')]
-    assert find_protocols(entries, 'ts_cam') == entries[1:]
-    assert find_protocols(['ts_cam', entries[0]], 'ts_cam') == ['ts_cam']
-
-
 def test_no_averaging_of_weights_in_a_test(evaluate_tool):
     hooks = [dict(type='mmengine.EMAHook', momentum=0.1), dict(type='Other')]
     cfg = Config(dict(model=dict(), custom_hooks=hooks))
@@ -346,74 +319,6 @@ def test_a_config_that_cannot_take_an_option_is_one_line(here, train_tool, monke
         'train.py: error: argument --amp: expected OptimWrapper as optimizer wrapper of the config, '
         'got ApexOptimWrapper'
     )
-
-
-def test_what_users_can_mend_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr('sys.argv', ['/somewhere/tool.py'])
-
-    @one_line_errors(KeyError)
-    def tool(error):
-        if error is None:
-            (tmp_path / 'no' / 'file').write_text('')
-        raise error
-
-    for error, text in (
-        (ValueError('num: expected 1 to 3, got 0'), 'num: expected 1 to 3, got 0'),
-        (KeyError('no such metric'), 'no such metric'),
-        (
-            ValueError('3 classes in the data: set model.head.num_classes=3'),
-            '3 classes in the data: set model.head.num_classes=3 (settings are changed by --cfg-options '
-            'KEY=VALUE)',
-        ),
-        (None, f"[Errno 2] No such file or directory: '{tmp_path / 'no' / 'file'}'"),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            tool(error)
-        assert caught.value.code == f'tool.py: error: {text}'
-    with pytest.raises(TypeError):  # an error of the tool itself keeps its traceback
-        tool(TypeError('of the tool'))
-
-
-def test_errors_from_below_are_one_line_too(monkeypatch):
-    monkeypatch.setattr('sys.argv', ['tool.py'])
-
-    @one_line_errors()
-    def tool(error):
-        raise error
-
-    worker = ValueError(
-        'Caught ValueError in DataLoader worker process 0.\nTraceback:\n  ...\nValueError: a.jpg'
-    )
-    setting = TypeError("class `Head`: __init__() got an unexpected keyword argument 'clases'")
-    backbone = TypeError('head: expected a LocalizationHead, got LinearClsHead')
-    misspelt = KeyError('TSCAMHaed is not in the wsol_mm::model registry')
-    for error, text in (
-        (worker, 'ValueError: a.jpg'),
-        (setting, str(setting)),
-        (backbone, str(backbone)),
-        (misspelt, misspelt.args[0]),
-    ):
-        with pytest.raises(SystemExit) as caught:
-            tool(error)
-        assert caught.value.code == f'tool.py: error: {text}'
-    for error in (TypeError('unsupported operand'), KeyError('img_path')):
-        with pytest.raises(type(error)):  # a mistake of the program
-            tool(error)
-
-
-def test_the_traceback_is_in_the_log(monkeypatch, tmp_path):
-    monkeypatch.setattr('sys.argv', ['tool.py'])
-    logger = MMLogger.get_instance('one line', log_file=str(tmp_path / 'run.log'), file_mode='w')
-    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
-
-    @one_line_errors()
-    def tool():
-        raise ValueError('wrong')
-
-    with pytest.raises(SystemExit, match=r'tool\.py: error: wrong \(traceback in .*run\.log\)'):
-        tool()
-    text = (tmp_path / 'run.log').read_text()
-    assert 'Traceback' in text and text.endswith('ValueError: wrong\n')
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from tests.methods import Size, vit_config
 from wsol_mm.models.heads import PSOLHead
+from wsol_mm.models.heads.psol_head import generalized_iou
 from wsol_mm.registry import MODELS
 from wsol_mm.structures import Features
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 from torch.nn.functional import cross_entropy
+from torchvision.ops import generalized_box_iou_loss
 
 BOXES = torch.tensor([[0.1, 0.2, 0.5, 0.6], [0.3, 0.3, 0.9, 1.0]])
 
@@ -155,3 +157,14 @@ def test_boxes_of_mirrored_views_are_mirrored_back():
     mirrored = [one.loc_maps.flip(2) for one in plain(images.flip(3), mode='predict')]
     for found, one, other in zip(both, seen, mirrored, strict=True):
         torch.testing.assert_close(found, (one + other) / 2)
+
+
+def test_generalized_iou_is_that_of_torchvision():
+    corners = torch.rand(40, 2, 2, dtype=torch.float64).sort(dim=1).values.flatten(1)
+    boxes, targets = corners[:20].requires_grad_(), corners[20:]
+    with torch.no_grad():
+        targets[0], targets[1], boxes[2] = boxes[0], 0, targets[2].mean()  # equal; no target; no area
+    found, expected = 1 - generalized_iou(boxes, targets), generalized_box_iou_loss(boxes, targets)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    slopes = [torch.autograd.grad(values.sum(), boxes)[0][3:] for values in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-9)

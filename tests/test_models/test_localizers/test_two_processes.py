@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import tests.forked_tools  # noqa: F401  (what its processes import need not be imported again)
-from tests.methods import METHODS, Size
+from tests.methods import METHODS, Size, labelled
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import MODELS
@@ -42,7 +42,7 @@ def samples(images: int) -> tuple[torch.Tensor, list[DataSample]]:
     for index in range(images):
         corner = torch.randint(0, SIDE // 2, (2,), generator=generator)
         box = torch.cat((corner, corner + 20)).double().numpy()[None]
-        sample = DataSample(gt_bboxes=box).set_gt_label(index % CLASSES)
+        sample = labelled(index % CLASSES, gt_bboxes=box)
         sample.set_metainfo(
             dict(
                 sample_idx=index,

@@ -11,7 +11,7 @@ from wsol_mm.structures import Features
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torchvision.ops import box_convert, box_iou, generalized_box_iou_loss
+from torchvision.ops import box_convert, box_iou
 
 from .probe_head import ProbeHead
 
@@ -19,6 +19,7 @@ from .probe_head import ProbeHead
 _L1_WEIGHT = 5.0
 # What the regression sees: so many channels at 7 x 7 places, whatever the grid of the backbone.
 _PLACE_CHANNELS, _PLACES = 32, 7
+_EPS = 1e-7  # of areas, which may be 0
 
 
 @MODELS.register_module()
@@ -118,9 +119,14 @@ class PSOLHead(ProbeHead):
         # The log calls the sum `loss`.
         losses['loss_cls'] = losses.pop('loss')
         boxes = self.boxes(feats)
-        targets = torch.stack([sample.pseudo_box for sample in data_samples]).to(boxes)
-        weights = torch.cat([sample.pseudo_box_weight for sample in data_samples]).to(boxes)
-        each = generalized_box_iou_loss(boxes, targets) + _L1_WEIGHT * (boxes - targets).abs().mean(dim=1)
+        targets, weights = (
+            values.to(boxes.device, boxes.dtype, non_blocking=True)
+            for values in (
+                torch.stack([sample.pseudo_box for sample in data_samples]),
+                torch.cat([sample.pseudo_box_weight for sample in data_samples]),
+            )
+        )
+        each = 1 - generalized_iou(boxes, targets) + _L1_WEIGHT * (boxes - targets).abs().mean(dim=1)
         total = weights.sum().clamp(min=torch.finfo(boxes.dtype).eps)  # a batch may be without a box
         with torch.no_grad():
             overlap = box_iou(boxes.clamp(0, 1), targets).diagonal()
@@ -132,3 +138,27 @@ class PSOLHead(ProbeHead):
     def localization_maps(self, feats: Features, labels: Tensor) -> Tensor:
         """Return the boxes as maps, (B, 1, side, side); ``labels`` are not used."""
         return box_masks(self.boxes(feats).clamp(0, 1), self.map_size)[:, None]
+
+
+def generalized_iou(boxes: Tensor, targets: Tensor) -> Tensor:
+    """Return the generalised IoU of boxes and targets in pairs (Rezatofighi et al., CVPR 2019).
+
+    As in ``torchvision.ops.generalized_box_iou_loss``, whose choice of the boxes that overlap waits for the
+    device in every step.
+
+    Args:
+        boxes: (N, 4), x0 y0 x1 y1.
+        targets: (N, 4).
+
+    Returns:
+        (N,), from -1 to 1.
+    """
+    common = _areas(torch.maximum(boxes[:, :2], targets[:, :2]), torch.minimum(boxes[:, 2:], targets[:, 2:]))
+    around = _areas(torch.minimum(boxes[:, :2], targets[:, :2]), torch.maximum(boxes[:, 2:], targets[:, 2:]))
+    union = _areas(boxes[:, :2], boxes[:, 2:]) + _areas(targets[:, :2], targets[:, 2:]) - common
+    return common / (union + _EPS) - (around - union) / (around + _EPS)
+
+
+def _areas(starts: Tensor, ends: Tensor) -> Tensor:
+    width, height = (ends - starts).clamp(min=0).unbind(dim=1)
+    return width * height
