@@ -143,7 +143,7 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
 
 def patch_sides(backbone: nn.Module) -> tuple[int, int]:
     """Return height and width of the patches of a backbone; 1 and 1 of one without patches."""
-    own = getattr(backbone, 'patch_size', None)
+    own: Any = getattr(backbone, 'patch_size', None)
     if own is None:
         projection = getattr(getattr(backbone, 'patch_embed', None), 'projection', None)
         own = getattr(projection, 'stride', (1, 1))
