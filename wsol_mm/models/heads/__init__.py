@@ -22,9 +22,8 @@ from .ts_cam_head import TSCAMHead
 
 __all__ = [
     'ACoLHead',
-    'CAMHead',
-    'SPGHead',
     'BASHead',
+    'CAMHead',
     'CATRHead',
     'CDTRHead',
     'ClassAttentionHead',
@@ -38,6 +37,7 @@ __all__ = [
     'ProbeHead',
     'SATHead',
     'SCMHead',
+    'SPGHead',
     'TSCAMHead',
     'TriLiteHead',
 ]
