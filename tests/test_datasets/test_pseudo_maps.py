@@ -65,7 +65,7 @@ def test_it_is_flipped_with_the_image(source):
 def test_problems(source, tmp_path):
     with pytest.raises(MapProblem, match='cat/d.png: expected one map in .*maps, got none'):
         load(source, img_id='cat/d.png')
-    with pytest.raises(MapProblem, match=r'expected a map of class 2, .*, got \[3, 1\]\. Make maps with'):
+    with pytest.raises(MapProblem, match=r'expected a map of class 2, .*, got \[3, 1\]\. Make maps of'):
         load(source, gt_label=2)
     with pytest.raises(MapProblem, match='expected one map of all classes, got 2'):
         load(source, maps_of='all')
