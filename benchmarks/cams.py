@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.runner_options import RunnerArgumentParser
 from wsol_mm.models.heads.localization_head import PRED_TOPK
 from wsol_mm.models.localizers import ClassifierLocalizer
@@ -26,6 +25,7 @@ import torch
 from mmpretrain.structures import DataSample
 
 from .comparison import quiet_logger, rounds_in_turns
+from .options import add_timing_options, check_timing_options
 
 #: The largest accepted ratio of two steps.
 TARGETS = {
@@ -102,18 +102,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--model', default='resnet50', help='model of timm')
-    parser.add_argument('--batch-size', type=integer_within(1), default=8, help='images per step')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
-    parser.add_argument('--repeats', type=integer_within(1), default=7, help='rounds; medians are reported')
-    parser.add_argument(
-        '--clock',
-        choices=['wall', 'process'],
-        default='wall',
-        help='process: CPU time of this process, for one thread on a machine with other work',
-    )
+    add_timing_options(parser, batch_size=8, repeats=7)
     parser.add_argument('--check', action='store_true', help='exit with 1 when a target is missed')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    check_timing_options(parser, args)
+    return args
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from .explicit_attention import FORMS
+from .options import add_timing_options, check_timing_options
 from .variants import VARIANTS, build_variants
 
 # The profiler announces its starts and stops otherwise.
@@ -67,25 +68,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         description=description.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('configs', nargs='+', type=config_path, metavar='CONFIG', help='config files')
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--batch-size', type=integer_within(1), default=16, help='images per step')
+    add_timing_options(parser, batch_size=16, repeats=5)
     parser.add_argument(
         '--img-size', type=integer_within(1), help='side of the images, instead of that of the config'
     )
     parser.add_argument('--amp', choices=AMP_DTYPES, help='mixed precision; bf16 alone on a CPU')
-    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
     parser.add_argument('--iters', type=integer_within(1), default=2, help='steps of a variant per round')
     parser.add_argument(
         '--warmup', type=integer_within(0), default=2, help='steps of a variant before the first'
-    )
-    parser.add_argument(
-        '--repeats', type=integer_within(1), default=5, help='rounds; medians over them are reported'
-    )
-    parser.add_argument(
-        '--clock',
-        choices=['wall', 'process'],
-        default='wall',
-        help='process: CPU time of this process, for one thread on a machine with other work',
     )
     parser.add_argument(
         '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS), help='what to measure'
@@ -102,12 +92,9 @@ def parse_arguments(parser: argparse.ArgumentParser, arguments: list[str] | None
     args = parser.parse_args(arguments)
     if 'ours' not in args.variants:
         parser.error(f'argument --variants: expected ours among them, got {", ".join(args.variants)}')
-    if args.device == 'cuda' and not torch.cuda.is_available():
-        parser.error('argument --device: expected cpu, as this PyTorch sees no GPU, got cuda')
+    check_timing_options(parser, args)
     if args.device == 'cpu' and args.amp == 'fp16':
         parser.error('argument --amp: expected bf16 with --device cpu, got fp16')
-    if args.clock == 'process' and (args.device == 'cuda' or args.threads > 1):
-        parser.error('argument --clock: expected wall, got process, which measures one thread on a CPU alone')
     if args.out is not None and not args.out.parent.is_dir():
         parser.error(f"argument --out: expected a file in a folder that exists, got '{args.out}'")
     return args

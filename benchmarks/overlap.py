@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.protocols import PRESETS
 
@@ -36,6 +36,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from torch.utils.data import Dataset
+
+from .options import add_stand_in_options
 
 NUM_CLASSES = 1000
 NUM_MAPS = 5
@@ -218,19 +220,10 @@ def main(arguments: list[str] | None = None) -> int:
         default=['ts_cam', 'maxboxacc', 'maxboxacc_v2'],
         help='what is evaluated',
     )
-    parser.add_argument('--images', type=integer_within(1), default=5000, help='images of a test')
-    parser.add_argument('--batch-size', type=integer_within(1), default=128, help='images of a batch')
-    parser.add_argument(
-        '--images-per-second',
-        type=integer_within(1),
-        nargs='+',
-        default=[500, 2000],
-        help='speeds of the network',
-    )
+    add_stand_in_options(parser, batch_size=128, speeds=[500, 2000])
     parser.add_argument(
         '--workers', type=integer_within(0), nargs='+', default=[0, 1, 2], help='threads of the evaluation'
     )
-    parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a test is too slow')
     args = parser.parse_args(arguments)
 

@@ -24,7 +24,7 @@ from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.apis.folder_prediction import BOX_THREADS, FolderTask, predict_folder
 from wsol_mm.apis.inference_pipeline import InferencePipeline
 from wsol_mm.apis.localization_inferencer import LocalizationInferencer
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.evaluation.box_protocol import box_protocol
 
 import cv2
@@ -34,6 +34,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
+from .options import add_stand_in_options
 from .overlap import FRAME, NUM_CLASSES, Predictions, Sleeper
 
 ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
@@ -119,15 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.partition('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('--images', type=integer_within(1), default=5000, help='images of a prediction')
-    parser.add_argument('--batch-size', type=integer_within(1), default=32, help='images of a batch')
-    parser.add_argument(
-        '--images-per-second',
-        type=integer_within(1),
-        nargs='+',
-        default=[200, 500, 2000],
-        help='speeds of the network',
-    )
+    add_stand_in_options(parser, batch_size=32, speeds=[200, 500, 2000])
     parser.add_argument(
         '--loaders', type=integer_within(0), nargs='+', default=[1, 2], help='processes that load images'
     )
@@ -140,7 +133,6 @@ def main(arguments: list[str] | None = None) -> int:
         help='of the image files: small ones, so that the rest shows',
     )
     parser.add_argument('--format', choices=FORMATS, default='coco', help='of the annotations')
-    parser.add_argument('--out', type=output_file, help='JSON file for the results')
     args = parser.parse_args(arguments)
 
     cv2.setNumThreads(1)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors
-from wsol_mm.datasets.readers.image_files import open_image, rgb_image
+from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, list_images, open_image, rgb_image
 from wsol_mm.registry import MODELS
 from wsol_mm.utils.checkpoint_io import read_checkpoint
 from wsol_mm.utils.config_settings import load_config
@@ -29,6 +29,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from .comparison import quiet_logger, rounds_in_turns
+from .options import add_timing_options, check_timing_options
 from .variants import build_localizer
 
 #: What is measured if nothing else is asked for.
@@ -42,7 +43,6 @@ CHOICES = (
     ('grabcut',),
     ('224', '336', '448', 'guided'),
 )
-_SUFFIXES = ('.jpg', '.jpeg', '.png')
 
 
 def load_images(folder: Path | None, count: int, side: int) -> Tensor:
@@ -53,12 +53,12 @@ def load_images(folder: Path | None, count: int, side: int) -> Tensor:
     """
     if folder is None:
         return torch.randint(256, (count, 3, side, side), dtype=torch.uint8)
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in _SUFFIXES)[:count]
-    if not paths:
-        raise ValueError(f'{folder}: expected images ({", ".join(_SUFFIXES)}), got none')
+    names, _ = list_images(folder)
+    if not names:
+        raise ValueError(f'{folder}: expected images ({", ".join(IMAGE_EXTENSIONS)}), got none')
     images = []
-    for path in paths:
-        with open_image(str(path), None) as image:
+    for name in names[:count]:
+        with open_image(folder / name) as image:
             images.append(np.asarray(rgb_image(image).resize((side, side)))[..., ::-1])
     chosen = [images[number % len(images)] for number in range(count)]
     return torch.from_numpy(np.stack(chosen).transpose(0, 3, 1, 2).copy())
@@ -105,20 +105,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar='WORD',
         help='words of a choice, as of tools/test.py; once for each choice (default: views and filters)',
     )
-    parser.add_argument('--batch-size', type=integer_within(1), default=8, help='images per step')
+    add_timing_options(parser, batch_size=8, repeats=5)
     parser.add_argument(
         '--img-size', type=integer_within(1), default=224, help='side of the images of choices without sizes'
     )
-    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu', help='where to run')
-    parser.add_argument('--threads', type=integer_within(1), default=1, help='threads of PyTorch on the CPU')
-    parser.add_argument('--repeats', type=integer_within(1), default=5, help='rounds; medians are reported')
-    parser.add_argument(
-        '--clock',
-        choices=['wall', 'process'],
-        default='wall',
-        help='process: CPU time of this process, for one thread on a machine with other work',
-    )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    check_timing_options(parser, args)
+    return args
 
 
 @one_line_errors(ImportError)

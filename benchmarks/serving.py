@@ -22,6 +22,7 @@ from pathlib import Path
 
 from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.cli.config_options import add_cfg_options
+from wsol_mm.datasets.readers.image_files import IMAGE_EXTENSIONS, list_images
 
 import httpx
 import numpy as np
@@ -122,12 +123,10 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 1 if a wrong request was not refused as it must be.
     """
     args = parse_args(arguments)
-    files = sorted(
-        path for path in args.photos.rglob('*') if path.suffix.lower() in ('.jpg', '.jpeg', '.png')
-    )
-    if not files:
-        raise SystemExit(f'{args.photos}: expected images (.jpg, .jpeg, .png), got none')
-    bodies = [path.read_bytes() for path in files[:500]]
+    names, _ = list_images(args.photos)
+    if not names:
+        raise SystemExit(f'{args.photos}: expected images ({", ".join(IMAGE_EXTENSIONS)}), got none')
+    bodies = [(args.photos / name).read_bytes() for name in names[:500]]
     server, address = start_server(args)
     try:
         first = httpx.post(f'{address}/predict', content=bodies[0], timeout=120).raise_for_status().json()

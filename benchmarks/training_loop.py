@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import integer_within
 from wsol_mm.engine.runner import LocalizationRunner
 
 import cv2
@@ -37,6 +37,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .options import add_stand_in_options
 from .overlap import ROW, Sleeper, expected_rate
 
 PIPELINE = Path(__file__).parents[1] / 'configs' / '_base_' / 'pipelines' / 'squash_224.py'
@@ -179,15 +180,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         '--data', choices=('memory', 'files'), default='memory', help='where samples come from'
     )
-    parser.add_argument('--images', type=integer_within(1), default=5000, help='images of a training')
-    parser.add_argument('--batch-size', type=integer_within(1), default=128, help='images of a step')
-    parser.add_argument(
-        '--images-per-second', type=integer_within(1), nargs='+', default=[1000], help='speeds of the network'
-    )
+    add_stand_in_options(parser, batch_size=128, speeds=[1000])
     parser.add_argument(
         '--workers', type=integer_within(0), nargs='+', default=[0, 1, 2], help='processes of the data loader'
     )
-    parser.add_argument('--out', type=output_file, help='JSON file for the results')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a training is too slow')
     args = parser.parse_args(arguments)
     if args.images <= args.batch_size:

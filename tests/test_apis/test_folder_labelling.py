@@ -91,12 +91,36 @@ def test_sharpened_maps(task, summary, tmp_path):
     assert 'refinement' not in (refined.out / 'config.py').read_text()
     with pytest.raises(ValueError, match="refine: expected sides of views .*, got 'sharp'"):
         label_folder(replace(refined, out=tmp_path / 'other', refine=['sharp']))
+    with pytest.raises(FileNotFoundError, match='expected the weights of SAM, .*got no file at no_sam.pth'):
+        label_folder(replace(refined, out=tmp_path / 'other', refine=['sam=no_sam.pth']))
     assert not (tmp_path / 'other' / 'features').exists()
 
 
 def test_other_settings_are_refused(task, summary):
     with pytest.raises(ValueError, match=r'config.py: expected the work of the same images and settings'):
         label_folder(replace(task, seed=1))
+
+
+def test_boxes_of_other_settings_are_refused(task, summary):
+    """Formats may share the name of the file."""
+    paths = (task.boxes, task.sheet, task.box_settings)
+    before = [path.read_bytes() for path in paths]
+    other = replace(task, threshold=0.9)
+    for changed, differing in (
+        (replace(task, refine=['flip']), r'refine \(was null, now \["flip"\]\)'),
+        (other, r'threshold \(was 0\.\d+, now 0\.9\)'),
+        (replace(task, format='label-studio'), r'format \(was "coco", now "label-studio"\)'),
+    ):
+        with pytest.raises(
+            ValueError, match=rf'boxes.json: expected boxes of the same .*: {differing}\. They are made anew'
+        ):
+            label_folder(changed)
+    assert [path.read_bytes() for path in paths] == before
+    task.boxes.unlink()
+    label_folder(other)
+    assert b'threshold 0.9' in task.boxes.read_bytes()
+    for path, content in zip(paths, before, strict=True):
+        path.write_bytes(content)
 
 
 def test_what_cannot_be_labelled_is_named(task, tmp_path):

@@ -5,7 +5,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from wsol_mm.cli.argument_types import map_threshold, new_output, output_file, output_folder
+from wsol_mm.cli.argument_types import (
+    map_threshold,
+    new_output,
+    output_file,
+    output_file_of,
+    output_folder,
+)
 
 import pytest
 
@@ -97,3 +103,15 @@ def test_argparse_names_the_argument(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(['--threshold', 'low'])
     assert "argument --threshold: expected a number in [0, 1), got 'low'" in capsys.readouterr().err
+
+
+def test_files_whose_names_tell_what_they_become(tmp_path):
+    picture = output_file_of('.png', '.jpg')
+    assert picture(str(tmp_path / 'a.PNG')) == tmp_path / 'a.PNG'
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=r"^expected a file that ends in \.png, \.jpg, got 'a\.gif'$"
+    ):
+        picture('a.gif')
+    (tmp_path / 'folder.jpg').mkdir()
+    with pytest.raises(argparse.ArgumentTypeError, match='expected a file, got the folder'):
+        picture(str(tmp_path / 'folder.jpg'))

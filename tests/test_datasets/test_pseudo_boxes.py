@@ -6,6 +6,8 @@ from pathlib import Path
 from wsol_mm.datasets.transforms import LoadPseudoBox, PackLocalizationInputs, RandomCrop
 from wsol_mm.datasets.transforms.pseudo_boxes import PseudoBoxProblem
 from wsol_mm.registry import DATASETS, TRANSFORMS
+from wsol_mm.web.review.export import ACCEPTED
+from wsol_mm.web.review.review_set import CORRECTED, DRAWN
 
 import numpy as np
 import pytest
@@ -51,6 +53,17 @@ def test_the_best_box_and_its_weight(source):
     assert LoadPseudoBox(source, min_confidence=0.7, weighted=True)(item())['pseudo_box_weight'] == 0
     assert LoadPseudoBox(source)(item('b'))['pseudo_box_weight'] == 0  # listed, without a box
     assert LoadPseudoBox(source)(item('c'))['gt_bboxes'].tolist() == [[0, 0, 8, 6]]
+
+
+@pytest.mark.parametrize('review', [ACCEPTED, CORRECTED, DRAWN])
+def test_what_a_person_has_checked_is_certain(source, review):
+    content = json.loads(Path(source).read_text())
+    content['annotations'][2]['review'] = review  # confidence 0.5, of two boxes with the best score
+    content['annotations'][3]['review'] = review  # without a confidence
+    Path(source).write_text(json.dumps(content))
+    for name, ends in (('a', [5, 5, 10, 10]), ('c', [0, 0, 8, 6])):
+        found = LoadPseudoBox(source, min_confidence=0.9, weighted=True)(item(name))
+        assert found['gt_bboxes'].tolist() == [ends] and found['pseudo_box_weight'] == 1
 
 
 def test_an_image_of_another_size_is_named(source):

@@ -104,3 +104,19 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     (tmp_path / 'A' / 'a.npy').write_bytes(b'no map')
     with pytest.raises(MapProblem, match=r'a\.npy: expected a NumPy file'):
         map_agreement(tmp_path / 'A', tmp_path / 'B', (0.5,))
+
+
+def test_maps_of_several_objects_are_no_pair(tmp_path):
+    """They have no order in which the objects of one would be those of the other."""
+    one, two = cone(50, 60, 40), cone(160, 170, 40)
+    write(tmp_path / 'objects', {'a': np.stack([one, two])}, a=[-1, -1])
+    write(tmp_path / 'one', {'a': one}, a=[2])
+    write(tmp_path / 'class', {'a': np.stack([one, two])}, a=[2, 1])
+    accepted = r'a\.npz: expected maps of classes, or one map here and in .*'
+    for first, second, found in (
+        ('objects', 'objects', r'objects/a\.npz, got 2 of no class .* and 2 there'),
+        ('one', 'objects', r'one/a\.npz, got 2 of no class \(label -1: .*\) and 1 there'),
+        ('objects', 'class', r'class/a\.npz, got 2 of no class .* and 2 there'),
+    ):
+        with pytest.raises(MapProblem, match=accepted + found):
+            map_agreement(tmp_path / first, tmp_path / second, (0.5,))

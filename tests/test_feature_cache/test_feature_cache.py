@@ -156,7 +156,7 @@ def test_a_killed_extraction_goes_on_to_the_same_bytes(cfg, model, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             extract(cfg, model, folder)
         monkeypatch.setattr(FeatureCache, 'write', write)
-        with pytest.raises(FileNotFoundError, match=f'expected 12 shards, got all but {12 - stop}'):
+        with pytest.raises(FileNotFoundError, match=rf'expected all shards of .*, got all but {12 - stop};'):
             CachedFeatures(str(folder), cfg.train_dataloader.dataset)
         extract(cfg, model, folder)
         assert content(folder) == whole
@@ -245,7 +245,8 @@ def test_a_changed_weight_image_size_view_or_type_is_refused_by_name(cfg, model,
     folder = tmp_path / 'cache'
     extract(cfg, model, folder)
     with pytest.raises(
-        CacheMismatchError, match=r'holds other features: dtype: expected float32, got float16'
+        CacheMismatchError,
+        match='cache: expected the features of this run, got others: dtype: expected float32, got',
     ):
         extract(cfg, model, folder, dtype='float32')
     with pytest.raises(CacheMismatchError, match='view_names: expected .*plain.*; views: expected'):
@@ -264,10 +265,10 @@ def test_changed_images_are_refused(cfg, model, tmp_path):
     extract(cfg, model, tmp_path / 'cache')
     image = tmp_path / 'images' / 'class0' / '0.png'
     image.write_bytes(image.read_bytes() + b'\0')
-    with pytest.raises(CacheMismatchError, match='holds other images: expected the 7 of .*, got 7 others'):
+    with pytest.raises(CacheMismatchError, match='features of the 7 images of .*, got those of 7 others'):
         CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
     image.unlink()
-    with pytest.raises(CacheMismatchError, match='holds other images: expected the 6 of'):
+    with pytest.raises(CacheMismatchError, match='expected features of the 6 images of'):
         CachedFeatures(str(tmp_path / 'cache'), cfg.train_dataloader.dataset)
 
 
@@ -372,17 +373,24 @@ def test_views_of_the_training_have_its_size(cfg):
     assert view_pipelines(cfg, ['plain'], 'test') == [cfg.test_dataloader.dataset.pipeline]
 
 
-def test_only_views_that_are_used_must_be_those_of_the_config(cfg, model, tmp_path):
+def test_only_views_that_are_used_must_be_there_and_those_of_the_config(cfg, model, tmp_path):
     extract(cfg, model, tmp_path / 'cache' / 'train')
     cfg.train_dataloader.dataset.pipeline.pop(3)  # crops that are not mirrored
     other = Config(cfg.to_dict())
-    use_cached_features(cfg, tmp_path / 'cache', num_views=2)
-    assert DATASETS.build(cfg.train_dataloader.dataset).views == [0, 1]
     use_cached_features(other, tmp_path / 'cache')
     with pytest.raises(
-        CacheMismatchError, match=r'holds other features: views\[2\]: expected .*; views\[3\]: '
+        CacheMismatchError,
+        match=r'features of this run, got others: views\[2\]: expected .*; views\[3\]: ',
     ):
         DATASETS.build(other.train_dataloader.dataset)
+    for path in (tmp_path / 'cache' / 'train').glob('view[23]_*'):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match=r'all shards of the views \[0, 1, 2, 3\], got all but 6'):
+        DATASETS.build(other.train_dataloader.dataset)
+    use_cached_features(cfg, tmp_path / 'cache', num_views=2)
+    first = DATASETS.build(cfg.train_dataloader.dataset)
+    assert first.views == [0, 1]
+    assert all(first[index]['inputs']['feature_map'].isfinite().all() for index in range(len(first)))
 
 
 def test_views_are_named(cfg):

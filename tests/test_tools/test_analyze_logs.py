@@ -100,7 +100,7 @@ def test_what_is_no_log_is_named(tool, resumed_run, tmp_path, monkeypatch):
         (['--keys', 'loss'], 'argument --out: expected beside --keys, got none'),
         (
             ['--keys', 'loss', '--out', 'a.jpg'],
-            "--out: expected a file that ends in .png or .pdf, got 'a.jpg'",
+            "--out: expected a file that ends in .png, .pdf, .svg, got 'a.jpg'",
         ),
     ],
 )

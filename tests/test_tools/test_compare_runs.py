@@ -110,7 +110,7 @@ def test_a_log_without_validations(run_here, tmp_path):
     ('arguments', 'message'),
     [
         (['{run}', 'label={run}'], 'expected each work directory once, got'),
-        (['{run}', '--out', 'a.txt'], "expected files that end in .md, .tex, .csv, got 'a.txt'"),
+        (['{run}', '--out', 'a.txt'], "expected a file that ends in .md, .tex, .csv, got 'a.txt'"),
     ],
 )
 def test_arguments_that_do_not_fit(run_here, runs, capsys, arguments, message):

@@ -70,7 +70,7 @@ def sheet_tool(repo_dir):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--out', 'a.gif'], "--out: expected a file that ends in .png or .jpg, got 'a.gif'"),
+        (['--out', 'a.gif'], "--out: expected a file that ends in .png, .jpg, .jpeg, got 'a.gif'"),
         (['--out', 'a.png', '--num', '0'], '--num: expected an integer from 1, got 0'),
         (['--out', 'a.png', '--tile', '8'], '--tile: expected an integer from 32, got 8'),
         (['--out', 'a.png', '--threshold', '1'], '--threshold: expected a number in [0, 1), got 1.0'),

@@ -86,21 +86,26 @@ def test_torch_export_and_its_documented_use(export, checkpoint, repo_dir, capsy
     assert names['maps'].shape == (2, 3, 28, 28)
 
 
-def test_weights_that_are_no_numbers_are_said_and_do_not_agree(export, checkpoint, monkeypatch, capsys):
+def test_weights_that_are_no_numbers_are_refused(export, checkpoint, tmp_path, monkeypatch, capsys):
     content = torch.load(checkpoint)
     content['state_dict']['head.semantic_conv.bias'][1] = torch.nan
     torch.save(content, checkpoint)
     said = []
     monkeypatch.setattr('wsol_mm.apis.model_loading.print_log', lambda text, **_: said.append(text))
+    named = (
+        f'{checkpoint}: expected finite weights, got NaN or infinity in 1 of them (head.semantic_conv.bias)'
+    )
+    with pytest.raises(SystemExit, match=re.escape(f'error: {named}')):
+        export('export_torch', checkpoint, '--out', 'model.pt2')
+    assert not (tmp_path / 'model.pt2').exists() and not said
     with pytest.raises(SystemExit) as caught:
-        export('export_torch', checkpoint, '--out', 'model.pt2', '--verify')
+        export('export_torch', checkpoint, '--out', 'model.pt2', '--verify', '--allow-non-finite')
     assert caught.value.code not in (0, None)
     assert (
         'DIFFERS from PyTorch at batch sizes 1 and 3: largest deviations scores inf'
         in capsys.readouterr().out
     )
-    named = 'expected finite weights, got NaN or infinity in 1 of them (head.semantic_conv.bias)'
-    assert said == [f'{checkpoint}: {named}']
+    assert said == [named]
 
 
 def test_trial_without_weights_of_another_size(export, tmp_path):
@@ -114,7 +119,7 @@ def test_trial_without_weights_of_another_size(export, tmp_path):
 
 @pytest.mark.parametrize(('sides', 'found'), [((225,), '225x225'), ((224, 36), '224x36')])
 def test_sides_are_multiples_of_the_patch_size(export, tmp_path, sides, found):
-    message = f'error: --shape: expected height and width in multiples of 8, .*, got {found}$'
+    message = f'error: --shape: expected height and width in multiples of 8 and 8, .*, got {found}$'
     with pytest.raises(SystemExit, match=message):
         export('export_onnx', '--out', 'm.onnx', '--shape', *sides)
     assert not (tmp_path / 'm.onnx').exists()

@@ -98,3 +98,14 @@ def test_a_config_without_a_test_pipeline_is_named(settings: dict) -> None:
         use_refinement(cfg, ['224', '448'])
     use_refinement(cfg, ['flip'])
     assert cfg.model.refinement.flip
+
+
+def test_views_of_a_config_that_does_not_say_the_size_without_them() -> None:
+    pipeline = [dict(type='Resize', scale=448)]
+    model = dict(refinement=dict(type='MapRefinement', sizes=(224, 448)))
+    cfg = Config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    with pytest.raises(ValueError, match=r'model.refinement.image_size: expected .*\[224, 448\].*, got None'):
+        use_refinement(cfg, ['flip'])
+    cfg.model.refinement.image_size = 224
+    use_refinement(cfg, ['flip'])
+    assert cfg.test_dataloader.dataset.pipeline[0]['scale'] == 224

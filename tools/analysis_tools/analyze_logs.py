@@ -8,14 +8,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.argument_types import FIGURE_SUFFIXES, output_file_of
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.utils.training_logs import Run, read_run
 from wsol_mm.utils.whole_files import whole_file
 
 import numpy as np
 
-SUFFIXES = ('.png', '.pdf')
 #: Iterations left out of the mean time by default: the first ones fill caches.
 WARMUP = 10
 
@@ -120,7 +119,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--legend', nargs='+', metavar='NAME', help='names of the runs (default: the folders)'
     )
-    parser.add_argument('--out', type=output_file, metavar='FILE', help='picture of the curves, .png or .pdf')
+    parser.add_argument(
+        '--out',
+        type=output_file_of(*FIGURE_SUFFIXES),
+        metavar='FILE',
+        help=f'picture of the curves ({", ".join(FIGURE_SUFFIXES)})',
+    )
     parser.add_argument(
         '--warmup', type=int, default=WARMUP, help=f'iterations left out of the mean time (default: {WARMUP})'
     )
@@ -133,10 +137,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if (args.keys is None) != (args.out is None):
         missing, given = ('keys', 'out') if args.keys is None else ('out', 'keys')
         parser.error(f'argument --{missing}: expected beside --{given}, got none')
-    if args.out is not None and args.out.suffix not in SUFFIXES:
-        parser.error(
-            f"argument --out: expected a file that ends in {' or '.join(SUFFIXES)}, got '{args.out}'"
-        )
     return args
 
 

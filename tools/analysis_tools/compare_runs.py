@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wsol_mm.cli.argument_types import integer_within, output_file
+from wsol_mm.cli.argument_types import integer_within, output_file_of
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.utils.run_comparison import csv_table, latex_table, markdown_table, method_name, summarize
 from wsol_mm.utils.training_logs import read_metrics, read_run
@@ -78,7 +78,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         '--out',
         nargs='+',
-        type=output_file,
+        type=output_file_of(*SUFFIXES),
         default=[],
         metavar='FILE',
         help=f'write the table to these files ({", ".join(SUFFIXES)}); it is printed as Markdown',
@@ -90,9 +90,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='decimal places in Markdown and LaTeX (default: 2); CSV has all',
     )
     args = parser.parse_args(arguments)
-    for path in args.out:
-        if path.suffix not in SUFFIXES:
-            parser.error(f"argument --out: expected files that end in {', '.join(SUFFIXES)}, got '{path}'")
     folders = [folder.resolve() for _, folder in args.runs]
     twice = [folder for folder in folders if folders.count(folder) > 1]
     if twice:
@@ -194,7 +191,7 @@ def main() -> None:
                 '.md': lambda: markdown_table(summaries, args.digits),
                 '.tex': lambda: latex_table(summaries, args.digits),
                 '.csv': lambda: csv_table(summaries),
-            }[path.suffix](),
+            }[path.suffix.lower()](),
         )
 
 

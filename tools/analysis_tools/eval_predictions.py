@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.argument_types import FIGURE_SUFFIXES, map_threshold, output_file, output_file_of
 from wsol_mm.cli.config_options import add_cfg_options
 from wsol_mm.cli.runner_options import RunnerArgumentParser, config_path, one_line_errors, read_config
 from wsol_mm.evaluation.protocol_choice import use_protocols, use_thresholds
@@ -43,7 +43,6 @@ _MAP_OPTIONS = ('maps_of', 'maps_show', 'scores')
 NEEDED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 _PREDICTIONS = 'predictions, as `tools/test.py CONFIG CHECKPOINT --out FILE.pkl` writes them'
 _ANNOTATIONS = 'COCO annotations (.json), as `tools/predict.py --format coco` writes them'
-_PICTURES = ('.png', '.pdf', '.svg')
 
 
 def existing_file(accepted: str) -> Callable[[str], Path]:
@@ -151,19 +150,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument(
         '--reliability-plot',
-        type=output_file,
+        type=output_file_of(*FIGURE_SUFFIXES),
         metavar='FILE',
-        help=f'beside --ann: draw how often boxes of each confidence are right ({", ".join(_PICTURES)})',
+        help='beside --ann: draw how often boxes of each confidence are right '
+        f'({", ".join(FIGURE_SUFFIXES)})',
     )
     args = parser.parse_args(arguments)
-    if args.reliability_plot is not None:
-        if args.ann is None:
-            parser.error('argument --reliability-plot: expected beside --ann, got no annotations')
-        if args.reliability_plot.suffix not in _PICTURES:
-            parser.error(
-                f'argument --reliability-plot: expected a file that ends in {", ".join(_PICTURES)}, got '
-                f"'{args.reliability_plot}'"
-            )
+    if args.reliability_plot is not None and args.ann is None:
+        parser.error('argument --reliability-plot: expected beside --ann, got no annotations')
     given = [name for name in ('predictions', 'ann', 'maps') if getattr(args, name) is not None]
     if len(given) != 1:
         parser.error(f'expected one of PREDICTIONS.pkl, --maps PATH and --ann FILE, got {given or "none"}')

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsol_mm.cli.argument_types import map_threshold, output_file
+from wsol_mm.cli.argument_types import FIGURE_SUFFIXES, map_threshold, output_file_of
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors
 from wsol_mm.evaluation.protocols import PRESETS, TUNED_ON, LocalizationProtocol, get_protocol
 from wsol_mm.utils.training_logs import read_metrics
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-_SUFFIXES = ('.png', '.pdf', '.svg')
 #: The protocol of each plot unless one is given.
 _DEFAULT_PROTOCOLS = {'threshold': 'maxboxacc', 'size': 'maxboxacc', 'errors': 'ts_cam'}
 
@@ -65,10 +64,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('runs', nargs='+', type=labelled_file, metavar='[LABEL=]FILE', help='runs to compare')
     parser.add_argument(
         '--out',
-        type=output_file,
+        type=output_file_of(*FIGURE_SUFFIXES),
         required=True,
         metavar='FILE',
-        help=f'figure to write ({", ".join(_SUFFIXES)})',
+        help=f'figure to write ({", ".join(FIGURE_SUFFIXES)})',
     )
     parser.add_argument(
         '--protocol',
@@ -92,8 +91,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--iou', nargs='+', type=float, default=[0.5], metavar='LEVEL', help='IoU levels (default: 0.5)'
     )
     args = parser.parse_args(arguments)
-    if args.out.suffix.lower() not in _SUFFIXES:
-        parser.error(f"argument --out: expected a file that ends in {', '.join(_SUFFIXES)}, got '{args.out}'")
     most = {'threshold': 4, 'size': 1, 'errors': 1}[args.plot]
     if len(args.iou) > most or not all(0 < level <= 1 for level in args.iou):
         parser.error(f'argument --iou: expected at most {most} level(s) in (0, 1], got {args.iou}')

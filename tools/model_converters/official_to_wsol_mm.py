@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from wsol_mm import __version__
-from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.argument_types import output_file_of
 from wsol_mm.cli.method_names import official_method_names
 from wsol_mm.cli.runner_options import RunnerArgumentParser
 
@@ -21,7 +21,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = RunnerArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('method', choices=official_method_names(), help='method of the checkpoint')
     parser.add_argument('input', type=Path, metavar='IN', help='published checkpoint (.pth, .safetensors)')
-    parser.add_argument('output', type=output_file, metavar='OUT', help='file to write (.pth)')
+    parser.add_argument('output', type=output_file_of('.pth'), metavar='OUT', help='file to write (.pth)')
     return parser.parse_args(arguments)
 
 
@@ -31,8 +31,6 @@ def main(arguments: list[str] | None = None) -> None:
     from wsol_mm.models.weights import convert_state_dict
     from wsol_mm.utils.checkpoint_io import read_checkpoint, write_checkpoint
 
-    if args.output.suffix != '.pth':
-        sys.exit(f'OUT: expected a file that ends in .pth, got {args.output}')
     if not args.output.absolute().parent.is_dir():
         sys.exit(
             f'OUT: expected a folder for {args.output.name}, got nothing at {args.output.absolute().parent}'

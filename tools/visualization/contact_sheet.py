@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from wsol_mm.cli.argument_types import output_file
+from wsol_mm.cli.argument_types import output_file_of
 from wsol_mm.cli.box_options import add_box_options
 from wsol_mm.cli.refinement_option import add_refinement_option
 from wsol_mm.cli.runner_options import (
@@ -41,7 +41,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add_config_options(parser)
     parser.add_argument('checkpoint', type=weights_path, help=CHECKPOINT_HELP)
     parser.add_argument(
-        '--out', type=output_file, required=True, metavar='FILE', help='picture to write (.png or .jpg)'
+        '--out',
+        type=output_file_of('.png', '.jpg', '.jpeg'),
+        required=True,
+        metavar='FILE',
+        help='picture to write (.png or .jpg)',
     )
     parser.add_argument('--num', type=int, default=24, metavar='N', help='number of images (default: 24)')
     add_box_options(parser)
@@ -55,8 +59,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error(f'argument --num: expected an integer from 1, got {args.num}')
     if args.tile < 32:
         parser.error(f'argument --tile: expected an integer from 32, got {args.tile}')
-    if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
-        parser.error(f"argument --out: expected a file that ends in .png or .jpg, got '{args.out}'")
     return args
 
 

@@ -13,11 +13,12 @@ from wsol_mm.feature_cache.extraction import extract_split, extraction_model
 from wsol_mm.feature_cache.settings import use_cached_features
 from wsol_mm.models.heads import GuardedHead
 from wsol_mm.models.weights.sources import TIMM_SCHEME
-from wsol_mm.registry import DATASETS
+from wsol_mm.registry import DATASETS, MODELS
 from wsol_mm.utils.config_settings import merge_options
+from wsol_mm.utils.json_text import read_json
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.refinement_choice import use_refinement
-from wsol_mm.utils.whole_files import write_whole
+from wsol_mm.utils.whole_files import write_json, write_whole
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -26,6 +27,7 @@ from .contact_sheet import make_sheet, predict_samples
 from .folder_prediction import FolderSummary, FolderTask, predict_folder
 from .localization_inferencer import LocalizationInferencer
 from .model_loading import find_config
+from .prediction_journal import setting_differences
 
 _SHEET_IMAGES, _SHEET_TILE = 24, 112
 
@@ -73,6 +75,11 @@ class LabellingTask:
         return self.out / f'boxes{FORMATS[self.format].suffix or ""}'
 
     @property
+    def box_settings(self) -> Path:
+        """What the boxes were made with."""
+        return self.out / f'{self.boxes.name}.settings.json'
+
+    @property
     def sheet(self) -> Path:
         """Picture of some of them."""
         return self.out / 'sheet.png'
@@ -83,7 +90,8 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
 
     Images are looked at, features computed, a head trained on them, boxes predicted for the class that each
     image's folder names, and a sheet of some is drawn. What is there already is kept, so that the same call
-    goes on where it was stopped.
+    goes on where it was stopped. Boxes are made anew, of another threshold or refinement, where the former
+    ones are removed.
 
     Args:
         task: What to do.
@@ -94,16 +102,21 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
     Raises:
         BlockingIOError: If another process works in the same folder.
         DatasetError: If the folder holds no class with usable images.
-        ValueError: If the folder holds the work of another task, an argument is not as said, or the map
-            became useless in training.
+        FileNotFoundError: If there is no file that an argument names.
+        ValueError: If the folder holds the work or the boxes of another task, an argument is not as said, or
+            the map became useless in training.
     """
     task.out.mkdir(parents=True, exist_ok=True)
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
         cfg = labelling_config(task)
         sharper = deepcopy(cfg)
-        if task.refine is not None:  # before the work begins: an unknown word is an error at once
+        if task.refine is not None:
             use_refinement(sharper, task.refine)
+            # Before the work begins: an unknown word, or a file that is none, is an error at once.
+            MODELS.build(sharper.model.refinement)
+        protocol = box_protocol(cfg, threshold=task.threshold)
         _keep_config(cfg, task.out / 'config.py')
+        _keep_box_settings(task, protocol.thresholds[0])
         extract_split(
             cfg,
             extraction_model(cfg),
@@ -116,7 +129,6 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
         checkpoint = _train(cfg, task)
         summary = _predict(sharper, checkpoint, task)
         samples, classes = predict_samples(sharper, checkpoint, _SHEET_IMAGES)
-        protocol = box_protocol(cfg, threshold=task.threshold)
         make_sheet(samples, classes, protocol, str(task.folder), _SHEET_TILE).save(task.sheet)
     return summary
 
@@ -181,6 +193,20 @@ def _keep_config(cfg: Config, path: Path) -> None:
             'folder for the output, or remove this one'
         )
     write_whole(path, text)
+
+
+def _keep_box_settings(task: LabellingTask, threshold: float) -> None:
+    """Write what the boxes are made with, or compare it with that of the boxes that are there."""
+    settings = dict(format=task.format, threshold=threshold, refine=task.refine and list(task.refine))
+    if task.boxes.exists() and task.box_settings.is_file():
+        made_with = read_json(task.box_settings, 'what boxes were made with')
+        differing = ', '.join(setting_differences(made_with, settings))
+        if differing:
+            raise ValueError(
+                f'{task.boxes}: expected boxes of the same settings, got those of others: {differing}. They '
+                'are made anew once this is removed'
+            )
+    write_json(task.box_settings, settings)
 
 
 def _train(cfg: Config, task: LabellingTask) -> Path:

@@ -81,6 +81,7 @@ def load_localizer(
     checkpoint: str | Path | None,
     classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
+    finite: bool = False,
 ) -> tuple[BaseModel, tuple[str, ...]]:
     """Build the model of a config and load all its weights.
 
@@ -91,6 +92,8 @@ def load_localizer(
             ``class 0``, ``class 1``, ... if there are none. A :class:`CLIPLocalizer` is told to find them; by
             default those of the config.
         device: See :func:`usable_device`.
+        finite: Whether weights that hold NaN, or parameters that hold infinity, are an error; else there is a
+            warning.
 
     Returns:
         The model in evaluation mode, and the class names.
@@ -98,8 +101,8 @@ def load_localizer(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the checkpoint is missing, cannot be read or does not fit the model, the number of
-            class names is not that of the model's classes, a :class:`CLIPLocalizer` has none or one twice, or
-            there is no such device.
+            class names is not that of the model's classes, a :class:`CLIPLocalizer` has none or one twice,
+            weights are not ``finite`` as asked, or there is no such device.
     """
     device = usable_device(device)
     if checkpoint is not None and leaves_classes_open(cfg) and Path(checkpoint).is_file():
@@ -117,12 +120,10 @@ def load_localizer(
         load_state_dict(model, content['state_dict'], strict=True)
         bad = non_finite(content['state_dict'], {name for name, _ in model.named_parameters()})
         if bad:
-            print_log(
-                f'{checkpoint}: expected finite weights, got NaN or infinity in {len(bad)} of them '
-                f'({bad[0]})',
-                logger='current',
-                level=logging.WARNING,
-            )
+            found = f'expected finite weights, got NaN or infinity in {len(bad)} of them ({bad[0]})'
+            if finite:
+                raise ValueError(f'{checkpoint}: {found}')
+            print_log(f'{checkpoint}: {found}', logger='current', level=logging.WARNING)
     count = model.head.num_classes
     if classes is None:
         saved = saved_classes(content)

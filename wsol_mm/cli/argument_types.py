@@ -12,6 +12,9 @@ from pathlib import Path
 
 from .config_options import split_values
 
+#: What pictures of curves may end in.
+FIGURE_SUFFIXES = ('.png', '.pdf', '.svg')
+
 
 def output_file(text: str) -> Path:
     """Check that a file can be written, over one that is there or anew; the disk is left as it is.
@@ -34,6 +37,25 @@ def output_file(text: str) -> Path:
         elif not path.exists():  # a pipe or a device is taken as it is
             _check_place(path)
     return path
+
+
+def output_file_of(*suffixes: str) -> Callable[[str], Path]:
+    """Make the type of a file to write whose name tells what it becomes.
+
+    Args:
+        *suffixes: What it may end in, in lower case; compared without regard to case.
+
+    Returns:
+        A function that reads an argument, as :func:`output_file` does.
+    """
+
+    def file(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            accepted = ', '.join(suffixes)
+            raise argparse.ArgumentTypeError(f"expected a file that ends in {accepted}, got '{text}'")
+        return output_file(text)
+
+    return file
 
 
 def output_folder(text: str) -> Path:

@@ -10,12 +10,14 @@ from wsol_mm.deployment.choices import BATCH_SIZES, MAP_CHOICES, TOLERANCE
 
 from mmengine.config import Config
 
-from .argument_types import output_file
+from .argument_types import output_file_of
 from .runner_options import RunnerArgumentParser, add_config_options, checkpoint_path, read_config
 
 if TYPE_CHECKING:
     from wsol_mm.deployment.checking import RunFunction
     from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
+
+    from torch import nn
 
 #: Classes with maps, unless another number is asked for.
 _TOPK = 5
@@ -58,7 +60,11 @@ def parse_export_arguments(
         'those that the model of the config has without training',
     )
     parser.add_argument(
-        '--out', type=output_file, required=True, metavar=f'FILE{suffix}', help='file to write'
+        '--out',
+        type=output_file_of(suffix),
+        required=True,
+        metavar=f'FILE{suffix}',
+        help='file to write',
     )
     parser.add_argument(
         '--shape',
@@ -86,9 +92,12 @@ def parse_export_arguments(
         help=f'compare the file with PyTorch at batch sizes {" and ".join(map(str, BATCH_SIZES))}; it must '
         f'agree to {TOLERANCE:g}',
     )
+    parser.add_argument(
+        '--allow-non-finite',
+        action='store_true',
+        help='export weights that hold NaN or infinity, too, with a warning',
+    )
     args = parser.parse_args(arguments)
-    if args.out.suffix != suffix:
-        parser.error(f"argument --out: expected a file that ends in {suffix}, got '{args.out}'")
     if args.shape is not None and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error(f'argument --shape: expected one or two positive integers, got {args.shape}')
     return args
@@ -105,32 +114,40 @@ def prepare_export(args: argparse.Namespace) -> ExportJob:
 
     Raises:
         ValueError: If the size of the images is no multiple of the patches, the checkpoint does not fit the
-            model, or the model cannot give what is asked for.
+            model or holds NaN, or the model cannot give what is asked for.
     """
     from wsol_mm.apis.model_loading import build_localizer, load_localizer
     from wsol_mm.deployment.deployed_localizer import DeployedLocalizer
 
     cfg = read_config(args)
-    backbone = cfg.model.get('backbone', {})
     if args.checkpoint is None:
         model = build_localizer(cfg)
         classes = getattr(model, 'class_names', None)
     else:
-        model, classes = load_localizer(cfg, args.checkpoint, device='cpu')
+        model, classes = load_localizer(cfg, args.checkpoint, device='cpu', finite=not args.allow_non_finite)
     trained_with = getattr(model.backbone, 'data_config', {}).get('input_size', 224)
-    shape = args.shape or backbone.get('img_size', trained_with)
+    shape = args.shape or cfg.model.get('backbone', {}).get('img_size', trained_with)
     sides = [shape] if isinstance(shape, int) else list(shape)
     height, width = sides * 2 if len(sides) == 1 else sides
-    patch = backbone.get('patch_size', 16 if backbone else 1)
-    if height % patch or width % patch:
+    patch = patch_sides(model.backbone)
+    if height % patch[0] or width % patch[1]:
         # The backbone would pad such images, and the maps would cover more than the image.
         raise ValueError(
-            f'--shape: expected height and width in multiples of {patch}, the side of a patch, got '
-            f'{height}x{width}'
+            f'--shape: expected height and width in multiples of {patch[0]} and {patch[1]}, the sides of a '
+            f'patch, got {height}x{width}'
         )
     topk = min(_TOPK, model.head.num_classes) if args.topk is None else args.topk
     deployed = DeployedLocalizer(model, args.maps, topk)
     return ExportJob(deployed, (height, width), deployment_facts(cfg, deployed, (height, width), classes))
+
+
+def patch_sides(backbone: nn.Module) -> tuple[int, int]:
+    """Return height and width of the patches of a backbone; 1 and 1 of one without patches."""
+    own = getattr(backbone, 'patch_size', None)
+    if own is None:
+        projection = getattr(getattr(backbone, 'patch_embed', None), 'projection', None)
+        own = getattr(projection, 'stride', (1, 1))
+    return own
 
 
 def deployment_facts(

@@ -32,7 +32,7 @@ class CachedFeatures(Dataset):
 
     Raises:
         CacheMismatchError: If the cache is of other images or views.
-        FileNotFoundError: If there is no cache, or it is not whole.
+        FileNotFoundError: If there is no cache, or not all of these views.
         ValueError: If it has no such view.
     """
 
@@ -46,25 +46,26 @@ class CachedFeatures(Dataset):
         self.cache = FeatureCache.open(cache)
         self.dataset = DATASETS.build(dataset)
         key = self.cache.key
-        missing = self.cache.missing()
-        if missing:
-            raise FileNotFoundError(
-                f'{cache}: expected {len(self.cache.shards)} shards, got all but {len(missing)}; '
-                'tools/misc/extract_features.py goes on with them'
-            )
         if len(self.dataset) != key.num_images or hash_files(self.dataset) != key.files:
             raise CacheMismatchError(
-                f'{cache} holds other images: expected the {len(self.dataset)} of {self.dataset.img_prefix}, '
-                f'with their names and sizes, got {key.num_images} others'
+                f'{cache}: expected features of the {len(self.dataset)} images of {self.dataset.img_prefix}, '
+                f'with their names and sizes, got those of {key.num_images} others'
             )
         every = range(len(key.views))
         self.views = list(views if views is not None else every[:1] if self.dataset.test_mode else every)
         if not self.views or not set(self.views) <= set(every):
             raise ValueError(f'views: expected some of {list(every)}, got {self.views}')
+        missing = [shard for shard in self.cache.missing() if shard[0] in self.views]
+        if missing:
+            raise FileNotFoundError(
+                f'{cache}: expected all shards of the views {self.views}, got all but {len(missing)}; '
+                'tools/misc/extract_features.py goes on with them'
+            )
         if view_pipelines is not None:
-            made = describe_views([list(map(TRANSFORMS.build, view)) for view in view_pipelines])
-            wanted = tuple(made[view] if view in self.views else key.views[view] for view in every)
-            self.cache.check(replace(key, views=wanted))
+            wanted = list(key.views)
+            for view in self.views:
+                (wanted[view],) = describe_views([list(map(TRANSFORMS.build, view_pipelines[view]))])
+            self.cache.check(replace(key, views=tuple(wanted)))
         self._names: Sequence[str] = self.cache.record.names or ()
         self._loaders = [
             step

@@ -121,9 +121,11 @@ def _maps_to_compare(first: Path, second: Path) -> tuple[NDArray, NDArray] | Non
     if len(one) == len(two) == 1:
         return one[0], two[0]
     if one_labels is None or two_labels is None:
+        counted, other = (first, second) if one_labels is None else (second, first)
+        counts = {first: len(one), second: len(two)}
         raise MapProblem(
-            f'{second}: expected labels beside the maps, or one map here and in {first}, got {len(two)} and '
-            f'{len(one)}'
+            f'{counted}: expected maps of classes, or one map here and in {other}, got {counts[counted]} of '
+            f'no class (label -1: of all classes, or of one object each) and {counts[other]} there'
         )
     found = np.flatnonzero(two_labels == one_labels[0])
     return (one[0], two[found[0]]) if len(found) else None

@@ -108,7 +108,9 @@ class FeatureCache:
         """
         differences = key.differences(self.key)
         if differences:
-            raise CacheMismatchError(f'{self.folder} holds other features: {"; ".join(differences)}')
+            raise CacheMismatchError(
+                f'{self.folder}: expected the features of this run, got others: {"; ".join(differences)}'
+            )
 
     # ------------------------------------------------------------------ shards
 

@@ -58,10 +58,17 @@ def use_refinement(cfg: Config, words: Sequence[str]) -> None:
         words: See :func:`refinement_config`; those of the config itself no longer hold.
 
     Raises:
-        ValueError: If a word is unknown, or there is no test pipeline that says a square size.
+        ValueError: If a word is unknown, there is no test pipeline that says a square size, or its size may
+            be that of the views of the config.
     """
     refinement = refinement_config(words)
-    plain_size = (cfg.model.get('refinement') or {}).get('image_size')
+    former = cfg.model.get('refinement') or {}
+    plain_size = former.get('image_size')
+    if former.get('sizes') is not None and plain_size is None:
+        raise ValueError(
+            'model.refinement.image_size: expected the side of the images without refinement, as the config '
+            f'has views of {list(former.sizes)} pixels, got None'
+        )
     if refinement['sizes'] is not None or plain_size is not None:
         dataset: Any = (cfg.get('test_dataloader') or {}).get('dataset') or {}
         if not dataset.get('pipeline'):

@@ -149,7 +149,6 @@ def test_tool(tool, build_localizer, tmp_path, capsys):
     ('arguments', 'message'),
     [
         (['ts-cam', 'absent.pth', 'out.pth'], 'absent.pth: expected a checkpoint, got nothing there'),
-        (['ts-cam', 'absent.pth', 'out.bin'], r'OUT: expected a file that ends in \.pth, got out\.bin'),
         (
             ['ts-cam', 'absent.pth', 'nowhere/out.pth'],
             'OUT: expected a folder for out.pth, got nothing at .*nowhere',
@@ -160,3 +159,9 @@ def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch, arguments, messag
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         tool.main(arguments)
+
+
+def test_tool_writes_checkpoints_alone(tool, capsys):
+    with pytest.raises(SystemExit):
+        tool.main(['ts-cam', 'absent.pth', 'out.bin'])
+    assert "argument OUT: expected a file that ends in .pth, got 'out.bin'" in capsys.readouterr().err

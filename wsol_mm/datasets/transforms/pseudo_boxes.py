@@ -12,6 +12,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 _ACCEPTED = 'COCO annotations with the lists images and annotations'
+#: What `tools/review.py` says, under ``review``, of a box that a person has checked.
+REVIEWED = ('accepted', 'corrected', 'drawn')
 
 
 class PseudoBoxProblem(ValueError):
@@ -40,8 +42,9 @@ class LoadPseudoBox(BaseTransform):
 
     Args:
         source: COCO file: what ``tools/predict.py`` writes for the images of the data set, with paths
-            relative to its image folder. Of several boxes of an image that of the best class counts, and of
-            these the most certain one.
+            relative to its image folder, or the export of a review of it. Of several boxes of an image that
+            of the best class counts, and of these the most certain one. What a person has drawn, corrected or
+            accepted is certain.
         min_confidence: Boxes of a lower confidence are not learnt; their images teach the classes alone.
         weighted: Whether a box counts, among those of its batch, as much as its confidence.
 
@@ -157,7 +160,7 @@ def _rank(box: _Box) -> tuple[float, float]:
 
 def _parsed(annotation: dict[str, Any]) -> _Box:
     x, y, width, height = finite_floats([*annotation['bbox']])
-    confidence = annotation.get('confidence')
+    confidence = 1.0 if annotation.get('review') in REVIEWED else annotation.get('confidence')
     return _Box(
         float(annotation.get('score', 1.0)),
         None if confidence is None else float(confidence),

@@ -105,6 +105,12 @@ class TokenConformer(Conformer):
         return [getattr(self, f'conv_trans_{i}') for i in range(2, self.depths + 1)]
 
     @property
+    def patch_size(self) -> tuple[int, int]:
+        """Height and width of a patch: its convolution sees what the stem leaves, a quarter of the image."""
+        height, width = self.trans_patch_conv.stride
+        return 4 * height, 4 * width
+
+    @property
     def conv_channels(self) -> int:
         """Channels of ``conv_map``."""
         return self.fusion_stages[-1].fusion_block.bn3.num_features

@@ -80,7 +80,9 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
 
     def _prepare_features(self, data: dict, training: bool) -> dict:
         if training and self.batch_augments is not None:
-            raise ValueError('train_cfg.augments: expected none with cached features, which are no images')
+            raise ValueError(
+                'train_cfg.augments: expected none with cached features, which are no images, got some'
+            )
         inputs = {name: value.float() for name, value in self.cast_data(data['inputs']).items()}
         samples = data.get('data_samples')
         return {'inputs': inputs, 'data_samples': None if samples is None else self.cast_data(samples)}
