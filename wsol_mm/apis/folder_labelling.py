@@ -198,7 +198,9 @@ def _keep_config(cfg: Config, path: Path) -> None:
 def _keep_box_settings(task: LabellingTask, threshold: float) -> None:
     """Write what the boxes are made with, or compare it with that of the boxes that are there."""
     settings = dict(format=task.format, threshold=threshold, refine=task.refine and list(task.refine))
-    if task.boxes.exists() and task.box_settings.is_file():
+    if not task.boxes.exists():
+        write_json(task.box_settings, settings)
+    elif task.box_settings.is_file():  # former versions wrote none
         made_with = read_json(task.box_settings, 'what boxes were made with')
         differing = ', '.join(setting_differences(made_with, settings))
         if differing:
@@ -206,7 +208,6 @@ def _keep_box_settings(task: LabellingTask, threshold: float) -> None:
                 f'{task.boxes}: expected boxes of the same settings, got those of others: {differing}. They '
                 'are made anew once this is removed'
             )
-    write_json(task.box_settings, settings)
 
 
 def _train(cfg: Config, task: LabellingTask) -> Path:
