@@ -48,18 +48,6 @@ def test_the_threshold_at_which_boxes_agree_is_best(tmp_path):
     assert found.iou[2] < 0.5 < found.iou[found.best]
 
 
-def test_a_yardstick_keeps_its_threshold(tmp_path):
-    cones = {name: cone(x, y, 40) for name, (x, y) in PLACES.items()}
-    labels = {name: [-1] for name in cones}
-    write(tmp_path / 'A', cones, **labels)
-    # The square of a cone is above 0.25 where the cone is above 0.5.
-    write(tmp_path / 'B', {name: one**2 for name, one in cones.items()}, **labels)
-    found = map_agreement(tmp_path / 'A', tmp_path / 'B', (0.2, 0.5, 0.8), second_threshold=0.25)
-    assert found.thresholds[found.best] == 0.5
-    np.testing.assert_allclose(found.iou, [(19 / 31) ** 2, 1, (7 / 19) ** 2], atol=0.05)
-    assert map_agreement(tmp_path / 'A', tmp_path / 'B', (0.5,)).iou < 0.6
-
-
 def test_boxes_of_the_whole_image_agree_by_chance_alone(tmp_path):
     # All above 0: the lowest threshold has the same box in every image.
     maps = {name: 0.1 + cone(x, y, 40) for name, (x, y) in PLACES.items()}

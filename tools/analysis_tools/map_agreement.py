@@ -35,13 +35,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument('second', type=Path, metavar='B', help='folder of other maps of the same images')
     parser.add_argument('--mirrored', action='store_true', help='the maps in B are of the mirrored images')
     parser.add_argument(
-        '--second-threshold',
-        type=map_threshold,
-        metavar='T',
-        help='threshold of the maps in B, where they are of another model that A is compared with '
-        '(default: that of A)',
-    )
-    parser.add_argument(
         '--thresholds',
         nargs='+',
         type=map_threshold,
@@ -74,7 +67,7 @@ def main() -> None:
     args = parse_arguments()
     from wsol_mm.evaluation.map_agreement import map_agreement
 
-    agreement = map_agreement(args.first, args.second, args.thresholds, args.mirrored, args.second_threshold)
+    agreement = map_agreement(args.first, args.second, args.thresholds, args.mirrored)
     print_agreement(agreement)
     if args.out is not None:
         best = agreement.best

@@ -6,7 +6,6 @@ images, of which nobody has drawn a box.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,11 +56,7 @@ class MapAgreement(NamedTuple):
 
 
 def map_agreement(
-    first: str | Path,
-    second: str | Path,
-    thresholds: Sequence[float],
-    mirrored: bool = False,
-    second_threshold: float | None = None,
+    first: str | Path, second: str | Path, thresholds: Sequence[float], mirrored: bool = False
 ) -> MapAgreement:
     """Compare the boxes of two folders of maps, as ``tools/predict.py --save-maps`` writes them.
 
@@ -74,8 +69,6 @@ def map_agreement(
         second: Another, with files of the same names.
         thresholds: Shares of the range of a map, ascending, in [0, 1).
         mirrored: Whether those of the second are of the mirrored images.
-        second_threshold: That of the second, where it is another model, whose boxes are the same at all
-            thresholds of the first: a yardstick, which smooth maps do not please by being smooth.
 
     Returns:
         The agreement.
@@ -88,14 +81,12 @@ def map_agreement(
     """
     names, others = _names(first), _names(second)
     protocol = get_protocol('maxboxacc', thresholds=tuple(thresholds))
-    theirs_at = protocol if second_threshold is None else replace(protocol, thresholds=(second_threshold,))
-    boxes: list[tuple[NDArray[np.float64], ...]] = []
+    boxes: list[list[NDArray[np.float64]]] = []
     for name in sorted(names & others):
         pair = _maps_to_compare(Path(first, name), Path(second, name))
         if pair is not None:
             one, two = pair
-            counterpart = _boxes(two[:, ::-1] if mirrored else two, theirs_at)
-            boxes.append(np.broadcast_arrays(_boxes(one, protocol), counterpart))
+            boxes.append([_boxes(one, protocol), _boxes(two[:, ::-1] if mirrored else two, protocol)])
     if len(boxes) < 2:
         raise ValueError(
             f'{second}: expected maps of at least 2 of the {len(names)} images of {first}, got {len(boxes)}'
