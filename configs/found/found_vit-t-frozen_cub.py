@@ -1,3 +1,3 @@
-_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/cub.py', './_base_/head.py']
+_base_ = ['../_base_/models/vit-t-frozen.py', './_base_/cub.py', './_base_/head_cub.py']
 
 model = dict(head=dict(**_base_.found_head, num_classes=200))
