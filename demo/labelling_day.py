@@ -35,7 +35,7 @@ REPO_DIR = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO_DIR))
 
 import wsol_mm  # noqa: E402, F401
-from tests.test_web.browser import chromium, drag, ready, settled  # noqa: E402
+from demo.scripted_browser import chromium, drag, ready, settled  # noqa: E402
 from wsol_mm.cli.argument_types import integer_within, output_folder  # noqa: E402
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors  # noqa: E402
 from wsol_mm.datasets.readers.list_files import read_lines  # noqa: E402
@@ -231,10 +231,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Label, review, train, predict; print what came out of each step."""
     args = parse_arguments()
+    with chromium():  # what is missing is missed now, and not after minutes
+        pass
     day = Day(args.out.resolve())
     photos, other, labelled = day.out / PHOTOS, day.out / OTHER, day.out / 'labelled'
     truth = split_images(args.images, day.out)
