@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import cv2
 import numpy as np
@@ -52,7 +53,8 @@ def test_it_learns_and_detects(detector_tool, micro_project, checkpoint, exporte
     printed = capsys.readouterr().out
     assert '7 images with boxes to train on' in printed  # of twelve
     assert 'held out: 2 images, mean IoU ' in printed
-    losses = [float(line.rpartition(' ')[2]) for line in printed.splitlines() if line.startswith('epoch ')]
+    # A bar of progress may stand before them in their line.
+    losses = [float(loss) for loss in re.findall(r'epoch \d: loss (\S+)', printed)]
     assert len(losses) == 4 and losses[-1] < losses[0]
     coco = json.loads(out.read_text())
     assert [entry['file_name'] for entry in coco['images']] == sorted(f'{n}.png' for n in range(1, 13))
