@@ -35,7 +35,7 @@ REPO_DIR = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO_DIR))
 
 import wsol_mm  # noqa: E402, F401
-from tests.test_web.browser import chromium, drag, ready, settled  # noqa: E402
+from demo.scripted_browser import chromium, drag, ready, settled  # noqa: E402
 from wsol_mm.cli.argument_types import integer_within, output_folder  # noqa: E402
 from wsol_mm.cli.runner_options import RunnerArgumentParser, one_line_errors  # noqa: E402
 from wsol_mm.datasets.readers.list_files import read_lines  # noqa: E402
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, ...]
 
-PHOTOS, OTHER = 'photos', 'other'
+PHOTOS, OTHER, UNSEEN = 'photos', 'other', 'unreviewed'
 #: What is said beside images and folders.
 LABELLING = ['--seed', '0', '--backbone', 'vit_tiny_patch16_224.augreg_in21k_ft_in1k']
 DETECTOR = ['--seed', '0']
@@ -66,7 +66,6 @@ class Day:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.boxes = {PHOTOS: out / f'{PHOTOS}.csv', OTHER: out / f'{OTHER}.csv'}
         self.rows: list[str] = []
 
     def run(self, *words: str | Path) -> float:
@@ -80,12 +79,12 @@ class Day:
         return minutes
 
     def measure(self, title: str, annotations: Path, which: str, minutes: float | None = None) -> None:
-        """Count the boxes of a file against the true ones of the photographs or of the other images."""
+        """Count the boxes of a file against the true ones of photographs or of the other images."""
         result = annotations.with_suffix(f'.{which}.metrics')
         data = {
-            'data_root': self.out.resolve() / which,
+            'data_root': self.out / (OTHER if which == OTHER else PHOTOS),
             'leave_out': None,
-            'box_source': self.boxes[which].resolve(),
+            'box_source': self.out / f'{which}.csv',
             'require_boxes': False,
         }
         options = [f'test_dataloader.dataset.{key}={value}' for key, value in data.items()]
@@ -122,12 +121,17 @@ def split_images(images: Path, out: Path) -> dict[str, list[Box]]:
     chosen = {}
     for which in (PHOTOS, OTHER):
         chosen[which] = {name: boxes for name, boxes in truth.items() if (out / which / name).is_file()}
-        rows = [','.join([name, *map(str, box)]) for name, boxes in chosen[which].items() for box in boxes]
-        write_whole(out / f'{which}.csv', ''.join(f'{row}\n' for row in rows))
+        write_boxes(out / f'{which}.csv', chosen[which])
     return chosen[PHOTOS]
 
 
-def review_in_browser(page: Page, truth: dict[str, list[Box]], count: int) -> dict[str, int]:
+def write_boxes(file: Path, boxes: dict[str, list[Box]]) -> None:
+    """Write boxes by path as CSV."""
+    rows = [','.join([name, *map(str, box)]) for name, objects in boxes.items() for box in objects]
+    write_whole(file, ''.join(f'{row}\n' for row in rows))
+
+
+def review_in_browser(page: Page, truth: dict[str, list[Box]], count: int) -> tuple[dict[str, int], set[str]]:
     """Review images on the page that is open, the least certain first.
 
     Args:
@@ -136,10 +140,12 @@ def review_in_browser(page: Page, truth: dict[str, list[Box]], count: int) -> di
         count: How many of these to review, or all if there are fewer.
 
     Returns:
-        How many images were ``accepted``, ``drawn`` anew and ``passed`` over.
+        How many images were ``accepted``, ``drawn`` anew and ``passed`` over, and the names of all but the
+        last.
     """
     counts = {'accepted': 0, 'drawn': 0, 'passed': 0}
-    while counts['accepted'] + counts['drawn'] < min(count, len(truth)):
+    reviewed: set[str] = set()
+    while len(reviewed) < min(count, len(truth)):
         name = page.inner_text('#name')
         objects = truth.get(name)
         if objects is None:
@@ -154,7 +160,8 @@ def review_in_browser(page: Page, truth: dict[str, list[Box]], count: int) -> di
             draw_objects(page, objects)
         page.keyboard.press('Enter')
         settled(page)
-    return counts
+        reviewed.add(name)
+    return counts, reviewed
 
 
 def shown_boxes(page: Page) -> np.ndarray:
@@ -185,11 +192,13 @@ def draw_objects(page: Page, objects: list[Box]) -> None:
         settled(page)
 
 
-def review(annotations: Path, photos: Path, truth: dict[str, list[Box]], count: int) -> tuple[Path, float]:
+def review(
+    annotations: Path, photos: Path, truth: dict[str, list[Box]], count: int
+) -> tuple[Path, set[str], float]:
     """Start the review tool, review in a browser, and stop it.
 
     Returns:
-        The file that it wrote, and the minutes that it took.
+        The file that it wrote, the names of the images that were reviewed, and the minutes that it took.
     """
     out = annotations.with_name(f'{annotations.stem}.reviewed.json')
     words = ['tools/review.py', str(annotations), str(photos), '--port', '0', '--reviewer', 'script']
@@ -211,14 +220,15 @@ def review(annotations: Path, photos: Path, truth: dict[str, list[Box]], count: 
         with chromium() as browser:
             page = browser.new_page(viewport={'width': 1200, 'height': 800})
             ready(page, address[0])
-            print(f'# {review_in_browser(page, truth, count)}', flush=True)
+            counts, names = review_in_browser(page, truth, count)
+            print(f'# {counts}', flush=True)
         server.send_signal(signal.SIGINT)
         print(server.communicate()[0].strip().splitlines()[-1])
     finally:
         server.kill()
     minutes = (time.perf_counter() - start) / 60
     print(f'# {minutes:.1f} min', flush=True)
-    return out, minutes
+    return out, names, minutes
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -231,10 +241,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@one_line_errors()
+@one_line_errors(ImportError)
 def main() -> None:
     """Label, review, train, predict; print what came out of each step."""
     args = parse_arguments()
+    with chromium():  # what is missing is missed now, and not after minutes
+        pass
     day = Day(args.out.resolve())
     photos, other, labelled = day.out / PHOTOS, day.out / OTHER, day.out / 'labelled'
     truth = split_images(args.images, day.out)
@@ -248,8 +260,12 @@ def main() -> None:
     minutes = day.run('tools/predict.py', config, checkpoint, other, *known)
     day.measure('the same model', there, OTHER, minutes)
 
-    reviewed, minutes = review(first, photos, truth, args.review)
+    reviewed, names, minutes = review(first, photos, truth, args.review)
     day.measure(f'{args.review} images reviewed', reviewed, PHOTOS, minutes)
+    unseen = {name: boxes for name, boxes in truth.items() if name not in names}
+    write_boxes(day.out / f'{UNSEEN}.csv', unseen)
+    if unseen:
+        day.measure('from labels', first, UNSEEN)
     source = [f'train_dataloader.dataset.{key}={value}' for key, value in
               (('box_source', reviewed), ('require_boxes', False))]  # fmt: skip
     day.run('tools/misc/verify_dataset.py', config, '--split', 'train', '--cfg-options', *source)
@@ -258,6 +274,8 @@ def main() -> None:
     data = [reviewed, photos, '--detect', photos, other, '--out', *detected]
     minutes = day.run('demo/train_detector.py', config, checkpoint, *data, *DETECTOR)
     day.measure('of a detector trained on those', detected[0], PHOTOS, minutes)
+    if unseen:
+        day.measure('of the same detector', detected[0], UNSEEN)
     day.measure('of the same detector', detected[1], OTHER)
     columns = ('boxes', 'images', 'BoxAcc@0.3', '@0.5', '@0.7', 'precision', 'recall', 'minutes')
     print('\n'.join([f'| {" | ".join(columns)} |', f'|{" --- |" * len(columns)}', *day.rows]))

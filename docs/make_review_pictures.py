@@ -13,7 +13,7 @@ from pathlib import Path
 REPO_DIR = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO_DIR))
 
-from tests.test_web.browser import chromium, drag, ready, served, settled  # noqa: E402
+from demo.scripted_browser import chromium, drag, ready, served, settled  # noqa: E402
 from wsol_mm.web.review.review_app import review_app  # noqa: E402
 from wsol_mm.web.review.review_set import ReviewSet  # noqa: E402
 

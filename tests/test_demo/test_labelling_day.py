@@ -98,7 +98,8 @@ def test_the_reviewer_draws_what_is_there(day, images, tmp_path):
     with served(app) as address, chromium() as browser:
         page = browser.new_page()
         ready(page, address)
-        assert day.review_in_browser(page, truth, 50) == dict(accepted=1, drawn=1, passed=1)
+        counts, names = day.review_in_browser(page, truth, 50)
+    assert counts == dict(accepted=1, drawn=1, passed=1) and names == {'cat/v0.png', 'dog/v0.png'}
     last = {}
     for line in journal.read_text().splitlines()[1:]:
         action = json.loads(line)
@@ -117,12 +118,15 @@ def test_the_whole_day(day, images, tmp_path, monkeypatch, capfd):
     small = ['--img-size', '32', '--num-workers', '0', '--cfg-options', 'train_cfg.max_epochs=1']
     monkeypatch.setattr(day, 'LABELLING', ['--config', 'trilite_vit-t-frozen_folder', *small])
     monkeypatch.setattr(day, 'DETECTOR', ['--epochs', '1', '--batch-size', '4'])
-    words = [images, tmp_path / 'weights.pth', tmp_path / 'day', '--review', '2']
+    words = [images, tmp_path / 'weights.pth', tmp_path / 'day', '--review', '1']
     monkeypatch.setattr('sys.argv', ['labelling_day.py', *map(str, words)])
     day.main()
     printed = capfd.readouterr().out
     table = [line for line in printed.splitlines() if line.startswith('| ')]
-    assert len(table) == 7 and 'reviewed' in table[4]  # two lines of heads
-    # Two of the photographs have known boxes, and both were reviewed.
-    assert table[4].split(' | ')[2:5] == ['100.0', '100.0', '100.0']
-    assert '2 right' in printed or '2 corrected' in printed or '1 corrected' in printed
+    which = ['photos', 'other', 'photos', 'unreviewed', 'photos', 'unreviewed', 'other']
+    assert [row.split(' | ')[1] for row in table[2:]] == which
+    # Two of the photographs have known boxes; one of them was reviewed, and the other is what is left.
+    assert 'reviewed' in table[4] and float(table[4].split(' | ')[2]) >= 50
+    left = {line.split(',')[0] for line in (tmp_path / 'day' / 'unreviewed.csv').read_text().splitlines()}
+    assert left < {'cat/v0.png', 'dog/v0.png'} and len(left) == 1
+    assert '1 right' in printed or '1 corrected' in printed

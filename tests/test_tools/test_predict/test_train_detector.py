@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 
 import cv2
 import numpy as np
@@ -46,12 +47,14 @@ def test_it_learns_and_detects(detector_tool, micro_project, checkpoint, exporte
     out = exported / 'detected.json'
     arguments = [micro_project.config, checkpoint, exported / 'boxes.json', exported / 'photos']
     options = ['--detect', exported / 'photos', '--out', out, '--topk', 2, '--epochs', 4, '--batch-size', 4]
-    options += ['--min-confidence', 0.5, '--device', 'cpu']
+    options += ['--min-confidence', 0.5, '--device', 'cpu', '--hold-out', 0.3]
     monkeypatch.setattr('sys.argv', ['train_detector.py', *map(str, arguments + options)])
     detector_tool.main()
     printed = capsys.readouterr().out
     assert '7 images with boxes to train on' in printed  # of twelve
-    losses = [float(line.rpartition(' ')[2]) for line in printed.splitlines() if line.startswith('epoch ')]
+    assert 'held out: 2 images, mean IoU ' in printed
+    # A bar of progress may stand before them in their line.
+    losses = [float(loss) for loss in re.findall(r'epoch \d: loss (\S+)', printed)]
     assert len(losses) == 4 and losses[-1] < losses[0]
     coco = json.loads(out.read_text())
     assert [entry['file_name'] for entry in coco['images']] == sorted(f'{n}.png' for n in range(1, 13))
@@ -83,6 +86,31 @@ def test_boxes_on_the_grid_and_back(detector_tool, micro_project, checkpoint, ex
     assert part.files == [files[2], files[0]] and torch.equal(part.maps, seen.maps[[2, 0]])
     with pytest.raises(ValueError, match='expected boxes with a confidence from 1.5, got none'):
         detector_tool.read_boxes(exported / 'boxes.json', CLASSES, 1.5)
+
+
+def test_how_held_out_boxes_are_found(detector_tool):
+    from wsol_mm.annotation_formats import ImageAnnotation
+
+    def image(*boxes):
+        return ImageAnnotation(1, 'a.png', 'a.png', SIZE, [0] * len(boxes), [0.5] * len(boxes), boxes, [])
+
+    found = [image([0, 0, 10, 10], [20, 0, 30, 10]), image([0, 0, 10, 5]), image()]
+    boxes = [np.array([rows], float) for rows in ([0, 0, 10, 10, 1], [0, 0, 10, 10, 2], [0, 0, 9, 9, 0])]
+    boxes[0] = np.concatenate([[[20, 0, 30, 10, 1]], boxes[0]])
+    expected = 'held out: 3 images, mean IoU 0.500, 66.7% at IoU 0.3, 66.7% at IoU 0.5, 33.3% at IoU 0.7'
+    assert detector_tool.agreement(found, boxes) == expected
+
+
+def test_how_far_the_detector_sees(detector_tool, monkeypatch):
+    """A change in a corner of a map reaches 12 cells, and not the five of the head alone."""
+    monkeypatch.setattr(torch.nn, 'GroupNorm', lambda *_: torch.nn.Identity())  # sees everything
+    torch.manual_seed(0)
+    backbone = detector_tool.NarrowedMaps(8)
+    maps = torch.randn(1, 8, 14, 14)
+    other = maps.clone()
+    other[..., 0, 0] += 1
+    changed = (backbone(maps) != backbone(other)).any(dim=1)[0]
+    assert changed.nonzero().amax(dim=0).tolist() == [sum(detector_tool.DILATIONS)] * 2
 
 
 def test_a_file_for_every_folder(detector_tool, monkeypatch, capsys, micro_project):
