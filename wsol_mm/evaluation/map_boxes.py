@@ -103,8 +103,8 @@ class SharedSteps:
                 codes = _once(self._made, 'codes', lambda: quantize(self.score))
                 levels = level_image(codes, integer_thresholds(protocol.taus, int(codes.max())))
             else:
-                levels = level_image(self.score, protocol.taus)
-            return levels, RegionFinder(levels.levels, levels.num_levels)
+                codes, levels = None, level_image(self.score, protocol.taus)
+            return levels, RegionFinder(levels.levels, levels.num_levels, codes)
 
         return _once(self._made, (protocol.quantize, protocol.taus_key), make)
 
