@@ -84,9 +84,8 @@ class SharedSteps:
         if make_boxes is None:
             regions = _once(self._made, (finder, 'all'), finder.all)
         else:
-            boxes = self._largest(protocol)
-            found = np.flatnonzero(boxes[:, 2] >= 0)
-            regions = Regions(boxes[found], found, found)
+            places = np.arange(levels.num_levels, dtype=np.int32)
+            regions = Regions(self._largest(protocol), places, places)
         height, width = self.shape
         best = best_iou_per_level(
             regions,

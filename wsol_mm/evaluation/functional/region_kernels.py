@@ -299,14 +299,30 @@ def _sum_up(
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(entries, e, other):
-    """Add an entry with pixels to entry ``e``."""
-    entries.left[e] = min(entries.left[e], entries.left[other])
-    entries.right[e] = max(entries.right[e], entries.right[other])
-    entries.bottom[e] = max(entries.bottom[e], entries.bottom[other])
-    entries.first[e] = min(entries.first[e], entries.first[other])
-    entries.euler[e] += entries.euler[other]
-    entries.sums[e] += entries.sums[other]
+def _plus(total, entries, e):
+    """A total, as a tuple of what entries hold, with entry ``e`` added."""
+    left, right, bottom, first, euler, sums = total
+    return (
+        min(left, np.int64(entries.left[e])),
+        max(right, np.int64(entries.right[e])),
+        max(bottom, np.int64(entries.bottom[e])),
+        min(first, np.int64(entries.first[e])),
+        euler + entries.euler[e],
+        sums + entries.sums[e],
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(entries, e, total):
+    """Add a total to entry ``e``."""
+    (
+        entries.left[e],
+        entries.right[e],
+        entries.bottom[e],
+        entries.first[e],
+        entries.euler[e],
+        entries.sums[e],
+    ) = _plus(total, entries, e)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -378,6 +394,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
             branch = _branch_at(branch_of[segment_at(begins, before, p)], image[p], into, lowest)
             entries.euler[_place(top[branch] - image[p], used)] += EULER_CHANGE[masks[p]]
 
+    nothing = (stride, 0, 0, image.size, 0, 0)
     nodes = np.empty((min(size, image.size), 10), np.int32)
     n = 0
     # What a branch absorbs is complete when it is its turn.
@@ -385,31 +402,32 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
         if branch == outside or birth[branch] == death[branch]:
             continue
         e, stop = _place(top[branch] - birth[branch], used), _place(top[branch] - death[branch], used)
-        while True:
+        total = nothing
+        while e < stop:
+            total = _plus(total, entries, e)
+            left, right, bottom, first, euler, sums = total
             following = e + 1
             while following < stop and entries.sums[following] == 0:
                 following += 1
-            nodes[n, X0], nodes[n, Y0] = entries.left[e], entries.first[e] // np.int32(stride)
-            nodes[n, X1], nodes[n, Y1] = entries.right[e], entries.bottom[e]
+            nodes[n, X0], nodes[n, Y0], nodes[n, X1], nodes[n, Y1] = left, first // stride, right, bottom
             nodes[n, LAST_LEVEL] = top[branch] - (used[e] if len(used) > 0 else e)
-            nodes[n, FIRST_PIXEL] = entries.first[e]
-            nodes[n, AREA2] = entries.sums[e] & ((1 << _HALF) - 1)
-            nodes[n, EULER] = entries.euler[e]
-            nodes[n, COUNT] = entries.sums[e] >> _HALF
+            nodes[n, FIRST_LEVEL] = death[branch] + 1
+            if following < stop:
+                below = used[following] if len(used) > 0 else following
+                nodes[n, FIRST_LEVEL] = top[branch] - below + 1
+            nodes[n, FIRST_PIXEL] = first
+            nodes[n, AREA2] = sums & ((1 << _HALF) - 1)
+            nodes[n, EULER] = euler
+            nodes[n, COUNT] = sums >> _HALF
             n += 1
-            if following == stop:
-                nodes[n - 1, FIRST_LEVEL] = death[branch] + 1
-                break
-            nodes[n - 1, FIRST_LEVEL] = top[branch] - (used[following] if len(used) > 0 else following) + 1
-            _add(entries, following, e)
             e = following
         heir = into[branch]
         if death[branch] > 0 and heir != outside:
-            _add(entries, _place(top[heir] - death[branch], used), e)
+            _add(entries, _place(top[heir] - death[branch], used), total)
             for v in range(death[branch], lowest[branch], -1):
-                if entries.sums[top[branch] - v] > 0:
-                    heir = _branch_at(heir, v, into, lowest)
-                    _add(entries, top[heir] - v, top[branch] - v)
+                e = top[branch] - v
+                if entries.sums[e] > 0:
+                    _add(entries, top[_branch_at(heir, v, into, lowest)] - v, _plus(nothing, entries, e))
     return nodes[:n], hole_level
 
 

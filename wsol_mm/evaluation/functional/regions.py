@@ -173,7 +173,7 @@ def best_iou_per_level(
     """Best IoU of the regions' boxes with the ground truth at each level.
 
     Args:
-        regions: Boxes and their ranges of levels.
+        regions: Boxes and their ranges of levels; a box with a negative x1 is none.
         gt_boxes: Ground-truth boxes (G, 4), x0 y0 x1 y1, G >= 1.
         num_levels: Number of levels, L.
         last_pixel: Largest upper ends x1 and y1 of boxes; larger ones are clipped.
@@ -190,13 +190,9 @@ def best_iou_per_level(
     if gt_boxes.ndim != 2 or gt_boxes.shape[1] != 4 or not len(gt_boxes):
         raise ValueError(f'gt_boxes: expected the shape (G, 4) with at least one, got {gt_boxes.shape}')
     first, last = regions.first_level, regions.last_level
-    if len(first) and (first.min() < 0 or last.max() >= num_levels):
-        raise ValueError(
-            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
-        )
     from .largest_region_kernels import best_iou  # compiled code, imported only where it is wanted
 
-    return best_iou(
+    best = best_iou(
         np.array(regions.boxes, np.int32, order='C'),
         np.array(first, np.int32, order='C'),
         np.array(last, np.int32, order='C'),
@@ -205,6 +201,11 @@ def best_iou_per_level(
         bool(inclusive),
         int(num_levels),
     )
+    if not len(best):
+        raise ValueError(
+            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
+        )
+    return best
 
 
 def _largest_polygon(levels: np.ndarray) -> np.ndarray:
