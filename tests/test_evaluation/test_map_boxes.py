@@ -133,7 +133,7 @@ def test_protocols_share_their_steps(monkeypatch):
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    for name in ('enlarge', 'normalized_codes', 'code_levels'):
+    for name in ('enlarge', 'normalized_codes', 'RegionFinder'):
         counted(map_boxes, name)
     counted(region_kernels, 'component_nodes')
     loc_map = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_protocols_share_their_steps(monkeypatch):
     protocols = [get_protocol(p) if isinstance(p, str) else get_protocol(**p) for p in (*alike, coarse)]
     evaluated = EvaluatedMap(loc_map)
     together = [evaluated.iou(BOX, SIZE, protocol) for protocol in protocols]
-    assert calls == dict(enlarge=1, normalized_codes=1, code_levels=2, component_nodes=2)
+    assert calls == dict(enlarge=1, normalized_codes=1, RegionFinder=2, component_nodes=2)
     for protocol, found in zip(protocols, together, strict=True):
         alone = localization_map_iou(loc_map, BOX, SIZE, protocol)
         assert np.array_equal(found.iou, alone.iou)

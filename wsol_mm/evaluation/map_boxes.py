@@ -26,7 +26,7 @@ from .functional.score_maps import (
     min_max_normalize,
     normalized_codes,
 )
-from .functional.thresholding import LevelImage, code_levels, level_image, quantize
+from .functional.thresholding import level_image, quantize, share_table
 from .protocols import LocalizationProtocol
 
 #: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
@@ -71,54 +71,56 @@ class SharedSteps:
 
     def boxes(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region at every threshold, see :func:`score_map_boxes`."""
-        levels, _ = self._regions(protocol)
-        return finish_boxes(self._largest(protocol), self.shape, protocol)[levels.index]
+        _, index = self._regions(protocol)
+        return finish_boxes(self._largest(protocol), self.shape, protocol)[index]
 
     def iou(self, gt_boxes: NDArray[np.number], protocol: LocalizationProtocol) -> MapIoU:
         """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
-        levels, finder = self._regions(protocol)
-        make_boxes = None if protocol.contours == 'all' else partial(self.boxes, protocol)
-        if make_boxes is not None and levels.num_levels == 1:
-            best = box_iou(make_boxes(), gt_boxes, protocol.inclusive_iou).max(axis=1)
-            return MapIoU(best, make_boxes)
-        if make_boxes is None:
-            regions = _once(self._made, (finder, 'all'), finder.all)
+        finder, index = self._regions(protocol)
+        if protocol.contours == 'largest' and finder.num_levels == 1:
+            boxes = self.boxes(protocol)
+            return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: boxes)
+        if protocol.contours == 'all':
+            make_boxes, regions = None, _once(self._made, (finder, 'all'), finder.all)
         else:
-            places = np.arange(levels.num_levels, dtype=np.int32)
+            make_boxes = partial(self.boxes, protocol)
+            places = np.arange(finder.num_levels, dtype=np.int32)
             regions = Regions(self._largest(protocol), places, places)
         height, width = self.shape
         best = best_iou_per_level(
             regions,
             gt_boxes,
-            levels.num_levels,
+            finder.num_levels,
             (width - 1, height - 1) if protocol.clip_ends else (np.inf, np.inf),
             protocol.inclusive_iou,
         )
         if best.min() < 0:
             empty = box_iou(empty_box(self.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
             best[best < 0] = empty
-        return MapIoU(best[levels.index], make_boxes)
+        return MapIoU(best[index], make_boxes)
 
     def foreground(self, protocol: LocalizationProtocol) -> NDArray[np.bool_]:
         """What is above the lowest threshold (H, W)."""
-        levels, _ = self._regions(protocol)
-        return levels.levels > 0
+        finder, _ = self._regions(protocol)
+        return finder.levels > 0
 
     def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.int32]:
         """Box of the largest region above every level, -1 where there is none."""
-        _, regions = self._regions(protocol)
-        return _once(self._made, (regions, protocol.region), lambda: regions.largest(protocol.region))
+        finder, _ = self._regions(protocol)
+        return _once(self._made, (finder, protocol.region), lambda: finder.largest(protocol.region))
 
-    def _regions(self, protocol: LocalizationProtocol) -> tuple[LevelImage, RegionFinder]:
-        def make() -> tuple[LevelImage, RegionFinder]:
+    def _regions(self, protocol: LocalizationProtocol) -> tuple[RegionFinder, NDArray[np.int64]]:
+        """Regions above every level, and the level of every threshold (T,)."""
+
+        def make() -> tuple[RegionFinder, NDArray[np.int64]]:
             if protocol.quantize:
                 # The kernel is compiled code, as the region finder's of several levels: with one, neither.
                 many = len(protocol.thresholds) > 1
                 codes = _once(self._made, 'codes', lambda: self._codes(many))
-                levels = code_levels(codes, protocol.taus_key)
-            else:
-                codes, levels = None, level_image(self._score(), protocol.taus)
-            return levels, RegionFinder(levels.levels, levels.num_levels, codes)
+                table, num_levels, index = share_table(protocol.taus_key, int(codes.max()))
+                return RegionFinder(codes, num_levels, table), index
+            levels, num_levels, index = level_image(self._score(), protocol.taus)
+            return RegionFinder(levels, num_levels), index
 
         return _once(self._made, (protocol.quantize, protocol.taus_key), make)
 

@@ -40,27 +40,25 @@ class RegionFinder:
     """Regions of one level image, whose sorted pixels and components are made once, at the first question.
 
     Args:
-        levels: (H, W) uint16, at most ``num_levels``.
+        levels: (H, W) uint16, at most ``num_levels``; or, with a table, uint8 codes.
         num_levels: Number of levels, L.
-        codes: (H, W) uint8, of which the levels are a non-decreasing function. The regions are the same
-            without, but take longer where the levels are few.
+        table: (256,) uint16, not descending: the level of every code. Codes are an order of the pixels of one
+            level, with which there is less to do.
 
     Raises:
-        TypeError: The levels are not an array of uint16, or the codes none of uint8.
-        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``; or
-            the codes have another shape.
+        TypeError: The levels are not an array of uint16, or the codes of uint8.
+        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``.
     """
 
-    def __init__(self, levels: np.ndarray, num_levels: int, codes: np.ndarray | None = None) -> None:
-        self.levels = levels
+    def __init__(self, levels: np.ndarray, num_levels: int, table: np.ndarray | None = None) -> None:
         self.num_levels = int(num_levels)
-        self.codes = codes
-        _check_levels(levels, self.num_levels)
-        if codes is not None:
-            if codes.dtype != np.uint8:
-                raise TypeError(f'codes: expected an array of uint8, got {codes.dtype}')
-            if codes.shape != levels.shape:
-                raise ValueError(f'codes: expected the shape of levels, {levels.shape}, got {codes.shape}')
+        self._given, self._table = levels, table
+        _check_levels(levels, self.num_levels, table)
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """The levels (H, W) uint16."""
+        return self._given if self._table is None else cv2.LUT(self._given, self._table)
 
     def largest(self, criterion: str = 'polygon') -> np.ndarray:
         """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
@@ -126,10 +124,13 @@ class RegionFinder:
     @cached_property
     def _masked(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Flat copy of the levels with a border of one pixel of level 0, neighbour masks, and row length."""
-        from .region_kernels import neighbour_masks
+        from .region_kernels import masked_codes, neighbour_masks
 
-        flat, stride = _bordered(self.levels), self.levels.shape[1] + 2
-        return flat, neighbour_masks(flat if self.codes is None else _bordered(self.codes), stride), stride
+        stride = self._given.shape[1] + 2
+        if self._table is not None:
+            return *masked_codes(self._given, self._table), stride
+        flat = cv2.copyMakeBorder(self._given, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).reshape(-1)
+        return flat, neighbour_masks(flat, stride), stride
 
     @cached_property
     def _components(self) -> tuple[np.ndarray, int]:
@@ -255,16 +256,12 @@ def _component_stats(levels: np.ndarray, connectivity: int = 8) -> tuple[np.ndar
     return labels, stats
 
 
-def _bordered(image: np.ndarray) -> np.ndarray:
-    """Flat copy of an image with a border of one pixel of 0."""
-    return cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).reshape(-1)
-
-
-def _check_levels(levels: np.ndarray, num_levels: int) -> None:
+def _check_levels(levels: np.ndarray, num_levels: int, table: np.ndarray | None) -> None:
     """Raise where the kernels would read or write outside their arrays."""
-    if not isinstance(levels, np.ndarray) or levels.dtype != np.uint16:
+    dtype = np.uint16 if table is None else np.uint8
+    if not isinstance(levels, np.ndarray) or levels.dtype != dtype:
         found = levels.dtype if isinstance(levels, np.ndarray) else type(levels).__name__
-        raise TypeError(f'levels: expected an array of uint16, got {found}')
+        raise TypeError(f'levels: expected an array of {dtype.__name__}, got {found}')
     if levels.ndim != 2 or levels.size == 0:
         raise ValueError(f'levels: expected the shape (H, W) with at least one pixel, got {levels.shape}')
     height, width = levels.shape
@@ -273,7 +270,7 @@ def _check_levels(levels: np.ndarray, num_levels: int) -> None:
             f'levels: expected at most {_MAX_PIXELS} pixels and sides of at most {_MAX_SIDE}, got the shape '
             f'{levels.shape}'
         )
-    highest = int(levels.max())
+    highest = int(levels.max() if table is None else table[-1])
     if not highest <= num_levels or num_levels < 1:
         raise ValueError(
             f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'

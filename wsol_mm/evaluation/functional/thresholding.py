@@ -78,20 +78,6 @@ def integer_thresholds(thresholds: np.ndarray, maximum: int) -> np.ndarray:
     return (thresholds.astype(np.float64, copy=False) * int(maximum)).astype(np.int64)
 
 
-def code_levels(codes: np.ndarray, shares: bytes) -> LevelImage:
-    """Levels of 8-bit codes for ``codes > int(tau * max(codes))`` at every tau.
-
-    Args:
-        codes: (H, W) uint8.
-        shares: Bytes of the shares tau (T,), float64: unlike an array, they are hashed once for all images.
-
-    Returns:
-        Those of :func:`level_image` at :func:`integer_thresholds`.
-    """
-    table, num_levels, index = _share_table(shares, int(codes.max()))
-    return LevelImage(cv2.LUT(codes, table), num_levels, index)
-
-
 def level_image(image: np.ndarray, thresholds: np.ndarray) -> LevelImage:
     """Levels of an image for ``image > threshold`` at every threshold.
 
@@ -127,14 +113,33 @@ def level_image(image: np.ndarray, thresholds: np.ndarray) -> LevelImage:
     return LevelImage(levels, len(distinct), index.reshape(-1))
 
 
+class CodeTable(NamedTuple):
+    """Levels of 8-bit codes.
+
+    Attributes:
+        table: (256,) uint16, number of distinct thresholds strictly below every code.
+        num_levels: Number of distinct thresholds, L.
+        index: (T,) int64, place of each given threshold among the distinct ones.
+    """
+
+    table: np.ndarray
+    num_levels: int
+    index: np.ndarray  # type: ignore[assignment]  # the method of tuples is not needed
+
+
 # The maximum of a normalised map is 255: the thresholds on its codes are those of all other maps.
 @lru_cache(maxsize=64)
-def _share_table(shares: bytes, maximum: int) -> tuple[np.ndarray, int, np.ndarray]:
+def share_table(shares: bytes, maximum: int) -> CodeTable:
+    """Levels of codes for ``codes > int(tau * maximum)`` at every tau.
+
+    Args:
+        shares: Bytes of the shares tau (T,), float64: unlike an array, they are hashed once for all images.
+        maximum: Largest code of the map.
+    """
     return _code_table(integer_thresholds(np.frombuffer(shares), maximum))
 
 
-def _code_table(thresholds: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
-    """Level of every code (256,), number of levels, and place of each threshold among the distinct ones."""
+def _code_table(thresholds: np.ndarray) -> CodeTable:
     # q > t is q > floor(t), that is q >= floor(t) + 1; all codes are above -1 and none above 255.
     least = np.clip(np.floor(thresholds), -1, 255).astype(np.int64) + 1
     used = np.zeros(257, bool)
@@ -142,7 +147,7 @@ def _code_table(thresholds: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
     rank = np.cumsum(used)
     table, index = rank[:256].astype(np.uint16), rank[least] - 1
     index.flags.writeable = False
-    return table, int(rank[-1]), index
+    return CodeTable(table, int(rank[-1]), index)
 
 
 def _check_image(name: str, image: np.ndarray, dtypes: tuple[type, ...]) -> None:
