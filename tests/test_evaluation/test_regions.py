@@ -148,6 +148,8 @@ def test_codes_order_the_pixels_of_a_level(kind: Callable):
         RegionFinder(levels, count, table)
     with pytest.raises(ValueError, match='num_levels: expected .* the highest level, [0-9]+, got 2'):
         RegionFinder(codes, 2, table)
+    with pytest.raises(ValueError, match='table: expected level 0 of code 0, .* got 1'):
+        RegionFinder(codes, count + 1, table + np.uint16(1))
 
 
 def test_a_thousand_levels():
@@ -319,8 +321,10 @@ def test_kernels_are_compiled_once():
             regions = all_regions(image, num_levels)
             gt_boxes = np.broadcast_to(np.float32(1), (2, 4))
             best_iou_per_level(regions, gt_boxes, num_levels, (3, 3), np.bool_(True))
+    # Once for levels and once for codes, which other tests give it.
+    types = [signature[0].dtype for signature in region_kernels.neighbour_masks.signatures]
+    assert sorted(map(str, types)) in (['uint16'], ['uint16', 'uint8'])
     kernels = (
-        region_kernels.neighbour_masks,
         region_kernels.component_nodes,
         region_kernels.hole_nodes,
         largest_region_kernels.polygon_boxes,

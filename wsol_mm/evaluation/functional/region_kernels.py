@@ -135,30 +135,6 @@ def neighbour_masks(image, stride):
 
 
 @numba.njit(cache=True, nogil=True)
-def masked_codes(codes, table):
-    """Levels of 8-bit codes, and the masks of the order of the codes.
-
-    Args:
-        codes: (H, W) uint8.
-        table: (256,) uint16, ascending: level of every code.
-
-    Returns:
-        Levels with a border of one pixel of level 0, flat, and their masks, see :func:`neighbour_masks`.
-    """
-    height, width = codes.shape
-    stride = width + 2
-    order = np.zeros((height + 2) * stride, np.uint8)
-    image = np.zeros(order.size, np.uint16)
-    for y in range(height):
-        row = (y + 1) * stride + 1
-        inside, levels = order[row : row + width], image[row : row + width]
-        for x in range(width):
-            inside[x] = codes[y, x]
-            levels[x] = table[codes[y, x]]
-    return image, neighbour_masks(order, stride)
-
-
-@numba.njit(cache=True, nogil=True)
 def _open_branches(image, masks, summits, begins, before, arcs, offsets):
     """Find the branch of every segment.
 

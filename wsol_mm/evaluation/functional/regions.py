@@ -42,12 +42,13 @@ class RegionFinder:
     Args:
         levels: (H, W) uint16, at most ``num_levels``; or, with a table, uint8 codes.
         num_levels: Number of levels, L.
-        table: (256,) uint16, not descending: the level of every code. Codes are an order of the pixels of one
-            level, with which there is less to do.
+        table: (256,) uint16, not descending, from 0: the level of every code. Codes are an order of the pixels
+            of one level, with which there is less to do.
 
     Raises:
         TypeError: The levels are not an array of uint16, or the codes of uint8.
-        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``.
+        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``;
+            or the table does not begin with 0.
     """
 
     def __init__(self, levels: np.ndarray, num_levels: int, table: np.ndarray | None = None) -> None:
@@ -124,13 +125,12 @@ class RegionFinder:
     @cached_property
     def _masked(self) -> tuple[np.ndarray, np.ndarray, int]:
         """Flat copy of the levels with a border of one pixel of level 0, neighbour masks, and row length."""
-        from .region_kernels import masked_codes, neighbour_masks
+        from .region_kernels import neighbour_masks
 
-        stride = self._given.shape[1] + 2
-        if self._table is not None:
-            return *masked_codes(self._given, self._table), stride
-        flat = cv2.copyMakeBorder(self._given, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0).reshape(-1)
-        return flat, neighbour_masks(flat, stride), stride
+        order = cv2.copyMakeBorder(self._given, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        image = order if self._table is None else cv2.LUT(order, self._table)
+        stride = order.shape[1]
+        return image.reshape(-1), neighbour_masks(order.reshape(-1), stride), stride
 
     @cached_property
     def _components(self) -> tuple[np.ndarray, int]:
@@ -275,3 +275,5 @@ def _check_levels(levels: np.ndarray, num_levels: int, table: np.ndarray | None)
         raise ValueError(
             f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'
         )
+    if table is not None and table[0] != 0:
+        raise ValueError(f'table: expected level 0 of code 0, which the border has, got {table[0]}')
