@@ -71,21 +71,22 @@ class SharedSteps:
 
     def boxes(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region at every threshold, see :func:`score_map_boxes`."""
-        _, index = self._regions(protocol)
-        return finish_boxes(self._largest(protocol), self.shape, protocol)[index]
+        finder, index = self._regions(protocol)
+        return _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
 
     def iou(self, gt_boxes: NDArray[np.number], protocol: LocalizationProtocol) -> MapIoU:
         """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
         finder, index = self._regions(protocol)
         if protocol.contours == 'largest' and finder.num_levels == 1:
-            boxes = self.boxes(protocol)
+            boxes = _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
             return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: boxes)
         if protocol.contours == 'all':
             make_boxes, regions = None, _once(self._made, (finder, 'all'), finder.all)
         else:
-            make_boxes = partial(self.boxes, protocol)
-            places = np.arange(finder.num_levels, dtype=np.int32)
-            regions = Regions(self._largest(protocol), places, places)
+            boxes, places = self._largest(finder, protocol), np.arange(finder.num_levels, dtype=np.int32)
+            regions = Regions(boxes, places, places)
+            # Of the map only what they need: memory that is free again is still in the caches.
+            make_boxes = partial(_finish_at, boxes, index, self.shape, protocol)
         height, width = self.shape
         best = best_iou_per_level(
             regions,
@@ -104,9 +105,8 @@ class SharedSteps:
         finder, _ = self._regions(protocol)
         return finder.levels > 0
 
-    def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.int32]:
+    def _largest(self, finder: RegionFinder, protocol: LocalizationProtocol) -> NDArray[np.int32]:
         """Box of the largest region above every level, -1 where there is none."""
-        finder, _ = self._regions(protocol)
         return _once(self._made, (finder, protocol.region), lambda: finder.largest(protocol.region))
 
     def _regions(self, protocol: LocalizationProtocol) -> tuple[RegionFinder, NDArray[np.int64]]:
@@ -271,6 +271,16 @@ def finish_boxes(
         finished[:, 2:] = np.minimum(finished[:, 2:], (shape[1] - 1, shape[0] - 1))
     finished[boxes[:, 2] < 0] = empty_box(shape, protocol)
     return finished
+
+
+def _finish_at(
+    boxes: NDArray[np.int32],
+    index: NDArray[np.int64],
+    shape: tuple[int, ...],
+    protocol: LocalizationProtocol,
+) -> NDArray[np.float64]:
+    """Finish the boxes of levels, and take those of the thresholds (T, 4)."""
+    return finish_boxes(boxes, shape, protocol)[index]
 
 
 def one_box(protocol: LocalizationProtocol) -> LocalizationProtocol:
