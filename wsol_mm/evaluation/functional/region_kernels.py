@@ -366,11 +366,11 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
     for s in range(len(summits)):
         branch_of[s] = _branch_at(branch_of[s], image[summits[s]], into, death)
 
-    # A branch has entries of all levels above its lowest: of all there are, if these are not too many. One that
-    # is absorbed at the level at which it began has none, and no segment is left to it.
+    # A branch has entries of all levels above its lowest: of all there are, if these are few beside the pixels.
+    # One that is absorbed at the level at which it began has none, and no segment is left to it.
     lowest = np.where(birth > death, 0, birth)
     top, size = _number_entries(birth, lowest, outside)
-    if size > image.size:
+    if size > image.size // 8:
         lowest = death
         top, size = _number_entries(birth, lowest, outside)
     used = np.empty(0, np.int64)
