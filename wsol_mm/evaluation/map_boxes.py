@@ -78,8 +78,8 @@ class SharedSteps:
         """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
         finder, index = self._regions(protocol)
         if protocol.contours == 'largest' and finder.num_levels == 1:
-            boxes = _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
-            return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: boxes)
+            finished = _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
+            return MapIoU(box_iou(finished, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: finished)
         if protocol.contours == 'all':
             make_boxes, regions = None, _once(self._made, (finder, 'all'), finder.all)
         else:

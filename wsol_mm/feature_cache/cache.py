@@ -32,8 +32,8 @@ class FeatureCache:
     holds the records of some consecutive images under one view, as one NumPy array of records, which is read
     in place, and the meta fields of these images as JSON beside it, with a sum (CRC-32) of every record and
     its fields, which is compared before they are used: once in a run, by whichever of its processes reads them
-    first, and again if a file has changed when the shard is opened again. A shard appears under its name when
-    it is whole, so that a killed extraction goes on where it was.
+    first, and again if a file has changed when the shard is opened again. A shard appears under its name
+    when it is whole, so that a killed extraction goes on where it was.
 
     Args:
         folder: The folder.

@@ -7,10 +7,11 @@ notices a change to the file of a kernel but not to what the kernel takes from a
 to the constants here or in ``neighbour_tables.py``, delete the ``*.nbi`` and ``*.nbc`` files.
 
 How it works. Think of the pixels as added in descending order: of their level, or of something finer of which
-the level is a step function, such as 8-bit codes; raster order decides where even that is equal. Which
-neighbours of a pixel come before it is an 8-bit mask; nothing is sorted. Any such order gives the same regions,
-and the finer it is, the fewer segments (below) there are. A pixel without a neighbour before it opens a *branch* of the component tree; any other belongs to the
-branch of one that comes before it. Tables (``neighbour_tables.py``) give from the mask
+the level is a step function, such as 8-bit codes; raster order decides where even that is equal. Any such
+order gives the same regions, and the finer it is, the fewer segments (below) there are. Which neighbours of a
+pixel come before it is an 8-bit mask; nothing is sorted. A pixel without a neighbour before it opens a
+*branch* of the component tree; any other belongs to the branch of one that comes before it. Tables
+(``neighbour_tables.py``) give from the mask
 
 * one neighbour of every 8-connected arc of neighbours that come before: mostly one arc; where there are
   more, the pixel is *critical*: branches may meet in it, and the one that began lower is absorbed,
@@ -22,9 +23,10 @@ branch of one that comes before it. Tables (``neighbour_tables.py``) give from t
 
 A row of pixels is cut at its valleys into *segments*, which rise to a summit and fall again. All pixels of a
 segment follow its summit, so that a branch is looked up once a segment and not once a pixel. A branch has an
-*entry* for every level from its birth down, which sums up the pixels that follow it on that level; from the top
-down, the entries add up to the components. Where a branch is absorbed, so are its entries of the levels below.
-With very many branches, each has entries only for the levels on which it lives, and every pixel is looked up.
+*entry* for every level from its birth down, which sums up the pixels that follow it on that level; from the
+top down, the entries add up to the components. Where a branch is absorbed, so are its entries of the levels
+below. With very many branches, each has entries only for the levels on which it lives, and every pixel is
+looked up.
 
 Holes are components of the same kind: of the pixels not above a level, in the reverse of the same order, with
 the complement of the same masks, 4-connected. The border is the first of them and never a hole.
@@ -275,8 +277,8 @@ def _sum_up(
         e = _place(highest - image[summit], used)
         bottom[e] = y
         right[e] = max(right[e], summit - row)
-        # Two loops without a branch; indices without a sign, which may not count from the end, are not checked
-        # for it.
+        # Two loops without a branch; indices without a sign, which may not count from the end, are not
+        # checked for it.
         if len(used) == 0 and min(image[start], image[end]) > lowest[branch]:
             for p in range(start, summit + 1):
                 e = np.uintp(highest - np.int64(image[np.uintp(p)]))
@@ -366,8 +368,8 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
     for s in range(len(summits)):
         branch_of[s] = _branch_at(branch_of[s], image[summits[s]], into, death)
 
-    # A branch has entries of all levels above its lowest: of all there are, if these are few beside the pixels.
-    # One that is absorbed at the level at which it began has none, and no segment is left to it.
+    # A branch has entries of all levels above its lowest: of all there are, if these are few beside the
+    # pixels. One that is absorbed at the level at which it began has none, and no segment is left to it.
     lowest = np.where(birth > death, 0, birth)
     top, size = _number_entries(birth, lowest, outside)
     if size > image.size // 8:
@@ -386,9 +388,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
         np.zeros(size, np.int32),
         np.zeros(size, np.int64),
     )
-    _sum_up(
-        image, masks, stride, starts, summits, ends, branch_of, into, lowest, top, outside, used, entries
-    )
+    _sum_up(image, masks, stride, starts, summits, ends, branch_of, into, lowest, top, outside, used, entries)
     if outside < 0:
         for p in critical:
             branch = _branch_at(branch_of[segment_at(begins, before, p)], image[p], into, lowest)

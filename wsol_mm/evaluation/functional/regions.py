@@ -42,8 +42,8 @@ class RegionFinder:
     Args:
         levels: (H, W) uint16, at most ``num_levels``; or, with a table, uint8 codes.
         num_levels: Number of levels, L.
-        table: (256,) uint16, not descending, from 0: the level of every code. Codes are an order of the pixels
-            of one level, with which there is less to do.
+        table: (256,) uint16, not descending, from 0: the level of every code. Codes are an order of the
+            pixels of one level, with which there is less to do.
 
     Raises:
         TypeError: The levels are not an array of uint16, or the codes of uint8.

@@ -67,7 +67,8 @@ class MapsByClass:
         labels = self.labels.tolist()
         if label not in labels:
             raise KeyError(
-                f'loc_labels: expected a map of class {label}, got maps of {labels}. Raise map_topk of the head'
+                f'loc_labels: expected a map of class {label}, got maps of {labels}. Raise map_topk of the '
+                'head'
             )
         return labels.index(label)
 
