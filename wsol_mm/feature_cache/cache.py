@@ -31,8 +31,8 @@ class FeatureCache:
     ``key.json`` says what the features depend on, ``layout.json`` their names, shapes and type. Every shard
     holds the records of some consecutive images under one view, as one NumPy array of records, which is read
     in place, and the meta fields of these images as JSON beside it, with a sum (CRC-32) of every record and
-    its fields, which is compared before they are used: once in a run, by whichever of its processes reads them
-    first, and again if a file has changed when the shard is opened again. A shard appears under its name
+    its fields, which is compared before they are used: once in a run, by whichever of its processes reads
+    them first, and again if a file has changed when the shard is opened again. A shard appears under its name
     when it is whole, so that a killed extraction goes on where it was.
 
     Args:
