@@ -133,7 +133,7 @@ def test_protocols_share_their_steps(monkeypatch):
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    for name in ('make_score_map', 'quantize', 'level_image'):
+    for name in ('enlarge', 'normalized_codes', 'RegionFinder'):
         counted(map_boxes, name)
     counted(region_kernels, 'component_nodes')
     loc_map = np.random.default_rng(0).standard_normal((14, 14)).astype(np.float32)
@@ -142,7 +142,7 @@ def test_protocols_share_their_steps(monkeypatch):
     protocols = [get_protocol(p) if isinstance(p, str) else get_protocol(**p) for p in (*alike, coarse)]
     evaluated = EvaluatedMap(loc_map)
     together = [evaluated.iou(BOX, SIZE, protocol) for protocol in protocols]
-    assert calls == dict(make_score_map=1, quantize=1, level_image=2, component_nodes=2)
+    assert calls == dict(enlarge=1, normalized_codes=1, RegionFinder=2, component_nodes=2)
     for protocol, found in zip(protocols, together, strict=True):
         alone = localization_map_iou(loc_map, BOX, SIZE, protocol)
         assert np.array_equal(found.iou, alone.iou)
@@ -151,7 +151,7 @@ def test_protocols_share_their_steps(monkeypatch):
     calls.clear()
     for name, size in (('ts_cam', SIZE), ('lctr', SIZE), ('scm', SIZE), ('ts_cam', (28, 28))):
         evaluated.iou(BOX, size, get_protocol(name))
-    assert calls['make_score_map'] == 3
+    assert calls['enlarge'] == 3
 
 
 def test_presets_together_give_what_each_gives_alone():

@@ -12,8 +12,14 @@ from benchmarks.threshold_loop import (
     level_masks,
 )
 from wsol_mm.evaluation.functional.boxes import box_iou
-from wsol_mm.evaluation.functional.regions import Regions, all_regions, best_iou_per_level, largest_regions
-from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize
+from wsol_mm.evaluation.functional.regions import (
+    RegionFinder,
+    Regions,
+    all_regions,
+    best_iou_per_level,
+    largest_regions,
+)
+from wsol_mm.evaluation.functional.thresholding import integer_thresholds, level_image, quantize, share_table
 
 import cv2
 import numpy as np
@@ -120,6 +126,30 @@ def test_random_maps(kind: Callable, number: int):
         levels = kind(rng, h, w).astype(np.uint16)
         # Levels above the highest pixel have no region.
         assert_equal_to_loop(levels, max(1, int(levels.max()) + int(rng.integers(0, 2))))
+
+
+@pytest.mark.parametrize('kind', [_smooth, _rings_with_tails, _holes, _pits, _many_levels])
+def test_codes_order_the_pixels_of_a_level(kind: Callable):
+    """The regions of levels that are a step function of codes are those of the levels alone."""
+    rng = np.random.default_rng(1)
+    for taus in (np.arange(0, 1, 0.01), np.arange(0.1, 1, 0.2), np.arange(0, 1, 0.001)):
+        codes = quantize(cv2.normalize(kind(rng, 30, 36).astype(np.float64), None, 0, 1, cv2.NORM_MINMAX))
+        levels, num_levels, index = level_image(codes, integer_thresholds(taus, 255))
+        table, count, places = share_table(taus.tobytes(), 255)
+        assert count == num_levels and np.array_equal(table[codes], levels) and np.array_equal(places, index)
+        by_codes, by_levels = RegionFinder(codes, count, table), RegionFinder(levels, count)
+        assert np.array_equal(by_codes.levels, levels)
+        for criterion in ('polygon', 'pixels'):
+            assert np.array_equal(by_codes.largest(criterion), by_levels.largest(criterion))
+        for holes in (False, True):
+            found, expected = (boxes_by_level(x.all(holes), count) for x in (by_codes, by_levels))
+            assert found == expected
+    with pytest.raises(TypeError, match='levels: expected an array of uint8, got uint16'):
+        RegionFinder(levels, count, table)
+    with pytest.raises(ValueError, match='num_levels: expected .* the highest level, [0-9]+, got 2'):
+        RegionFinder(codes, 2, table)
+    with pytest.raises(ValueError, match='table: expected level 0 of code 0, .* got 1'):
+        RegionFinder(codes, count + 1, table + np.uint16(1))
 
 
 def test_a_thousand_levels():
@@ -291,8 +321,10 @@ def test_kernels_are_compiled_once():
             regions = all_regions(image, num_levels)
             gt_boxes = np.broadcast_to(np.float32(1), (2, 4))
             best_iou_per_level(regions, gt_boxes, num_levels, (3, 3), np.bool_(True))
+    # Once for levels and once for codes, which other tests give it.
+    types = [signature[0].dtype for signature in region_kernels.neighbour_masks.signatures]
+    assert sorted(map(str, types)) in (['uint16'], ['uint16', 'uint8'])
     kernels = (
-        region_kernels.neighbour_masks,
         region_kernels.component_nodes,
         region_kernels.hole_nodes,
         largest_region_kernels.polygon_boxes,

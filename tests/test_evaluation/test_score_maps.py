@@ -1,4 +1,6 @@
 from wsol_mm.evaluation.functional import ConstantMapError, make_score_map, min_max_normalize
+from wsol_mm.evaluation.functional.score_maps import normalized_codes
+from wsol_mm.evaluation.functional.thresholding import quantize
 
 import cv2
 import numpy as np
@@ -53,3 +55,18 @@ def test_single_nan_is_found():
 def test_shape_error(shape):
     with pytest.raises(ValueError, match='loc_map: expected a non-empty'):
         make_score_map(np.zeros(shape, np.float32), (8, 8))
+
+
+@pytest.mark.parametrize('eps', [0.0, 1e-5])
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_codes_in_one_pass_are_those_of_the_normalised_map(dtype, eps):
+    rng = np.random.default_rng(0)
+    for scale in (1e-20, 1, 1e20):
+        # Multiples of 1/255 of the range are where rounding decides.
+        for score in (rng.standard_normal((61, 67)), rng.integers(0, 256, (61, 67)) / 255 - 0.5):
+            score = (scale * score).astype(dtype)
+            expected = quantize(min_max_normalize(score, eps))
+            assert np.array_equal(normalized_codes(score, eps), expected)
+    for value in (1, np.nan):
+        with pytest.raises(ConstantMapError):
+            normalized_codes(np.full((3, 3), value, dtype))

@@ -1,6 +1,8 @@
 """Tests of wsol_mm.feature_cache, of CachedFeatures and of FeatureCacheHook."""
 
 import json
+import multiprocessing
+import pickle
 import shutil
 from dataclasses import replace
 from io import BytesIO
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 
 from wsol_mm.datasets import CachedFeatures
 from wsol_mm.engine.hooks import FeatureCacheHook
+from wsol_mm.feature_cache import cache as cache_module
 from wsol_mm.feature_cache import extraction as extraction_module
 from wsol_mm.feature_cache.cache import CacheMismatchError, FeatureCache
 from wsol_mm.feature_cache.extraction import as_records, extract_features
@@ -230,6 +233,47 @@ def test_a_flipped_bit_is_found(cfg, model, tmp_path):
     fields.write_text(f'{text[:digit]}{9 - int(text[digit])}{text[digit + 1 :]}')
     with pytest.raises(ValueError, match=r'record 0 and its entry .* got others \(CRC-32\)'):
         read()
+
+
+def flip_a_bit(path, itemsize, place):
+    """Damage a record in place, as a disk would: file and header stay."""
+    with path.open('r+b') as file:
+        file.seek(-itemsize * place - 1, 2)  # the last byte of the record, counted from the end
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_every_record_is_compared_before_its_first_use(cfg, model, tmp_path, monkeypatch):
+    """And not again, in no process, until a file has changed when its shard is opened again."""
+    extract(cfg, model, tmp_path, names=['plain'])
+    cache = FeatureCache.open(tmp_path)
+    compared = []
+    sum_of = cache_module._sum_of
+    monkeypatch.setattr(cache_module, '_sum_of', lambda *args: compared.append(args) or sum_of(*args))
+
+    child = multiprocessing.get_context('fork').Process(target=cache.read, args=(0, 1))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    first, again = cache.read(0, 0)[0].tobytes(), cache.read(0, 0)[0].tobytes()
+    cache.read(0, 1)
+    assert len(compared) == 1 and first == again  # the child compared record 1
+    copied = pickle.loads(pickle.dumps(cache))
+    copied.read(0, 1)
+    assert len(compared) == 2
+
+    # Others of the shard have been used: what is damaged is found all the same.
+    path, itemsize = cache.path(0, 0), cache.record.itemsize
+    flip_a_bit(path, itemsize, 0)
+    with pytest.raises(CacheMismatchError, match=r'record 2 and its entry .* got others \(CRC-32\)'):
+        cache.read(0, 2)
+    # Record 1 was used, and is damaged since. It is compared again, as its file has changed.
+    flip_a_bit(path, itemsize, 1)
+    cache._open.cache_clear()
+    with pytest.raises(CacheMismatchError, match=r'record 1 and its entry .* got others \(CRC-32\)'):
+        cache.read(0, 1)
+    assert cache.read(0, 0)[0].tobytes() == first
 
 
 def test_several_processes_write_the_same_bytes(cfg, model, tmp_path, monkeypatch):

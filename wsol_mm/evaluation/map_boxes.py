@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,8 +19,14 @@ from .functional.boxes import (
     suppress_overlapping,
 )
 from .functional.regions import RegionFinder, Regions, best_iou_per_level, region_boxes
-from .functional.score_maps import ConstantMapError, make_score_map
-from .functional.thresholding import LevelImage, integer_thresholds, level_image, quantize
+from .functional.score_maps import (
+    ConstantMapError,
+    enlarge,
+    make_score_map,
+    min_max_normalize,
+    normalized_codes,
+)
+from .functional.thresholding import level_image, quantize, share_table
 from .protocols import LocalizationProtocol
 
 #: Of many boxes: the smallest region, as a share of the pixels of the largest one of its map, ...
@@ -33,11 +40,16 @@ class MapIoU(NamedTuple):
 
     Attributes:
         iou: Best IoU per threshold (T,), float64.
-        boxes: Boxes per threshold (T, 4) in frame pixels, or None where all contours count.
+        make_boxes: Makes ``boxes``, which few ask for.
     """
 
     iou: NDArray[np.float64]
-    boxes: NDArray[np.float64] | None
+    make_boxes: Callable[[], NDArray[np.float64]] | None
+
+    @property
+    def boxes(self) -> NDArray[np.float64] | None:
+        """Boxes per threshold (T, 4) in frame pixels, or None where all contours count."""
+        return None if self.make_boxes is None else self.make_boxes()
 
 
 class SharedSteps:
@@ -47,66 +59,81 @@ class SharedSteps:
     alike and have equal thresholds, the components of the levels all of them.
 
     Args:
-        score: Score map (H, W).
+        score: Score map (H, W), or what becomes one by min-max, which may take its place.
+        normalize_eps: What is added to the divisor of the min-max; None: the map is normalised.
     """
 
-    def __init__(self, score: NDArray[np.floating]) -> None:
-        self.score = score
+    def __init__(self, score: NDArray[np.floating], normalize_eps: float | None = None) -> None:
+        self.shape = score.shape
+        self._map = score
+        self._eps = normalize_eps
         self._made: dict[Hashable, Any] = {}
 
     def boxes(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
         """Box of the largest region at every threshold, see :func:`score_map_boxes`."""
-        levels, _ = self._regions(protocol)
-        return self._largest(protocol)[levels.index]
+        finder, index = self._regions(protocol)
+        return _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
 
     def iou(self, gt_boxes: NDArray[np.number], protocol: LocalizationProtocol) -> MapIoU:
         """Best IoU with the ground truth at every threshold, see :func:`score_map_iou`."""
-        if protocol.contours == 'largest':
-            levels, _ = self._regions(protocol)
-            boxes = self._largest(protocol)
-            if levels.num_levels == 1:
-                best = box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1)
-            else:
-                places = np.arange(levels.num_levels, dtype=np.int32)
-                per_level = Regions(boxes.astype(np.int32), places, places)
-                best = best_iou_per_level(
-                    per_level, gt_boxes, levels.num_levels, inclusive=protocol.inclusive_iou
-                )
-            return MapIoU(best[levels.index], boxes[levels.index])
-        levels, finder = self._regions(protocol)
-        regions = _once(self._made, (finder, 'all'), finder.all)
-        height, width = self.score.shape
+        finder, index = self._regions(protocol)
+        if protocol.contours == 'largest' and finder.num_levels == 1:
+            finished = _finish_at(self._largest(finder, protocol), index, self.shape, protocol)
+            return MapIoU(box_iou(finished, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: finished)
+        if protocol.contours == 'all':
+            make_boxes, regions = None, _once(self._made, (finder, 'all'), finder.all)
+        else:
+            boxes, places = self._largest(finder, protocol), np.arange(finder.num_levels, dtype=np.int32)
+            regions = Regions(boxes, places, places)
+            # Of the map only what they need: memory that is free again is still in the caches.
+            make_boxes = partial(_finish_at, boxes, index, self.shape, protocol)
+        height, width = self.shape
         best = best_iou_per_level(
             regions,
             gt_boxes,
-            levels.num_levels,
+            finder.num_levels,
             (width - 1, height - 1) if protocol.clip_ends else (np.inf, np.inf),
             protocol.inclusive_iou,
         )
-        empty = box_iou(empty_box(self.score.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
-        return MapIoU(np.where(best < 0, empty, best)[levels.index], None)
+        if best.min() < 0:
+            empty = box_iou(empty_box(self.shape, protocol)[None], gt_boxes, protocol.inclusive_iou).max()
+            best[best < 0] = empty
+        return MapIoU(best[index], make_boxes)
 
     def foreground(self, protocol: LocalizationProtocol) -> NDArray[np.bool_]:
         """What is above the lowest threshold (H, W)."""
-        levels, _ = self._regions(protocol)
-        return levels.levels > 0
+        finder, _ = self._regions(protocol)
+        return finder.levels > 0
 
-    def _largest(self, protocol: LocalizationProtocol) -> NDArray[np.float64]:
-        """Box of the largest region above every level."""
-        _, regions = self._regions(protocol)
-        boxes = _once(self._made, (regions, protocol.region), lambda: regions.largest(protocol.region))
-        return finish_boxes(boxes, self.score.shape, protocol)
+    def _largest(self, finder: RegionFinder, protocol: LocalizationProtocol) -> NDArray[np.int32]:
+        """Box of the largest region above every level, -1 where there is none."""
+        return _once(self._made, (finder, protocol.region), lambda: finder.largest(protocol.region))
 
-    def _regions(self, protocol: LocalizationProtocol) -> tuple[LevelImage, RegionFinder]:
-        def make() -> tuple[LevelImage, RegionFinder]:
+    def _regions(self, protocol: LocalizationProtocol) -> tuple[RegionFinder, NDArray[np.int64]]:
+        """Regions above every level, and the level of every threshold (T,)."""
+
+        def make() -> tuple[RegionFinder, NDArray[np.int64]]:
             if protocol.quantize:
-                codes = _once(self._made, 'codes', lambda: quantize(self.score))
-                levels = level_image(codes, integer_thresholds(protocol.taus, int(codes.max())))
-            else:
-                levels = level_image(self.score, protocol.taus)
-            return levels, RegionFinder(levels.levels, levels.num_levels)
+                # The kernel is compiled code, as the region finder's of several levels: with one, neither.
+                many = len(protocol.thresholds) > 1
+                codes = _once(self._made, 'codes', lambda: self._codes(many))
+                table, num_levels, index = share_table(protocol.taus_key, int(codes.max()))
+                return RegionFinder(codes, num_levels, table), index
+            levels, num_levels, index = level_image(self._score(), protocol.taus)
+            return RegionFinder(levels, num_levels), index
 
         return _once(self._made, (protocol.quantize, protocol.taus_key), make)
+
+    def _score(self) -> NDArray[np.floating]:
+        if self._eps is not None:
+            self._map = min_max_normalize(self._map, self._eps, overwrite=True)
+            self._eps = None
+        return self._map
+
+    def _codes(self, compiled: bool) -> NDArray[np.uint8]:
+        if compiled and self._eps is not None:
+            return normalized_codes(self._map, self._eps)
+        return quantize(self._score())
 
 
 class EvaluatedMap:
@@ -128,7 +155,14 @@ class EvaluatedMap:
 
     def _steps(self, size: tuple[int, int], protocol: LocalizationProtocol) -> SharedSteps:
         key = size, protocol.dtype, protocol.interpolation, protocol.normalize, protocol.normalize_eps
-        return _once(self._made, key, lambda: SharedSteps(score_map(self.loc_map, size, protocol)))
+
+        def make() -> SharedSteps:
+            if protocol.normalize != 'after_resize':
+                return SharedSteps(score_map(self.loc_map, size, protocol))
+            enlarged = enlarge(self.loc_map, size, protocol.dtype, protocol.interpolation)
+            return SharedSteps(enlarged, protocol.normalize_eps)
+
+        return _once(self._made, key, make)
 
 
 def _once(made: dict[Hashable, Any], key: Hashable, make: Callable[[], Any]) -> Any:
@@ -212,9 +246,8 @@ def empty_map_iou(
     gt_boxes: NDArray[np.number], size: tuple[int, int], protocol: LocalizationProtocol
 ) -> MapIoU:
     """The score of a map without contrast: the protocol's empty box at every threshold."""
-    box = empty_box((size[1], size[0]), protocol)
-    boxes = np.repeat(box[None], len(protocol.thresholds), axis=0)
-    return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), boxes)
+    boxes = np.repeat(empty_box((size[1], size[0]), protocol)[None], len(protocol.thresholds), axis=0)
+    return MapIoU(box_iou(boxes, gt_boxes, protocol.inclusive_iou).max(axis=1), lambda: boxes)
 
 
 def empty_box(shape: tuple[int, ...], protocol: LocalizationProtocol) -> NDArray[np.float64]:
@@ -238,6 +271,16 @@ def finish_boxes(
         finished[:, 2:] = np.minimum(finished[:, 2:], (shape[1] - 1, shape[0] - 1))
     finished[boxes[:, 2] < 0] = empty_box(shape, protocol)
     return finished
+
+
+def _finish_at(
+    boxes: NDArray[np.int32],
+    index: NDArray[np.int64],
+    shape: tuple[int, ...],
+    protocol: LocalizationProtocol,
+) -> NDArray[np.float64]:
+    """Finish the boxes of levels, and take those of the thresholds (T, 4)."""
+    return finish_boxes(boxes, shape, protocol)[index]
 
 
 def one_box(protocol: LocalizationProtocol) -> LocalizationProtocol:

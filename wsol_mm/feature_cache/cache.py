@@ -1,6 +1,7 @@
 """Cached features in shards that are written whole and read in place."""
 
 import json
+import mmap
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -30,8 +31,9 @@ class FeatureCache:
     ``key.json`` says what the features depend on, ``layout.json`` their names, shapes and type. Every shard
     holds the records of some consecutive images under one view, as one NumPy array of records, which is read
     in place, and the meta fields of these images as JSON beside it, with a sum (CRC-32) of every record and
-    its fields, which is compared whenever they are read. A shard appears under its name when it is whole, so
-    that a killed extraction goes on where it was.
+    its fields, which is compared before they are used: once in a run, by whichever of its processes reads
+    them first, and again if a file has changed when the shard is opened again. A shard appears under its name
+    when it is whole, so that a killed extraction goes on where it was.
 
     Args:
         folder: The folder.
@@ -45,7 +47,14 @@ class FeatureCache:
         self.key = key
         self.record = record
         self.shard_size = shard_size
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what belongs to processes, of which those that are forked share the marks."""
         self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._load)
+        # Of every record the mark under which it was compared. Pages of it take memory when they are written.
+        count = len(self.key.views) * self.key.num_images
+        self._compared = np.frombuffer(mmap.mmap(-1, 4 * max(count, 1)), np.uint32)
 
     # ------------------------------------------------------------------ the folder
 
@@ -146,13 +155,16 @@ class FeatureCache:
         with whole_file(path) as part, part.open('wb') as file:
             np.save(file, records)
 
-    def _load(self, view: int, number: int) -> tuple[NDArray, list[dict], list[int]]:
+    def _load(self, view: int, number: int) -> tuple[NDArray, list[dict], list[int], bytes]:
+        """Open a shard: records, meta fields, sums and what tells its files from others of their names."""
         path = self.path(view, number)
         if not path.is_file():
             raise FileNotFoundError(
                 f'{path}: expected a shard of cached features, got nothing; tools/misc/extract_features.py '
                 'completes a cache'
             )
+        stats = [file.stat() for file in (path, path.with_suffix('.json')) if file.is_file()]
+        files = repr([(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]).encode()
         beside = read_json(path.with_suffix('.json'), 'an object with the images of the shard')
         count = len(self.images_of(number))
         try:
@@ -173,7 +185,7 @@ class FeatureCache:
                 f'{path.with_suffix(".json")}: expected an object with images and crc32, {count} of each, '
                 f'got another. Without {path.name}, tools/misc/extract_features.py makes both again'
             )
-        return records, metas, sums
+        return records, metas, sums, files
 
     def read(self, view: int, index: int) -> tuple[NDArray, dict]:
         """Return the record of an image, a view into the file, and its meta fields.
@@ -182,8 +194,12 @@ class FeatureCache:
             CacheMismatchError: If they are not what was written.
         """
         number, place = divmod(index, self.shard_size)
-        records, metas, sums = self._open(view, number)
+        records, metas, sums, files = self._open(view, number)
         record, meta = records[place], metas[place]
+        mark = zlib.crc32(files, sums[place] & 0xFFFFFFFF)
+        position = view * self.key.num_images + index
+        if self._compared[position] == mark:
+            return record, meta
         if _sum_of(record, meta) != sums[place]:
             path = self.path(view, number)
             raise CacheMismatchError(
@@ -191,15 +207,16 @@ class FeatureCache:
                 'were written, got others (CRC-32): a file is damaged. Without it, '
                 'tools/misc/extract_features.py makes it again'
             )
+        self._compared[position] = mark
         return record, meta
 
     def __getstate__(self) -> dict:
         """Leave the open files behind: each process opens its own."""
-        return {name: value for name, value in vars(self).items() if name != '_open'}
+        return {name: value for name, value in vars(self).items() if name not in ('_open', '_compared')}
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
-        self._open = lru_cache(maxsize=_OPEN_SHARDS)(self._load)
+        self._begin()
 
 
 def _sum_of(record: NDArray, meta: Mapping) -> int:

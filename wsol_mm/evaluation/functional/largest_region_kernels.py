@@ -144,7 +144,7 @@ def best_iou(boxes, first_level, last_level, gt_boxes, last_pixel, inclusive, nu
     The arithmetic is that of ``box_iou``, in its order.
 
     Args:
-        boxes: (M, 4) int32.
+        boxes: (M, 4) int32; one with a negative x1 is none.
         first_level, last_level: (M,) int32.
         gt_boxes: (G, 4) float64.
         last_pixel: (2,) float64, upper ends x1 and y1 are at most this.
@@ -152,7 +152,7 @@ def best_iou(boxes, first_level, last_level, gt_boxes, last_pixel, inclusive, nu
         num_levels: Number of levels.
 
     Returns:
-        (num_levels,) float64, -1 where there is no box.
+        (num_levels,) float64, -1 where there is no box; (0,) if a level is not within [0, num_levels).
     """
     more = 1.0 if inclusive else 0.0
     result = np.full(num_levels, -1.0)
@@ -160,6 +160,10 @@ def best_iou(boxes, first_level, last_level, gt_boxes, last_pixel, inclusive, nu
     for g in range(len(gt_boxes)):
         gt_areas[g] = (gt_boxes[g, 2] - gt_boxes[g, 0] + more) * (gt_boxes[g, 3] - gt_boxes[g, 1] + more)
     for n in range(len(boxes)):
+        if first_level[n] < 0 or last_level[n] >= num_levels:
+            return result[:0]
+        if boxes[n, 2] < 0:
+            continue
         x0, y0 = np.float64(boxes[n, 0]), np.float64(boxes[n, 1])
         x1, y1 = min(np.float64(boxes[n, 2]), last_pixel[0]), min(np.float64(boxes[n, 3]), last_pixel[1])
         area = (x1 - x0 + more) * (y1 - y0 + more)

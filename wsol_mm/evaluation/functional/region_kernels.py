@@ -6,10 +6,12 @@ file, or in the user's cache folder where that is not writable (``NUMBA_CACHE_DI
 notices a change to the file of a kernel but not to what the kernel takes from another file: after a change
 to the constants here or in ``neighbour_tables.py``, delete the ``*.nbi`` and ``*.nbc`` files.
 
-How it works. Think of the pixels as added in descending order of their level (raster order within a level).
-Which neighbours of a pixel come before it follows from the levels alone and is an 8-bit mask; nothing is
-sorted. A pixel without a neighbour before it opens a *branch* of the component tree; any other belongs to the
-branch of one that comes before it. Tables (``neighbour_tables.py``) give from the mask
+How it works. Think of the pixels as added in descending order: of their level, or of something finer of which
+the level is a step function, such as 8-bit codes; raster order decides where even that is equal. Any such
+order gives the same regions, and the finer it is, the fewer segments (below) there are. Which neighbours of a
+pixel come before it is an 8-bit mask; nothing is sorted. A pixel without a neighbour before it opens a
+*branch* of the component tree; any other belongs to the branch of one that comes before it. Tables
+(``neighbour_tables.py``) give from the mask
 
 * one neighbour of every 8-connected arc of neighbours that come before: mostly one arc; where there are
   more, the pixel is *critical*: branches may meet in it, and the one that began lower is absorbed,
@@ -21,14 +23,18 @@ branch of one that comes before it. Tables (``neighbour_tables.py``) give from t
 
 A row of pixels is cut at its valleys into *segments*, which rise to a summit and fall again. All pixels of a
 segment follow its summit, so that a branch is looked up once a segment and not once a pixel. A branch has an
-*entry* for every level on which it lives, which sums up the pixels of that level; from the top down, the
-entries add up to the components.
+*entry* for every level from its birth down, which sums up the pixels that follow it on that level; from the
+top down, the entries add up to the components. Where a branch is absorbed, so are its entries of the levels
+below. With very many branches, each has entries only for the levels on which it lives, and every pixel is
+looked up.
 
 Holes are components of the same kind: of the pixels not above a level, in the reverse of the same order, with
 the complement of the same masks, 4-connected. The border is the first of them and never a hole.
 
-Images carry a border of one pixel of level 0 and are flat, with row length ``stride``.
+Images are of uint16, carry a border of one pixel of level 0 and are flat, with row length ``stride``.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -51,13 +57,21 @@ from .segment_kernels import cut_rows, segment_at
 # The first pixel is a flat index into the bordered image. Of holes the first six columns count.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL, FIRST_PIXEL, AREA2, EULER, COUNT = range(10)
 
-# Ends of an entry, each a part of one array, of which the larger one holds: x to the left and y to the top
-# are negative. Its sums are one number: the pixels in the high half, twice the area in the low one; 0 where
-# there are no pixels.
-_LEFT, _RIGHT, _TOP, _BOTTOM = range(4)
-_NO_END = -(2**30)
+# Sums of an entry are one number: the pixels in the high half, twice the area in the low one; 0 where there
+# are no pixels.
 _HALF = 32
 _SUMS = AREA2_CHANGE + (1 << _HALF)
+
+
+class _Entries(NamedTuple):
+    """What is known of every entry, arrays (entries,): ends, the first pixel, Euler number and sums."""
+
+    left: np.ndarray
+    right: np.ndarray
+    bottom: np.ndarray
+    first: np.ndarray
+    euler: np.ndarray
+    sums: np.ndarray
 
 
 @numba.njit(cache=True, nogil=True)
@@ -77,7 +91,8 @@ def neighbour_masks(image, stride):
     times faster than indexing and shifting).
 
     Args:
-        image: (rows * stride,) int32, levels with a border of one pixel of level 0.
+        image: (rows * stride,), what the pixels are ordered by: levels or what they are a step function of,
+            with a border of one pixel of 0.
         stride: Row length of ``image``.
 
     Returns:
@@ -212,21 +227,27 @@ def _join_branches(image, masks, critical, begins, before, branch_of, birth, arc
 
 
 @numba.njit(cache=True, nogil=True)
-def _branch_at(branch, level, into, death):
-    """The branch that a pixel of a level belongs to, as the pixels of ``branch`` do or did."""
-    while level <= death[branch]:
+def _branch_at(branch, level, into, lowest):
+    """The branch that has the entry of a pixel of a level which follows ``branch``."""
+    while level <= lowest[branch]:
         branch = into[branch]
     return branch
 
 
 @numba.njit(cache=True, nogil=True)
-def _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside):
+def _place(number, used):
+    """Place of the entry of a number, or where it would be; ``used`` is empty where all numbers are."""
+    return np.searchsorted(used, number) if len(used) > 0 else number
+
+
+@numba.njit(cache=True, nogil=True)
+def _entries_with_pixels(image, summits, starts, ends, branch_of, into, lowest, top, outside):
     """Numbers of the entries that have pixels, ascending."""
     numbers = np.empty(image.size, np.int64)
     count = 0
     for s in range(len(summits)):
         for p in range(starts[s], ends[s] + 1):
-            branch = _branch_at(branch_of[s], image[p], into, death)
+            branch = _branch_at(branch_of[s], image[p], into, lowest)
             if branch != outside:
                 numbers[count] = top[branch] - image[p]
                 count += 1
@@ -235,73 +256,87 @@ def _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, t
 
 @numba.njit(cache=True, nogil=True)
 def _sum_up(
-    image,
-    masks,
-    stride,
-    starts,
-    summits,
-    ends,
-    branch_of,
-    into,
-    death,
-    top,
-    outside,
-    used,
-    ends_of,
-    first,
-    sums,
+    image, masks, stride, starts, summits, ends, branch_of, into, lowest, top, outside, used, entries
 ):
     """Add every pixel to its entry.
 
-    Rows come in their order, and pixels of a row nearly so: the first pixel of an entry that comes is its
-    first. What an entry says holds for all below it, so that a segment gives its row to its summit alone.
+    What an entry says holds for all below it: a segment gives its row to its summit alone, each side only the
+    end that it can move, and the right one never a first pixel.
     """
-    sparse = len(used) > 0
-    size = len(sums)
+    left, right, bottom, first, _, sums = entries
+    row = y = np.int64(0)
     for s in range(len(summits)):
-        summit = np.int64(summits[s])
-        y = summit // stride
-        for side in range(2):
-            # From the summit to either side the levels fall, and a branch that is left does not come back.
-            branch = branch_of[s]
-            dies, highest = death[branch], top[branch]
-            step = 2 * side - 1
-            p = summit + side
-            reach = step * (p - y * stride)
-            last = np.int64(ends[s] if side else starts[s])
-            while (last - p) * step >= 0 and branch != outside:
-                # Indices without a sign, which may not count from the end, are not checked for it.
-                v = np.int64(image[np.uintp(p)])
-                if v <= dies:
-                    branch = _branch_at(branch, v, into, death)
-                    dies, highest = death[branch], top[branch]
-                    continue
-                e = highest - v
-                if sparse:
-                    e = np.searchsorted(used, e)
-                if sums[np.uintp(e)] == 0:
-                    first[np.uintp(e)] = p
-                    ends_of[np.uintp(_TOP * size + e)] = -y
-                sums[np.uintp(e)] += _SUMS[masks[np.uintp(p)]]
-                at = np.uintp(side * size + e)
-                ends_of[at] = max(ends_of[at], reach)
-                if p == summit:
-                    at = np.uintp(_RIGHT * size + e)
-                    ends_of[at] = max(ends_of[at], -reach)
-                    ends_of[np.uintp(_BOTTOM * size + e)] = y
-                p += step
-                reach += 1
+        branch = branch_of[s]
+        if branch == outside:
+            continue
+        start, summit, end = np.int64(starts[s]), np.int64(summits[s]), np.int64(ends[s])
+        while summit >= row + stride:
+            row += stride
+            y += 1
+        highest = top[branch]
+        e = _place(highest - image[summit], used)
+        bottom[e] = y
+        right[e] = max(right[e], summit - row)
+        # Two loops without a branch; indices without a sign, which may not count from the end, are not
+        # checked for it.
+        if len(used) == 0 and min(image[start], image[end]) > lowest[branch]:
+            for p in range(start, summit + 1):
+                e = np.uintp(highest - np.int64(image[np.uintp(p)]))
+                sums[e] += _SUMS[masks[np.uintp(p)]]
+                left[e] = min(left[e], p - row)
+                first[e] = min(first[e], p)
+            for p in range(summit + 1, end + 1):
+                e = np.uintp(highest - np.int64(image[np.uintp(p)]))
+                sums[e] += _SUMS[masks[np.uintp(p)]]
+                right[e] = max(right[e], p - row)
+            continue
+        for p in range(start, end + 1):
+            other = _branch_at(branch, image[p], into, lowest)
+            if other != outside:
+                e = _place(top[other] - image[p], used)
+                sums[e] += _SUMS[masks[p]]
+                left[e] = min(left[e], p - row)
+                right[e] = max(right[e], p - row)
+                first[e] = min(first[e], p)
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(ends_of, first, euler, sums, e, other):
-    """Add an entry with pixels to entry ``e``."""
-    size = len(sums)
-    for side in range(4):
-        ends_of[side * size + e] = max(ends_of[side * size + e], ends_of[side * size + other])
-    first[e] = min(first[e], first[other])
-    euler[e] += euler[other]
-    sums[e] += sums[other]
+def _plus(total, entries, e):
+    """A total, as a tuple of what entries hold, with entry ``e`` added."""
+    left, right, bottom, first, euler, sums = total
+    return (
+        min(left, np.int64(entries.left[e])),
+        max(right, np.int64(entries.right[e])),
+        max(bottom, np.int64(entries.bottom[e])),
+        min(first, np.int64(entries.first[e])),
+        euler + entries.euler[e],
+        sums + entries.sums[e],
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(entries, e, total):
+    """Add a total to entry ``e``."""
+    (
+        entries.left[e],
+        entries.right[e],
+        entries.bottom[e],
+        entries.first[e],
+        entries.euler[e],
+        entries.sums[e],
+    ) = _plus(total, entries, e)
+
+
+@numba.njit(cache=True, nogil=True)
+def _number_entries(birth, lowest, outside):
+    """Number of level v's entry of every branch, as that number plus v, and how many numbers there are."""
+    top = np.empty(len(birth), np.int64)
+    size = 0
+    for branch in range(len(birth)):
+        top[branch] = size + birth[branch]
+        if branch != outside:
+            size += birth[branch] - lowest[branch]
+    return top, size
 
 
 @numba.njit(cache=True, nogil=True)
@@ -309,7 +344,7 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
     """Nodes of the component tree of ``image >= v`` for every v from 1.
 
     Args:
-        image: (rows * stride,) int32; pixels of 0 belong to nothing.
+        image: (rows * stride,) uint16; pixels of 0 belong to nothing.
         masks: Neighbours that come before.
         stride: Row length.
         highest: Highest level.
@@ -330,82 +365,69 @@ def _tree_nodes(image, masks, stride, highest, arcs, ring, four, outside):
     into, death, absorbed, hole_level = _join_branches(
         image, masks, critical, begins, before, branch_of, birth, arcs, offsets
     )
+    for s in range(len(summits)):
+        branch_of[s] = _branch_at(branch_of[s], image[summits[s]], into, death)
 
-    # Entry of level v of a branch: top - v.
-    top = np.empty(len(birth), np.int64)
-    size = 0
-    for branch in range(len(birth)):
-        top[branch] = size + birth[branch]
-        if branch != outside:
-            size += birth[branch] - death[branch]
+    # A branch has entries of all levels above its lowest: of all there are, if these are few beside the
+    # pixels. One that is absorbed at the level at which it began has none, and no segment is left to it.
+    lowest = np.where(birth > death, 0, birth)
+    top, size = _number_entries(birth, lowest, outside)
+    if size > image.size // 8:
+        lowest = death
+        top, size = _number_entries(birth, lowest, outside)
     used = np.empty(0, np.int64)
     if size > 4 * image.size:
         # Many levels with few pixels each.
-        used = _entries_with_pixels(image, summits, starts, ends, branch_of, into, death, top, outside)
+        used = _entries_with_pixels(image, summits, starts, ends, branch_of, into, lowest, top, outside)
         size = len(used)
-    sparse = len(used) > 0
-    ends_of = np.full(4 * size, _NO_END, np.int32)
-    first = np.full(size, image.size, np.int32)
-    euler = np.zeros(size, np.int32)
-    sums = np.zeros(size, np.int64)
-    _sum_up(
-        image,
-        masks,
-        stride,
-        starts,
-        summits,
-        ends,
-        branch_of,
-        into,
-        death,
-        top,
-        outside,
-        used,
-        ends_of,
-        first,
-        sums,
+    entries = _Entries(
+        np.full(size, stride, np.int32),
+        np.zeros(size, np.int32),
+        np.zeros(size, np.int32),
+        np.full(size, image.size, np.int32),
+        np.zeros(size, np.int32),
+        np.zeros(size, np.int64),
     )
+    _sum_up(image, masks, stride, starts, summits, ends, branch_of, into, lowest, top, outside, used, entries)
     if outside < 0:
         for p in critical:
-            branch = _branch_at(branch_of[segment_at(begins, before, p)], image[p], into, death)
-            e = top[branch] - image[p]
-            if sparse:
-                e = np.searchsorted(used, e)
-            euler[e] += EULER_CHANGE[masks[p]]
+            branch = _branch_at(branch_of[segment_at(begins, before, p)], image[p], into, lowest)
+            entries.euler[_place(top[branch] - image[p], used)] += EULER_CHANGE[masks[p]]
 
+    nothing = (stride, 0, 0, image.size, 0, 0)
     nodes = np.empty((min(size, image.size), 10), np.int32)
     n = 0
     # What a branch absorbs is complete when it is its turn.
     for branch in np.append(absorbed, np.flatnonzero(death == 0)):
-        # One that is absorbed at the level at which it began is on none.
         if branch == outside or birth[branch] == death[branch]:
             continue
-        e, stop = top[branch] - birth[branch], top[branch] - death[branch]
-        if sparse:
-            e, stop = np.searchsorted(used, e), np.searchsorted(used, stop)
-        while True:
+        e, stop = _place(top[branch] - birth[branch], used), _place(top[branch] - death[branch], used)
+        total = nothing
+        while e < stop:
+            total = _plus(total, entries, e)
+            left, right, bottom, first, euler, sums = total
             following = e + 1
-            while following < stop and sums[following] == 0:
+            while following < stop and entries.sums[following] == 0:
                 following += 1
-            nodes[n, X0], nodes[n, Y0] = -ends_of[e], -ends_of[_TOP * size + e]
-            nodes[n, X1], nodes[n, Y1] = ends_of[_RIGHT * size + e], ends_of[_BOTTOM * size + e]
-            nodes[n, LAST_LEVEL] = top[branch] - (used[e] if sparse else e)
-            nodes[n, FIRST_PIXEL] = first[e]
-            nodes[n, AREA2] = sums[e] & ((1 << _HALF) - 1)
-            nodes[n, EULER] = euler[e]
-            nodes[n, COUNT] = sums[e] >> _HALF
+            nodes[n, X0], nodes[n, Y0], nodes[n, X1], nodes[n, Y1] = left, first // stride, right, bottom
+            nodes[n, LAST_LEVEL] = top[branch] - (used[e] if len(used) > 0 else e)
+            nodes[n, FIRST_LEVEL] = death[branch] + 1
+            if following < stop:
+                below = used[following] if len(used) > 0 else following
+                nodes[n, FIRST_LEVEL] = top[branch] - below + 1
+            nodes[n, FIRST_PIXEL] = first
+            nodes[n, AREA2] = sums & ((1 << _HALF) - 1)
+            nodes[n, EULER] = euler
+            nodes[n, COUNT] = sums >> _HALF
             n += 1
-            if following == stop:
-                nodes[n - 1, FIRST_LEVEL] = death[branch] + 1
-                break
-            nodes[n - 1, FIRST_LEVEL] = top[branch] - (used[following] if sparse else following) + 1
-            _add(ends_of, first, euler, sums, following, e)
             e = following
-        if death[branch] > 0 and into[branch] != outside:
-            heir = top[into[branch]] - death[branch]
-            if sparse:
-                heir = np.searchsorted(used, heir)
-            _add(ends_of, first, euler, sums, heir, e)
+        heir = into[branch]
+        if death[branch] > 0 and heir != outside:
+            _add(entries, _place(top[heir] - death[branch], used), total)
+            for v in range(death[branch], lowest[branch], -1):
+                e = top[branch] - v
+                if entries.sums[e] > 0:
+                    _add(entries, top[_branch_at(heir, v, into, lowest)] - v, _plus(nothing, entries, e))
     return nodes[:n], hole_level
 
 
@@ -447,9 +469,12 @@ def hole_nodes(image, masks, stride, hole_levels):
     Returns:
         nodes (n, 6) int32: box of the hole's border and range of levels.
     """
-    # Higher pixels are in no hole.
+    below = np.empty_like(image)
+    for p in range(image.size):
+        # Higher pixels are in no hole.
+        below[p] = hole_levels - min(image[p], hole_levels)
     nodes, _ = _tree_nodes(
-        np.maximum(np.int32(hole_levels) - image, np.int32(0)),
+        below,
         ~masks,
         stride,
         hole_levels,

@@ -40,18 +40,26 @@ class RegionFinder:
     """Regions of one level image, whose sorted pixels and components are made once, at the first question.
 
     Args:
-        levels: (H, W) uint16, at most ``num_levels``.
+        levels: (H, W) uint16, at most ``num_levels``; or, with a table, uint8 codes.
         num_levels: Number of levels, L.
+        table: (256,) uint16, not descending, from 0: the level of every code. Codes are an order of the
+            pixels of one level, with which there is less to do.
 
     Raises:
-        TypeError: The levels are not an array of uint16.
-        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``.
+        TypeError: The levels are not an array of uint16, or the codes of uint8.
+        ValueError: The levels are not two-dimensional, are empty or too large, or exceed ``num_levels``;
+            or the table does not begin with 0.
     """
 
-    def __init__(self, levels: np.ndarray, num_levels: int) -> None:
-        self.levels = levels
+    def __init__(self, levels: np.ndarray, num_levels: int, table: np.ndarray | None = None) -> None:
         self.num_levels = int(num_levels)
-        _check_levels(levels, self.num_levels)
+        self._given, self._table = levels, table
+        _check_levels(levels, self.num_levels, table)
+
+    @cached_property
+    def levels(self) -> np.ndarray:
+        """The levels (H, W) uint16."""
+        return self._given if self._table is None else cv2.LUT(self._given, self._table)
 
     def largest(self, criterion: str = 'polygon') -> np.ndarray:
         """Box of the largest region above each level, 8-connected but for ``'pixels_4'``.
@@ -119,11 +127,10 @@ class RegionFinder:
         """Flat copy of the levels with a border of one pixel of level 0, neighbour masks, and row length."""
         from .region_kernels import neighbour_masks
 
-        height, width = self.levels.shape
-        image = np.zeros((height + 2, width + 2), np.int32)
-        image[1:-1, 1:-1] = self.levels
-        flat, stride = image.reshape(-1), width + 2
-        return flat, neighbour_masks(flat, stride), stride
+        order = cv2.copyMakeBorder(self._given, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        image = order if self._table is None else cv2.LUT(order, self._table)
+        stride = order.shape[1]
+        return image.reshape(-1), neighbour_masks(order.reshape(-1), stride), stride
 
     @cached_property
     def _components(self) -> tuple[np.ndarray, int]:
@@ -167,7 +174,7 @@ def best_iou_per_level(
     """Best IoU of the regions' boxes with the ground truth at each level.
 
     Args:
-        regions: Boxes and their ranges of levels.
+        regions: Boxes and their ranges of levels; a box with a negative x1 is none.
         gt_boxes: Ground-truth boxes (G, 4), x0 y0 x1 y1, G >= 1.
         num_levels: Number of levels, L.
         last_pixel: Largest upper ends x1 and y1 of boxes; larger ones are clipped.
@@ -184,13 +191,9 @@ def best_iou_per_level(
     if gt_boxes.ndim != 2 or gt_boxes.shape[1] != 4 or not len(gt_boxes):
         raise ValueError(f'gt_boxes: expected the shape (G, 4) with at least one, got {gt_boxes.shape}')
     first, last = regions.first_level, regions.last_level
-    if len(first) and (first.min() < 0 or last.max() >= num_levels):
-        raise ValueError(
-            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
-        )
     from .largest_region_kernels import best_iou  # compiled code, imported only where it is wanted
 
-    return best_iou(
+    best = best_iou(
         np.array(regions.boxes, np.int32, order='C'),
         np.array(first, np.int32, order='C'),
         np.array(last, np.int32, order='C'),
@@ -199,6 +202,11 @@ def best_iou_per_level(
         bool(inclusive),
         int(num_levels),
     )
+    if not len(best):
+        raise ValueError(
+            f'regions: expected levels within [0, {num_levels}), got {first.min()} to {last.max()}'
+        )
+    return best
 
 
 def _largest_polygon(levels: np.ndarray) -> np.ndarray:
@@ -248,11 +256,12 @@ def _component_stats(levels: np.ndarray, connectivity: int = 8) -> tuple[np.ndar
     return labels, stats
 
 
-def _check_levels(levels: np.ndarray, num_levels: int) -> None:
+def _check_levels(levels: np.ndarray, num_levels: int, table: np.ndarray | None) -> None:
     """Raise where the kernels would read or write outside their arrays."""
-    if not isinstance(levels, np.ndarray) or levels.dtype != np.uint16:
+    dtype = np.uint16 if table is None else np.uint8
+    if not isinstance(levels, np.ndarray) or levels.dtype != dtype:
         found = levels.dtype if isinstance(levels, np.ndarray) else type(levels).__name__
-        raise TypeError(f'levels: expected an array of uint16, got {found}')
+        raise TypeError(f'levels: expected an array of {dtype.__name__}, got {found}')
     if levels.ndim != 2 or levels.size == 0:
         raise ValueError(f'levels: expected the shape (H, W) with at least one pixel, got {levels.shape}')
     height, width = levels.shape
@@ -261,8 +270,10 @@ def _check_levels(levels: np.ndarray, num_levels: int) -> None:
             f'levels: expected at most {_MAX_PIXELS} pixels and sides of at most {_MAX_SIDE}, got the shape '
             f'{levels.shape}'
         )
-    highest = int(levels.max())
+    highest = int(levels.max() if table is None else table[-1])
     if not highest <= num_levels or num_levels < 1:
         raise ValueError(
             f'num_levels: expected at least 1 and the highest level, {highest}, got {num_levels}'
         )
+    if table is not None and table[0] != 0:
+        raise ValueError(f'table: expected level 0 of code 0, which the border has, got {table[0]}')

@@ -36,15 +36,40 @@ def min_max_normalize(
     Raises:
         ConstantMapError: If the map holds NaN or has no contrast while ``eps`` is 0.
     """
+    low, divisor = _low_and_divisor(score, eps)
+    shifted = np.subtract(score, low, out=score if overwrite else None)
+    shifted /= divisor
+    return shifted
+
+
+def normalized_codes(score: NDArray[np.floating], eps: float = 0.0) -> NDArray[np.uint8]:
+    """Eight-bit codes of a map that is scaled to [0, 1] first, in one pass.
+
+    Args:
+        score: Map (H, W), contiguous.
+        eps: Added to the range in the divisor.
+
+    Returns:
+        Codes (H, W): those of :func:`~wsol_mm.evaluation.functional.thresholding.quantize` for the map that
+        :func:`min_max_normalize` makes.
+
+    Raises:
+        ConstantMapError: As for :func:`min_max_normalize`.
+    """
+    from .code_kernels import normalized_codes as kernel  # compiled code, imported only where it is wanted
+
+    return kernel(score, *_low_and_divisor(score, eps), score.dtype.type(255))
+
+
+def _low_and_divisor(score: NDArray[np.floating], eps: float) -> tuple[np.floating, np.floating]:
+    """What is subtracted in the min-max and what is divided by."""
     low, high = score.min(), score.max()
     if np.isnan(low) or np.isnan(high):
         raise ConstantMapError('score: expected numbers, got NaN')
     if high == low and eps == 0:
         raise ConstantMapError(f'score: expected more than one value, got {low} alone: normalised, 0/0 (NaN)')
-    shifted = np.subtract(score, low, out=score if overwrite else None)
     # The largest difference is that of the extremes: rounding keeps the order.
-    shifted /= (high - low) + score.dtype.type(eps)
-    return shifted
+    return low, (high - low) + score.dtype.type(eps)
 
 
 def enlarge(

@@ -64,13 +64,13 @@ class MapsByClass:
     def _index(self, label: int) -> int:
         if self.agnostic:
             return 0
-        found = np.flatnonzero(self.labels == label)
-        if not found.size:
+        labels = self.labels.tolist()
+        if label not in labels:
             raise KeyError(
-                f'loc_labels: expected a map of class {label}, got maps of {self.labels.tolist()}. Raise '
-                'map_topk of the head'
+                f'loc_labels: expected a map of class {label}, got maps of {labels}. Raise map_topk of the '
+                'head'
             )
-        return int(found[0])
+        return labels.index(label)
 
 
 def rank_of_label(label: int, ranked: NDArray[np.integer]) -> int:
