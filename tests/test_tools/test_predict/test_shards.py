@@ -111,7 +111,7 @@ def test_a_shard_that_was_stopped_goes_on(predict, merge, tmp_path, monkeypatch)
         for number in (1, 2, 3):
             assert 'killed' in predict('--out', out, *BATCH, '--shard', '2/2')[0]
             assert done == [3] * number
-        message = '2-of-2: expected a finished shard, got one with 9 of 19 images. The same predict.py'
+        message = '2-of-2: expected a finished shard, got one with 9 of 19 images. The same call'
         assert message in merge(out)[0]
     predict('--out', out, *BATCH, '--shard', '2/2')
     # One that is finished has nothing left to do.
