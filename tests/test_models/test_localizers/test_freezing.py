@@ -31,7 +31,7 @@ def test_names(build_localizer):
     assert off == set(model.frozen) and len(off) == 2 * 12 + 2 + 1
     assert {name.split('.')[1] for name in off} == {'layers', 'patch_embed', 'cls_token'}
     assert {name.split('.')[2] for name in off if 'layers' in name} == {'0', '1'}
-    assert build_localizer().frozen == []
+    assert build_localizer().frozen == build_localizer(frozen=None).frozen == []
 
 
 def test_errors(build_localizer):

@@ -54,7 +54,7 @@ class ImageLocalizer(ImageClassifier):
             pretrained values, get no gradient and no weight decay. Batch normalisation whose parameters are
             all frozen uses its running statistics in training, too, and keeps them; dropout and stochastic
             depth of frozen layers stay active, because they regularise what is trained behind them (set their
-            rates to 0 to be without).
+            rates to 0 to be without). None or an empty list: everything is trained.
         channels_last: Whether images and convolutions lie in memory with the channels last, in which GPUs
             convolve faster, in mixed precision above all. It changes no value but by rounding.
         refinement: Config of a :class:`~wsol_mm.models.refinement.MapRefinement` between maps and boxes.
@@ -77,7 +77,7 @@ class ImageLocalizer(ImageClassifier):
         init_cfg: dict | None = None,
         stages: Sequence[str] = (),
         inserts: Sequence[dict] = (),
-        frozen: Sequence[str] = (),
+        frozen: Sequence[str] | None = (),
         channels_last: bool = False,
         refinement: dict | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class ImageLocalizer(ImageClassifier):
             )
         self.inserts = insert_layers(self, inserts)
         self.pretrained = pretrained
-        self.frozen = freeze_parameters(self, frozen)
+        self.frozen = freeze_parameters(self, frozen or ())
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)
