@@ -2,21 +2,23 @@
 
     python -m benchmarks.box_confidence collect CONFIG CHECKPOINT --out tscam.npz --protocol maxboxacc \
         --threshold 0.2 --cfg-options test_dataloader.dataset.box_source=boxes.csv
-    python -m benchmarks.box_confidence fit ilsvrc10=tscam.npz,found.npz cub40=tscam_cub40.npz
+    python -m benchmarks.box_confidence fit ilsvrc10=tscam.npz,found_s0.npz+found_s1.npz cub40=tscam_cub40.npz
 
 `collect` predicts the classes of the test images of a config, whole images, and keeps what their maps show of
 the boxes, and whether each has an IoU of at least 0.5 with an object. It does the same with images that show
-nothing: grey, colours, noise, ramps. `fit` reads such files, data set by data set, and prints the AUROC (a
-right box before a wrong one) of
+nothing: grey, colours, noise, ramps. `fit` reads such files, data set by data set, those of several seeds of
+a model joined by +, and prints for every model, as means over its seeds, the AUROC (a right box before a
+wrong one) of
 
   class score  nothing but the score of the class
   CV           a rule of this file alone, by cross-validation
-  transfer     the rule of all files of other data sets
+  transfer     the rule of all models of other data sets
   stored       the rule that the package has
   no object    the stored rule: a box of a photograph before one of an image that shows nothing; grey, colours
                and noise, which are known by their pixels, have the confidence 0
 
-and, at last, the rule of all files, in which each counts alike, to be stored in
+the shares of wrong boxes among the least certain ones and the others by the stored rule, and, at last, the
+rule of all models, in which each counts alike, to be stored in
 `wsol_mm/evaluation/functional/box_confidence.py`.
 """
 
@@ -91,15 +93,15 @@ def collect(args: argparse.Namespace) -> None:
         found = []
         for sample in inferencer(images, return_datasamples=True):
             geometry = ImageGeometry.from_metainfo(sample.metainfo, protocol.frame_size)
-            score = float(sample.pred_score.max())
             try:
                 boxes, evidence = frame_boxes_with_evidence(
-                    sample.loc_maps[0].float().numpy(), geometry.frame, protocol, score
+                    sample.loc_maps[0].float().numpy(), geometry.frame, protocol
                 )
             except ConstantMapError:  # no box
                 found.append(None)
                 continue
-            found.append((frame_boxes_to_image(boxes, geometry), evidence[0], sample.shows_nothing))
+            box = frame_boxes_to_image(boxes, geometry)
+            found.append((box, evidence[0], float(sample.pred_score.max()), sample.shows_nothing))
         return found
 
     found = boxes_of([entry['img_path'] for entry in entries])
@@ -108,10 +110,11 @@ def collect(args: argparse.Namespace) -> None:
     nothing = [entry for entry in boxes_of(images_of_nothing()) if entry is not None]
     np.savez(
         args.out,
-        evidence=[evidence for _, evidence, _, _ in kept],
+        evidence=[evidence for _, evidence, *_ in kept],
+        class_score=[score for _, _, score, *_ in kept],
         right=right,
-        nothing=np.reshape([evidence for _, evidence, _ in nothing], (-1, len(EVIDENCE))),
-        plain=np.array([plain for _, _, plain in nothing], bool),
+        nothing=np.reshape([evidence for _, evidence, *_ in nothing], (-1, len(EVIDENCE))),
+        plain=np.array([plain for *_, plain in nothing], bool),
     )
     print(
         f'{len(right)} boxes of {len(entries)} images, {np.mean(right):.1%} right; {len(nothing)} of nothing'
@@ -157,49 +160,68 @@ def cross_validated(evidence: NDArray[np.float64], right: NDArray[np.bool_]) -> 
     return odds
 
 
-def pooled(files: list[dict]) -> NDArray[np.float64]:
-    """Fit one rule to several files, in which each counts alike, and what shows nothing as wrong."""
+def pooled(models: list[list[dict]]) -> NDArray[np.float64]:
+    """Fit one rule to several models, in which each counts alike, and what shows nothing as wrong.
+
+    Args:
+        models: Of each, what :func:`collect` wrote of its seeds.
+
+    Returns:
+        Coefficients, see :func:`fitted`.
+    """
     evidence, right, weights = [], [], []
-    for file in files:
-        wrong = np.zeros(len(file['nothing']), bool)
-        evidence += [file['evidence'], file['nothing']]
-        right += [file['right'], wrong]
-        # As much weight for nothing as for a tenth of the photographs.
-        weights += [np.full(len(file['right']), 1000 / len(file['right']))]
-        weights += [np.full(len(wrong), 100 / max(len(wrong), 1))]
+    for seeds in models:
+        for file in seeds:
+            wrong = np.zeros(len(file['nothing']), bool)
+            evidence += [file['evidence'], file['nothing']]
+            right += [file['right'], wrong]
+            # As much weight for nothing as for a tenth of the photographs.
+            for count, weight in ((len(file['right']), 1000), (len(wrong), 100)):
+                weights.append(np.full(count, weight / len(seeds) / max(count, 1)))
     return fitted(*(np.concatenate(parts) for parts in (evidence, right, weights)))
 
 
+def judged(file: dict, transferred: NDArray[np.float64]) -> tuple[float, ...]:
+    """Return what is printed of a file: its share of right boxes, AUROCs, and shares of wrong ones.
+
+    Args:
+        file: What :func:`collect` wrote.
+        transferred: Coefficients of the rule of other data sets.
+    """
+    evidence, right = file['evidence'], file['right']
+    stored = box_confidence(evidence)
+    nothing = np.where(file['plain'], 0, box_confidence(file['nothing']))
+    photographs = np.arange(len(right) + len(nothing)) < len(right)
+    least, quarter = (least_certain(stored, share) for share in (0.1, 0.25))
+    return (
+        right.mean(),
+        auroc(file['class_score'], right),
+        auroc(cross_validated(evidence, right), right),
+        auroc(transferred[0] + evidence @ transferred[1:], right),
+        auroc(stored, right),
+        auroc(np.concatenate([stored, nothing]), photographs),
+        1 - right[least].mean(),
+        1 - right[quarter].mean(),
+        1 - np.delete(right, quarter).mean(),
+    )
+
+
 def fit(args: argparse.Namespace) -> None:
-    """Print how rules do, and the rule of all files."""
+    """Print how rules do, and the rule of all models."""
     sets = {}
     for text in args.sets:
-        name, _, files = text.partition('=')
-        sets[name] = {Path(file).stem: dict(np.load(file)) for file in files.split(',')}
+        name, _, models = text.partition('=')
+        files = [model.split('+') for model in models.split(',')]
+        sets[name] = {Path(seeds[0]).stem: [dict(np.load(seed)) for seed in seeds] for seeds in files}
     columns = ('right', 'class score', 'CV', 'transfer', 'stored', 'no object', 'wrong: 10 %', '25 %', 'rest')
     print(f'{"":20}' + ''.join(f'{column:>13}' for column in columns))
-    for name, files in sets.items():
-        others = [file for other in sets if other != name for file in sets[other].values()]
+    for name, models in sets.items():
+        others = [seeds for other in sets if other != name for seeds in sets[other].values()]
         rule = pooled(others) if others else np.full(1 + len(EVIDENCE), np.nan)
-        for stem, file in files.items():
-            evidence, right = file['evidence'], file['right']
-            stored = box_confidence(evidence)
-            nothing = np.where(file['plain'], 0, box_confidence(file['nothing']))
-            photographs = np.arange(len(right) + len(file['nothing'])) < len(right)
-            least, quarter = (least_certain(stored, share) for share in (0.1, 0.25))
-            values = (
-                right.mean(),
-                auroc(evidence[:, EVIDENCE.index('class_score')], right),
-                auroc(cross_validated(evidence, right), right),
-                auroc(rule[0] + evidence @ rule[1:], right),
-                auroc(stored, right),
-                auroc(np.concatenate([stored, nothing]), photographs),
-                1 - right[least].mean(),
-                1 - right[quarter].mean(),
-                1 - np.delete(right, quarter).mean(),
-            )
-            print(f'{stem:20}' + ''.join(f'{value:13.3f}' for value in values))
-    rule = pooled([file for files in sets.values() for file in files.values()])
+        for stem, seeds in models.items():
+            means = np.mean([judged(seed, rule) for seed in seeds], axis=0)
+            print(f'{stem:20}' + ''.join(f'{value:13.3f}' for value in means))
+    rule = pooled([seeds for models in sets.values() for seeds in models.values()])
     print(json.dumps(dict(zip(('intercept', *EVIDENCE), rule.round(3).tolist(), strict=True)), indent=4))
 
 
@@ -218,7 +240,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     collecting.set_defaults(step=collect)
     fitting = steps.add_parser('fit', help='rules, and how they do')
     fitting.add_argument(
-        'sets', nargs='+', metavar='DATASET=FILE,FILE', help='what collect wrote, by data set'
+        'sets', nargs='+', metavar='DATASET=FILE,FILE+FILE', help='what collect wrote, by data set and model'
     )
     fitting.set_defaults(step=fit)
     return parser.parse_args(arguments)

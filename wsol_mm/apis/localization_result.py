@@ -127,7 +127,7 @@ def localization_result(
     for wanted, place in pairs:
         found = shows[place]
         score = float(scores[wanted])
-        corners, confidences = confident_boxes(grids[place], geometry, protocol, score, boxes == 'many')
+        corners, confidences = confident_boxes(grids[place], geometry, protocol, boxes == 'many')
         for box, confidence in zip(corners, confidences.tolist(), strict=True):
             localized.append((wanted, score, box, confidence if found and can_be_right else 0.0, found))
     box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)

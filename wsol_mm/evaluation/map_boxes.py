@@ -329,7 +329,6 @@ def confident_boxes(
     loc_map: NDArray[np.floating],
     geometry: ImageGeometry,
     protocol: LocalizationProtocol,
-    class_score: float,
     many: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Boxes of a localization map in pixels of the original image, and how far each can be trusted.
@@ -338,7 +337,6 @@ def confident_boxes(
         loc_map: Map (h, w) on the patch grid, un-normalised.
         geometry: How the image got into the frame.
         protocol: The protocol, with one threshold.
-        class_score: Soft-max score of the class that the map is of.
         many: Not only the box of :func:`predict_boxes`, but one of each region above the threshold of at
             least :data:`SMALLEST_REGION` of the pixels of the largest one. Of boxes that overlap by an IoU
             above :data:`MOST_OVERLAP`, the most certain stays.
@@ -353,7 +351,7 @@ def confident_boxes(
     """
     single = one_box(protocol)
     try:
-        boxes, evidence = frame_boxes_with_evidence(loc_map, geometry.frame, single, class_score, many)
+        boxes, evidence = frame_boxes_with_evidence(loc_map, geometry.frame, single, many)
     except ConstantMapError:
         empty = empty_box((geometry.frame[1], geometry.frame[0]), single)[None]
         return frame_boxes_to_image(empty, geometry), np.zeros(1)
@@ -368,7 +366,6 @@ def frame_boxes_with_evidence(
     loc_map: NDArray[np.floating],
     size: tuple[int, int],
     protocol: LocalizationProtocol,
-    class_score: float,
     many: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Boxes of a localization map in frame pixels, and what the map tells of them.
@@ -377,7 +374,6 @@ def frame_boxes_with_evidence(
         loc_map: Map (h, w) on the patch grid, un-normalised.
         size: Width and height of the frame.
         protocol: The protocol, with one threshold and one box.
-        class_score: Soft-max score of the class that the map is of.
         many: Boxes of all regions that are not too small.
 
     Returns:
@@ -395,7 +391,7 @@ def frame_boxes_with_evidence(
         regions, pixels = region_boxes(steps.foreground(protocol), connectivity)
         if len(regions):
             boxes = regions[pixels >= SMALLEST_REGION * pixels[0]].astype(np.float64)
-    return boxes, box_evidence(score, boxes, protocol.thresholds[0], class_score, connectivity)
+    return boxes, box_evidence(score, boxes, protocol.thresholds[0], connectivity)
 
 
 def heat_on_image(
