@@ -14,12 +14,12 @@ from .regions import region_boxes
 
 #: What the rule multiplies the evidence with, and what it adds.
 RULE = {
-    'intercept': -7.01,
-    'stability': 3.928,
-    'mass': 2.018,
-    'dominance': 3.012,
-    'outline': 2.161,
-    'cut': -4.241,
+    'intercept': -6.915,
+    'stability': 4.021,
+    'mass': 1.953,
+    'dominance': 2.879,
+    'outline': 2.183,
+    'cut': -4.22,
 }
 #: Names of the evidence.
 EVIDENCE = tuple(RULE)[1:]
@@ -71,7 +71,7 @@ def box_evidence(
     masks = [levels > level for level in nearby_levels(threshold)]
     if foreground.any():
         # Equal pixels are all among the strongest, or none of them is.
-        weakest = np.quantile(levels[foreground], [1 - share for share in _STRONGEST], method='lower')
+        weakest = np.quantile(levels[foreground], [1 - share for share in _STRONGEST], method='higher')
         masks += [levels >= level for level in weakest]
 
     x0, y0, x1, y1 = np.clip(boxes.round(), 0, ends).astype(int).T
