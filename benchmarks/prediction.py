@@ -8,7 +8,7 @@ in benchmarks.overlap. Everything else is tools/predict.py as it is: the list, t
 boxes, the journal and the annotations at the end. The images are noise in PNG files.
 
 A prediction can be as fast as the slowest of network, loading and boxes: min(network, loaders / loading,
-threads / boxes), in images per second, where there are idle cores for all of them.
+processes / boxes), in images per second, where there are idle cores for all of them.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wsol_mm.annotation_formats import FORMATS
-from wsol_mm.apis.folder_prediction import BOX_THREADS, FolderTask, predict_folder
+from wsol_mm.apis.folder_prediction import BOX_PROCESSES, FolderTask, predict_folder
 from wsol_mm.apis.inference_pipeline import InferencePipeline
 from wsol_mm.apis.localization_inferencer import LocalizationInferencer
 from wsol_mm.cli.argument_types import integer_within
@@ -149,14 +149,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f'{args.images} images of {args.image_size[0]}x{args.image_size[1]}, batches of '
             f'{args.batch_size}, {os.cpu_count()} cores\nloading {loading * 1e3:.2f} ms, boxes '
-            f'{boxes * 1e3:.2f} ms per image in one thread ({BOX_THREADS} threads for boxes)\n'
+            f'{boxes * 1e3:.2f} ms per image in one process ({BOX_PROCESSES} processes for boxes)\n'
         )
         print(ROW.format('network', 'loaders', 'images/s', 'expected', 'share', 'waits'))
         for speed in args.images_per_second:
             for loaders in args.loaders:
                 out = Path(work, f'{speed}-{loaders}{FORMATS[args.format].suffix or ""}')
                 seconds, busy = timed_prediction(folder, out, speed, args, loaders)
-                expected = min(speed, max(loaders, 1) / loading, BOX_THREADS / boxes)
+                expected = min(speed, max(loaders, 1) / loading, BOX_PROCESSES / boxes)
                 result = {
                     'images_per_second_of_network': speed,
                     'loaders': loaders,

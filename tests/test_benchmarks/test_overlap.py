@@ -4,7 +4,7 @@ import json
 import time
 
 from benchmarks import overlap
-from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric
+from wsol_mm.evaluation.metrics import LocalizationMetric, image_record
 from wsol_mm.evaluation.metrics.protocol_record import make_record
 
 import pytest
@@ -30,13 +30,13 @@ def test_expected_rate(speed, workers, seconds, loop, expected):
     ('speed', 'milliseconds'), [(200, 2), (200, 16)], ids=['slow network', 'slow evaluation']
 )
 def test_throughput_is_that_of_the_slower(monkeypatch, speed, milliseconds):
-    """Evaluation that takes its time without a core: threads overlap whatever else the machine does."""
+    """Evaluation that takes its time without a core: processes overlap whatever else the machine does."""
 
     def slow_record(*args):
         time.sleep(milliseconds / 1000)
         return make_record(*args)
 
-    monkeypatch.setattr(localization_metric, 'make_record', slow_record)
+    monkeypatch.setattr(image_record, 'make_record', slow_record)
     dataset = overlap.Predictions(160)
     reached, values = {}, []
     for workers in (0, 2):
@@ -46,7 +46,7 @@ def test_throughput_is_that_of_the_slower(monkeypatch, speed, milliseconds):
         reached[workers] = 160 / seconds
         values.append(metrics)
     assert values[0] == values[1] and values[0]['Top-5_Cls'] == 100
-    # Upper bounds hold on any machine: nothing is faster than network and threads.
+    # Upper bounds hold on any machine: nothing is faster than network and processes.
     assert reached[0] <= overlap.expected_rate(speed, 0, milliseconds / 1000, 0)
     assert reached[2] <= overlap.expected_rate(speed, 2, milliseconds / 1000, 0) * 1.01
     # The first and the last batch overlap with nothing.

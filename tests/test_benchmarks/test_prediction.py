@@ -31,12 +31,12 @@ def test_boxes_and_journal_are_beside_the_network(tmp_path, monkeypatch):
         time.sleep(seconds)
         append(journal, results)
 
-    def slow_boxes(inferencer, task, batch, samples):
+    def slow_boxes(task, classes, protocol, images, errors, predictions):
         time.sleep(2 * seconds)
-        return [{'error': 'none'} for _ in batch.images]
+        return [{'error': 'none'} for _ in images]
 
     monkeypatch.setattr(PredictionJournal, 'append', slow_append)
-    monkeypatch.setattr(folder_prediction, '_finish_batch', slow_boxes)
+    monkeypatch.setattr(folder_prediction, '_finish', slow_boxes)
     (tmp_path / 'images').mkdir()
     batches = 12
     prediction.write_images(tmp_path / 'images', batches, (8, 8))

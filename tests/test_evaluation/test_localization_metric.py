@@ -3,10 +3,9 @@ import logging
 import os
 import pickle
 import resource
-import threading
 
 from tests.forked_tools import PROCESSES
-from wsol_mm.evaluation.metrics import LocalizationMetric, localization_metric, validity
+from wsol_mm.evaluation.metrics import LocalizationMetric, image_record, validity
 from wsol_mm.evaluation.metrics.protocol_record import make_record
 from wsol_mm.evaluation.protocols import PRESETS
 from wsol_mm.registry import METRICS
@@ -21,8 +20,8 @@ GOOD, BAD = block_map(10, 10, 40, 40), block_map(0, 0, 6, 6)
 BOX = [10, 10, 40, 40]
 
 
-def evaluate(samples, protocols, **kwargs):
-    metric = LocalizationMetric(protocols, **kwargs)
+def evaluate(samples, protocols, num_eval_workers=0, **kwargs):
+    metric = LocalizationMetric(protocols, num_eval_workers=num_eval_workers, **kwargs)
     metric.dataset_meta = dict(classes=[f'class{i}' for i in range(NUM_CLASSES)])
     metric.process(None, samples)
     return metric.evaluate(len(samples))
@@ -376,7 +375,7 @@ def _evaluate_share(
     dist.destroy_process_group()
 
 
-def test_two_processes_and_any_number_of_threads_give_the_result_of_one():
+def test_two_processes_and_any_number_of_workers_give_the_result_of_one():
     samples = random_samples(21)
     protocols = list(PRESETS)
     expected = evaluate(samples, protocols, num_eval_workers=0)
@@ -398,22 +397,22 @@ def test_two_processes_and_any_number_of_threads_give_the_result_of_one():
 
 
 def test_boxes_are_found_beside_the_caller(monkeypatch, four_samples):
-    gate = threading.Event()
-    found_in = set()
+    gate, found_in = PROCESSES.Event(), PROCESSES.Queue()
+    caller = os.getpid()
 
     def wait(*args):
-        assert gate.wait(30)
-        found_in.add(threading.current_thread())
+        if os.getpid() != caller:
+            assert gate.wait(30)
+            found_in.put(os.getpid())
         return make_record(*args)
 
-    monkeypatch.setattr(localization_metric, 'make_record', wait)
+    monkeypatch.setattr(image_record, 'make_record', wait)
     metric = LocalizationMetric(['ts_cam'], num_eval_workers=2)
     metric.process(None, four_samples[:2])
     metric.process(None, four_samples[2:])
-    assert not found_in
     gate.set()
     assert metric.evaluate(4)['ts_cam/GT-known_Loc'] == 50
-    assert found_in and threading.main_thread() not in found_in
+    assert len([found_in.get(timeout=30) for _ in four_samples]) == 4
     # The next evaluation starts anew.
     metric.process(None, four_samples[:1])
     assert metric.evaluate(1)['ts_cam/GT-known_Loc'] == 100

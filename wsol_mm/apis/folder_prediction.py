@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_mm.annotation_formats import FROM_FOLDER, PREDICTED
+from wsol_mm.evaluation.protocols import LocalizationProtocol
 from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
@@ -29,7 +30,7 @@ from .image_listing import ListedImage
 from .image_sources import ImageSource, image_source
 from .journal_writer import JournalWriter
 from .localization_inferencer import LocalizationInferencer
-from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Maps
+from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Prediction, localization_result
 from .prediction_journal import PredictionJournal
 from .prediction_output import (
     AnnotationOutput,
@@ -42,8 +43,8 @@ from .prediction_output import (
 )
 from .prediction_shards import Shard, finish_shard, list_once, shard_journal, shards_folder
 
-#: Threads that make boxes of maps beside the network.
-BOX_THREADS = 2
+#: Processes that make boxes of maps beside the network.
+BOX_PROCESSES = 2
 
 
 @dataclass(frozen=True)
@@ -335,43 +336,71 @@ def _predict(
     if progress:
         batches = track(batches, 'Localizing', total=ceil(left / batch_size))
     # Of a call that was killed: maps and pictures of the batches that it had in hand.
-    in_hand = list(islice(journal.images(journal.num_done), (BOX_THREADS + 2) * max(batch_size, 256)))
+    in_hand = list(islice(journal.images(journal.num_done), (BOX_PROCESSES + 2) * max(batch_size, 256)))
     if task.maps_dir is not None:
         remove_leftovers_of(_map_file(task.maps_dir, image) for image in in_hand)
     if task.show_dir is not None:
         remove_leftovers_of(task.show_dir / fitting_name(image.name, '.png') for image in in_hand)
-    # Pictures are drawn on one canvas.
-    threads = 1 if task.show_dir is not None else BOX_THREADS
-    with JournalWriter(journal, partial(_finish_batch, inferencer, task), threads) as writer:
+    draw = None if task.show_dir is None else partial(_draw, inferencer, task)
+    with JournalWriter(
+        journal, partial(_finish, task, inferencer.classes, inferencer.protocol), BOX_PROCESSES, draw
+    ) as writer:
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
-            writer.put(batch, samples)
+            predictions = [Prediction.of(sample, task.topk) for sample in samples]
+            writer.put((batch.images, batch.errors, predictions), (batch, samples))
 
 
 def _map_file(folder: Path, image: ListedImage) -> Path:
     return folder / fitting_name(image.path, '.npz')
 
 
-def _finish_batch(
-    inferencer: LocalizationInferencer, task: FolderTask, batch: ImageBatch, samples: list[DataSample]
+def _finish(
+    task: FolderTask,
+    classes: tuple[str, ...],
+    protocol: LocalizationProtocol,
+    images: list[ListedImage],
+    errors: dict[int, str],
+    predictions: list[Prediction],
 ) -> list[dict]:
-    """Return what the journal keeps of a batch; write its maps and pictures."""
-    usable = [image for place, image in enumerate(batch.images) if place not in batch.errors]
-    maps: Maps | None = None if task.maps_dir is None else 'grid'
-    results = inferencer.postprocess(samples, topk=task.topk, maps=maps, boxes=task.boxes)
-    for image, result in zip(usable, results, strict=True):
+    """Return what the journal keeps of a batch; write its maps."""
+    kept: list[dict] = []
+    left = iter(predictions)
+    for place, image in enumerate(images):
+        if place in errors:
+            kept.append({'error': errors[place]})
+            continue
+        prediction = next(left)
         if task.maps_dir is not None:
             with whole_file(_map_file(task.maps_dir, image)) as part, part.open('wb') as stream:
-                np.savez(stream, maps=result.maps, labels=np.array(result.map_labels))
-    if task.show_dir is not None:
-        paths, names = [image.path for image in usable], [image.name for image in usable]
-        drawn = [result.boxes_of_first_class(task.score_thr, task.min_confidence) for result in results]
-        inferencer.visualize(paths, samples, names, out_dir=task.show_dir, boxes=drawn)
-    kept = iter([_kept(result, task) for result in results])
-    return [
-        {'error': batch.errors[place]} if place in batch.errors else next(kept)
-        for place in range(len(batch.images))
-    ]
+                np.savez(stream, maps=prediction.grids, labels=np.array(prediction.map_labels))
+        result = localization_result(prediction, classes, protocol, boxes=task.boxes)
+        kept.append(_kept(result, task))
+    return kept
+
+
+def _draw(
+    inferencer: LocalizationInferencer,
+    task: FolderTask,
+    predicted: tuple[ImageBatch, list[DataSample]],
+    results: list[dict],
+) -> None:
+    """Write the pictures of a batch, with the boxes of the class whose map they show."""
+    batch, samples = predicted
+    usable = [place for place in range(len(results)) if place not in batch.errors]
+    boxes = []
+    for place, sample in zip(usable, samples, strict=True):
+        shown = Prediction.of(sample).wanted[0]
+        labelled = zip(results[place].get('labels', ()), results[place].get('boxes', ()), strict=True)
+        boxes.append(np.array([box for label, box in labelled if label == shown]).reshape(-1, 4))
+    images = [batch.images[place] for place in usable]
+    inferencer.visualize(
+        [image.path for image in images],
+        samples,
+        [image.name for image in images],
+        out_dir=task.show_dir,
+        boxes=boxes,
+    )
 
 
 def _kept(result: LocalizationResult, task: FolderTask) -> dict:

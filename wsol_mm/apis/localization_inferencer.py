@@ -27,7 +27,7 @@ from mmpretrain.utils import track
 
 from .image_listing import images_at
 from .inference_pipeline import InferencePipeline, configured_transforms, whole_image_transforms
-from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Maps, localization_result
+from .localization_result import NOT_FINITE, Boxes, LocalizationResult, Maps, Prediction, localization_result
 from .model_loading import find_config, list_model_names, load_localizer
 
 ImageInput = str | Path | np.ndarray
@@ -285,7 +285,8 @@ class LocalizationInferencer(BaseInferencer):
         if return_datasamples:
             return list(preds)
         return [
-            localization_result(sample, self.classes, self.protocol, topk, maps, boxes) for sample in preds
+            localization_result(Prediction.of(sample, topk), self.classes, self.protocol, maps, boxes)
+            for sample in preds
         ]
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wsol_mm.evaluation.functional import ImageGeometry
 from wsol_mm.evaluation.map_boxes import confident_boxes, heat_on_image, is_empty
@@ -86,50 +86,86 @@ class LocalizationResult:
         return np.array([box for label, _, _, box, _ in kept if label == self.labels[0]]).reshape(-1, 4)
 
 
+class Prediction(NamedTuple):
+    """What a result is made of: small, so that it may be made in another process.
+
+    Attributes:
+        path: The image file; None for an array.
+        geometry: How the image got into the network.
+        wanted: The classes that get boxes.
+        ranked: The best classes, the best first.
+        scores: Soft-max scores of all classes (C,), float32.
+        map_labels: Classes of the maps, see :class:`LocalizationResult`.
+        grids: Their maps (K, h, w), float32.
+        can_be_right: False for an image that shows nothing.
+    """
+
+    path: str | None
+    geometry: ImageGeometry
+    wanted: list[int]
+    ranked: list[int]
+    scores: NDArray[np.float32]
+    map_labels: list[int]
+    grids: NDArray[np.float32]
+    can_be_right: bool
+
+    @classmethod
+    def of(cls, sample: DataSample, topk: int = 1) -> 'Prediction':
+        """Take it from a prediction of a ``LocalizationHead`` on the CPU, with maps of the wanted classes.
+
+        Args:
+            sample: The prediction. With a ``gt_label`` that one is wanted, otherwise the ``topk`` best.
+            topk: Number of classes.
+        """
+        label = sample.get('gt_label')
+        wanted = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
+        mapped = sample.loc_labels.tolist()
+        grids = sample.loc_maps.float().numpy()
+        if set(mapped) != {-1}:  # maps that serve all classes stay, each is of an object
+            grids = grids[[mapped.index(one) for one in wanted]]
+            mapped = wanted
+        return cls(
+            sample.get('img_path'),
+            ImageGeometry.from_metainfo(sample.metainfo),
+            wanted,
+            sample.pred_topk.tolist(),
+            sample.pred_score.float().numpy(),
+            mapped,
+            grids,
+            not sample.get('shows_nothing', False),
+        )
+
+
 def localization_result(
-    sample: DataSample,
+    prediction: Prediction,
     classes: Sequence[str],
     protocol: LocalizationProtocol,
-    topk: int = 1,
     maps: Maps | None = None,
     boxes: Boxes = 'one',
 ) -> LocalizationResult:
     """Turn a prediction into a result.
 
     Args:
-        sample: Prediction of a ``LocalizationHead`` on the CPU, with maps of the wanted classes. With a
-            ``gt_label`` that one is wanted, otherwise the ``topk`` best.
+        prediction: The prediction.
         classes: Names of all classes.
         protocol: How a map becomes a box; with one threshold.
-        topk: Number of classes.
         maps: Which maps to keep.
         boxes: Of a class the box that the protocol measures, or boxes of all regions of its map.
 
     Returns:
         The result.
     """
-    geometry = ImageGeometry.from_metainfo(sample.metainfo)
-    label = sample.get('gt_label')
-    labels = sample.pred_topk[:topk].tolist() if label is None else [int(label)]
-    mapped = sample.loc_labels.tolist()
-    grids = sample.loc_maps.float().numpy()
-    if set(mapped) == {-1}:
-        # They serve all classes, each is of an object.
-        map_labels, pairs = mapped, [(wanted, place) for wanted in labels for place in range(len(mapped))]
-    else:
-        grids = grids[[mapped.index(wanted) for wanted in labels]]
-        map_labels, pairs = labels, [(wanted, place) for place, wanted in enumerate(labels)]
-    scores = sample.pred_score.float().numpy()
+    path, geometry, wanted, ranked, scores, map_labels, grids, can_be_right = prediction
+    pairs = [(label, place) for label in wanted for place, of in enumerate(map_labels) if of in (label, -1)]
     finite = bool(np.isfinite(scores).all() and np.isfinite(grids).all())
     shows = [finite and _has_contrast(grid) and not is_empty(grid, protocol) for grid in grids]
-    can_be_right = not sample.get('shows_nothing', False)
     localized = []
-    for wanted, place in pairs:
+    for label, place in pairs:
         found = shows[place]
-        score = float(scores[wanted])
+        score = float(scores[label])
         corners, confidences = confident_boxes(grids[place], geometry, protocol, boxes == 'many')
         for box, confidence in zip(corners, confidences.tolist(), strict=True):
-            localized.append((wanted, score, box, confidence if found and can_be_right else 0.0, found))
+            localized.append((label, score, box, confidence if found and can_be_right else 0.0, found))
     box_labels, box_scores, box_corners, box_confidences, box_found = zip(*localized, strict=True)
     kept = None
     if maps == 'grid':
@@ -137,16 +173,16 @@ def localization_result(
     elif maps == 'image':
         kept = np.stack([heat_on_image(grid, geometry, protocol) for grid in grids])
     return LocalizationResult(
-        path=sample.get('img_path'),
+        path=path,
         size=geometry.image,
         labels=list(box_labels),
-        classes=[classes[wanted] for wanted in box_labels],
+        classes=[classes[label] for label in box_labels],
         scores=list(box_scores),
         boxes=np.stack(box_corners),
         confidences=list(box_confidences),
         found=np.array(box_found),
         pred_scores=scores,
-        pred_topk=sample.pred_topk.tolist(),
+        pred_topk=ranked,
         map_labels=map_labels,
         maps=kept,
         finite=finite,

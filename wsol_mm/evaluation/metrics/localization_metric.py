@@ -4,12 +4,11 @@ import copy
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
-from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
 from wsol_mm.utils.whole_files import write_json
@@ -18,61 +17,21 @@ import mmengine
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
-from numpy.typing import NDArray
 
-from .ordered_threads import OrderedThreads
-from .protocol_record import (
-    TOP_K,
-    MapsByClass,
-    ProtocolRecord,
-    failed_record,
-    make_record,
-    rank_of_label,
-)
+from .image_record import EvaluatedImage, ImageRecord, image_record
+from .ordered_workers import OrderedWorkers
+from .protocol_record import TOP_K, MapsByClass, failed_record
 from .protocol_summary import ProtocolCounts, summarize
 from .validity import all_finite, invalid_metrics, to_numpy
-
-
-# A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
-    """Record of one image: label, rank of the label among the top-5 (-1: outside), protocol records.
-
-    ``protocols`` is None for an image without ground-truth boxes, which counts for classification only.
-    ``failed`` marks an image that could not be read (meta field ``load_error``): it counts as wrong.
-    ``finite`` is False where the model gave scores or maps that are NaN or infinite: no metric is valid.
-    """
-
-    label: int
-    rank: int
-    protocols: tuple[ProtocolRecord, ...] | None
-    failed: bool = False
-    finite: bool = True
-
-
-class _Image(NamedTuple):
-    """What the record of an image is made of.
-
-    ``geometries`` has one for each protocol, None where its map counts as wrong; it is None without boxes.
-    """
-
-    name: str
-    label: int
-    ranked: NDArray[np.integer]
-    failed: bool
-    finite: bool
-    maps: MapsByClass
-    gt_boxes: NDArray[np.number]
-    geometries: list[ImageGeometry | None] | None
 
 
 @METRICS.register_module()
 class LocalizationMetric(BaseMetric):
     """GT-known / Top-1 / Top-5 Loc, MaxBoxAcc and relatives under several protocols at once.
 
-    Boxes are found on every rank, by threads beside the network (``num_eval_workers``); only an
-    :class:`ImageRecord` of some hundred bytes per image travels, and the result is the same for any number of
-    processes and threads.
+    Boxes are found on every rank, by processes beside the network (``num_eval_workers``); only an
+    :class:`ImageRecord` of some hundred bytes per image travels between ranks, and the result is the same for
+    any number of them and of processes.
 
     The results are percentages under ``<protocol>/<metric>``:
 
@@ -98,8 +57,8 @@ class LocalizationMetric(BaseMetric):
             the evaluated split.
         per_class: Also compute per-class accuracies; they are logged as a table and written to the report.
         report_file: JSON file for the threshold curves, optima, outcomes and per-class numbers.
-        num_eval_workers: Threads of each process that find the boxes of a batch while the network works on
-            the next ones. At most two batches wait for them. 0: :meth:`process` finds the boxes itself.
+        num_eval_workers: Processes of each rank that find the boxes of a batch while the network works on the
+            next ones. At most two batches wait for them. 0: :meth:`process` finds the boxes itself.
         collect_device: 'cpu' or 'gpu'.
         prefix: Optional prefix of all names.
         **kwargs: Of :class:`mmengine.evaluator.BaseMetric`.
@@ -130,7 +89,6 @@ class LocalizationMetric(BaseMetric):
             raise ValueError(f'LocalizationMetric: expected arguments out of {names}, got {unknown}')
         if not isinstance(num_eval_workers, int) or num_eval_workers < 0:
             raise ValueError(f'num_eval_workers: expected an integer from 0, got {num_eval_workers!r}')
-        self._threads = OrderedThreads(self._image_record, num_eval_workers)
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
@@ -149,11 +107,12 @@ class LocalizationMetric(BaseMetric):
         self.per_class = per_class
         self.report_file = report_file
         self._warned_geometry: set[str] = set()
+        self._workers = OrderedWorkers(partial(image_record, self.protocols), num_eval_workers)
 
     @property
     def results(self) -> list[ImageRecord]:
         """The records of all images so far; waits for those that are not ready."""
-        self._records += self._threads.finish()
+        self._records += self._workers.finish()
         return self._records
 
     @results.setter
@@ -174,9 +133,9 @@ class LocalizationMetric(BaseMetric):
             KeyError: If a field is missing, or a protocol needs a class whose map is not there. What is wrong
                 with a map may be raised by a later call; the message begins with the image's path.
         """
-        self._records += self._threads.put([self._image(sample) for sample in data_samples])
+        self._records += self._workers.put([self._image(sample) for sample in data_samples])
 
-    def _image(self, sample: dict) -> _Image:
+    def _image(self, sample: dict) -> EvaluatedImage:
         for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
             if key not in sample:
                 raise KeyError(
@@ -194,7 +153,7 @@ class LocalizationMetric(BaseMetric):
                 else None
                 for protocol in self.protocols
             ]
-        return _Image(
+        return EvaluatedImage(
             str(sample.get('img_path', 'image without a path')),
             int(to_numpy(sample['gt_label']).reshape(-1)[0]),
             to_numpy(sample['pred_topk']),
@@ -227,31 +186,6 @@ class LocalizationMetric(BaseMetric):
             records = tuple(failed_record(protocol, maps) for protocol in self.protocols)
             names.update(trial.compute_metrics([ImageRecord(0, -1, records)]))
         return {f'{self.prefix}/{name}' for name in names} if self.prefix else names
-
-    def _image_record(self, image: _Image) -> ImageRecord:
-        rank = -1 if image.failed else rank_of_label(image.label, image.ranked)
-        if image.geometries is None:
-            return ImageRecord(image.label, rank, None, image.failed, image.finite)
-        try:
-            records = tuple(
-                failed_record(protocol, image.maps, rank)
-                if geometry is None
-                else make_record(
-                    protocol,
-                    image.maps,
-                    image.label,
-                    image.ranked,
-                    ground_truth_in_frame(image.gt_boxes, geometry, protocol),
-                    geometry.frame,
-                )
-                for protocol, geometry in zip(self.protocols, image.geometries, strict=True)
-            )
-        except Exception as error:
-            # The type stays; which image it was is known here alone.
-            reason = error.args[0] if error.args else type(error).__name__
-            error.args = (f'{image.name}: {reason}', *error.args[1:])
-            raise
-        return ImageRecord(image.label, rank, records, image.failed, image.finite)
 
     def _geometry(self, protocol: LocalizationProtocol, metainfo: dict) -> ImageGeometry:
         geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)

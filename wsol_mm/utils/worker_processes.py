@@ -1,0 +1,64 @@
+"""Processes for work on the CPU beside a network."""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+import cv2
+
+from .orphans import end_with_parent
+from .stop_signals import STOP_SIGNALS
+
+
+class WorkerProcesses:
+    """Processes that apply one function. They start with the first call.
+
+    Processes and not threads: where the work is many short compiled calls, threads take turns at Python's
+    lock. On Linux they are forked, at once; elsewhere each imports what it needs first. They end with the
+    process that made them, even if it is killed. A daemonic process, which may have no others, has threads.
+
+    Args:
+        function: What is called. Its arguments and results travel between processes, and the function, too,
+            where there is no fork.
+        number: Number of processes.
+    """
+
+    def __init__(self, function: Callable[..., Any], number: int) -> None:
+        self._pool: Executor
+        if multiprocessing.current_process().daemon:  # it may have no children
+            self._pool, self._call = ThreadPoolExecutor(number), function
+            return
+        context = multiprocessing.get_context('fork' if sys.platform == 'linux' else None)
+        self._pool, self._call = ProcessPoolExecutor(number, context, _start, (function,)), _call
+
+    def submit(self, *args: Any) -> Future:
+        """Call the function in a process that is free.
+
+        Returns:
+            Its result, or what it raised; :class:`concurrent.futures.BrokenExecutor` if a process was killed.
+        """
+        return self._pool.submit(self._call, *args)
+
+    def shutdown(self, cancel_futures: bool = False) -> None:
+        """Wait for what has begun, and unless it is cancelled for the rest; end the processes."""
+        self._pool.shutdown(cancel_futures=cancel_futures)
+
+
+_function: Callable[..., Any]
+
+
+def _start(function: Callable[..., Any]) -> None:
+    global _function
+    _function = function
+    # A stop of the run is signalled to all of its processes; the step in hand still needs their results.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    end_with_parent(grace_s=0)
+    cv2.setNumThreads(0)
+
+
+def _call(*args: Any) -> Any:
+    return _function(*args)
