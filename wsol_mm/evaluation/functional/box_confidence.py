@@ -83,10 +83,10 @@ def box_evidence(
     border = np.ones_like(foreground)
     border[1:-1, 1:-1] = False
     surrounded = np.pad(levels, 1)
-    variation = sum(np.abs(np.diff(surrounded, axis=axis)).sum(dtype=float) for axis in (0, 1))
+    variation = sum(float(np.abs(np.diff(surrounded, axis=axis)).sum()) for axis in (0, 1))
     columns = (
         np.mean([again(mask) for mask in masks], axis=0),
-        inside(levels) / max(levels.sum(dtype=float), 1e-12),
+        inside(levels) / max(float(levels.sum()), 1e-12),
         inside(foreground.astype(np.uint8)) / max(np.count_nonzero(foreground), 1),
         np.minimum(2 * (x1 - x0 + y1 - y0) / max(variation, 1e-12), 1),
         inside((foreground & border).astype(np.uint8)) / np.count_nonzero(border),
