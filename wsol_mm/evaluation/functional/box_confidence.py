@@ -87,9 +87,9 @@ def box_evidence(
     columns = (
         np.mean([again(mask) for mask in masks], axis=0),
         inside(levels) / max(float(levels.sum()), 1e-12),
-        inside(foreground.astype(np.uint8)) / max(np.count_nonzero(foreground), 1),
+        inside(foreground.astype(np.uint8)) / max(int(foreground.sum()), 1),
         np.minimum(2 * (x1 - x0 + y1 - y0) / max(variation, 1e-12), 1),
-        inside((foreground & border).astype(np.uint8)) / np.count_nonzero(border),
+        inside((foreground & border).astype(np.uint8)) / border.sum(),
     )
     return np.stack(columns, axis=1)
 
