@@ -71,6 +71,15 @@ def test_maskcut_finds_one_object_after_the_other():
     assert (masks.sum(dim=1) <= 1).all()
 
 
+@pytest.mark.parametrize('grid', [(3, 9), (6, 8)])
+def test_of_equal_objects_maskcut_finds_the_first(grid):
+    last = grid[1] - 2
+    features, kinds = planted((1, 1, 2, 2), (1, last, 2, last + 1), grid=grid, noise=0.0)
+    features[:, (kinds == 2).flatten()] = features[:, (kinds == 1).flatten()]
+    masks, _ = maskcut(features, grid, 0.5, num_masks=1)
+    assert torch.equal(masks[:, 0], (kinds == 1).expand(2, *grid))
+
+
 @pytest.mark.parametrize('blanked', [0, 5])
 @pytest.mark.parametrize('size', [20, 49])
 def test_signs_are_those_of_lapack(size, blanked):
