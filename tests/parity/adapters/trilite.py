@@ -42,6 +42,17 @@ def has_heads_alone(case: Case) -> bool:
     return 'in/patches' in case.arrays
 
 
+class SingleLoss(nn.Module):
+    """The adversarial loss in float32, whatever the logits are: the reference saturates by rounding."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(logits.float(), labels).to(logits)
+
+
 def build_head(case: Case) -> nn.Module:
     """Return a model of the heads alone, with the weights of a case."""
     model = nn.Module()
@@ -64,6 +75,7 @@ def run_heads(head: nn.Module, feats: Features, labels: Tensor | None) -> tuple[
     """Return all outputs under the names of the arrays, and the total loss."""
     found: Found = {}
     total = None
+    head.background_loss = SingleLoss(head.background_loss)
     twin = copy.deepcopy(head)  # has its own running statistics
     if labels is not None:
         losses = head.loss(feats, run.samples_of(labels))
@@ -107,7 +119,8 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
         int(found[1]) for found in (re.match(prefix + r'blocks\.(\d+)\.', name) for name in shapes) if found
     )
     registers = int(described.get('register_tokens', 0))
-    official = 'official' in str(described.get('position_interpolation', 'timm'))
+    # With registers DINOv2 interpolates as timm does.
+    official = not registers and 'official' in str(described.get('position_interpolation', 'timm'))
     num_classes, width = shapes[_CLASSIFIER]
     backbone = dict(
         type='TimmBackbone',
@@ -147,6 +160,7 @@ def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     cfg = Config.fromfile(CONFIGS / 'trilite_dinov2-s_cub.py')
     cfg.optim_wrapper.paramwise_cfg.custom_keys['head.classifier'].lr_mult = rates[1] / rates[0]
     wrapper = run.build_optimizer(model, cfg, rates[0])
+    model.head.background_loss = SingleLoss(model.head.background_loss)
     losses = []
     for step in range(len(case.arrays['out/losses'])):
         feats = given_features(case, f'_{step}', dtype)

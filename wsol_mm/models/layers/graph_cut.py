@@ -163,7 +163,7 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
 
 
 def _first_largest(values: Tensor) -> Tensor:
-    """Return the index of the largest of (B, N), (B,); binary graphs tie: the first, whatever the rounding."""
+    """Return the index of the largest of (B, N), (B,); of those that tie but for rounding, the first."""
     return (values >= _TIE * values.amax(dim=1, keepdim=True)).byte().argmax(dim=1)
 
 
