@@ -43,6 +43,7 @@ def test_tokencut_finds_the_planted_object(weighted):
 
 def test_a_complete_graph_is_degenerate():
     assert normalized_cut(torch.ones(1, 12, 3), 0.2).degenerate.all()
+    assert not maskcut(torch.ones(1, 12, 3), (3, 4), 0.2)[0].any()
 
 
 def test_of_equal_patches_the_first_is_the_seed():

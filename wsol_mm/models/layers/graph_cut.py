@@ -132,8 +132,8 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
         num_masks: Number of objects K that are looked for.
 
     Returns:
-        Disjoint masks (B, K, h, w), bool, empty where there is no further object; and the eigenvector of
-        every round, (B, K, h, w).
+        Disjoint masks (B, K, h, w), bool, empty where there is no further object or the graph determines
+        none; and the eigenvector of every round, (B, K, h, w).
     """
     height, width = grid
     corners = [0, width - 1, (height - 1) * width, height * width - 1]
@@ -143,12 +143,14 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
     kept = features
     previous: Tensor | None = None
     for _ in range(num_masks):
-        vector = _as_lapack_signs(normalized_cut(kept, tau, with_laplacian=True))
+        cut = normalized_cut(kept, tau, with_laplacian=True)
+        vector = _as_lapack_signs(cut)
         above = vector > vector.mean(dim=1, keepdim=True)
         largest = _first_largest(vector.abs())[:, None]
         turned = (above[:, corners].sum(dim=1, keepdim=True) >= 3) | ~above.gather(1, largest)
         seeds = _first_largest(torch.where(turned, -vector, vector))
         mask = seed_components((above ^ turned).unflatten(1, grid), seeds).flatten(1)
+        mask = mask & ~cut.degenerate[:, None]
         if previous is not None:
             union = (mask | previous).sum(dim=1)
             same = (mask & previous).sum(dim=1) > _SAME_MASK * union
