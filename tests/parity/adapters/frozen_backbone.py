@@ -42,13 +42,19 @@ def described_value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def position_rule(described: object, registers: int) -> str:
+    """Return how a table of positions meets another grid; with registers DINOv2's own code does as timm."""
+    return 'dinov2' if 'official' in str(described) and not registers else 'timm'
+
+
 def build_backbone(case: Case) -> TimmBackbone:
     """Return the backbone of a case with its weights, under the names that its layout gives them."""
     kind, arguments = described_call(case.meta['timm_class'])
     if not timm.is_model(_MODEL):
         timm.models.register_model(described_model)
     arguments.pop('num_classes', None)
-    backbone = TimmBackbone(_MODEL, kind=kind, **arguments)
+    rule = position_rule(case.get('position_interpolation'), arguments.get('reg_tokens', 0))
+    backbone = TimmBackbone(_MODEL, kind=kind, position_interpolation=rule, **arguments)
     (layout,) = backbone.layouts
     named = {layout.rename(name): value for name, value in case.state().items()}
     own = {name.removeprefix('backbone.'): named[name] for name in named if name.startswith('backbone.')}

@@ -32,6 +32,7 @@ from ..case import Case
 from ..comparison import Comparison, Found, close, equal
 from ..engine import checks, computes
 from ..evaluators import boxes_and_iou, evaluate, top_classes
+from .frozen_backbone import position_rule
 
 CONFIGS = run.CONFIGS / 'trilite'
 _CLASSIFIER = 'triHead.patch_classifier.weight'
@@ -119,8 +120,6 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
         int(found[1]) for found in (re.match(prefix + r'blocks\.(\d+)\.', name) for name in shapes) if found
     )
     registers = int(described.get('register_tokens', 0))
-    # With registers DINOv2 interpolates as timm does.
-    official = not registers and 'official' in str(described.get('position_interpolation', 'timm'))
     num_classes, width = shapes[_CLASSIFIER]
     backbone = dict(
         type='TimmBackbone',
@@ -132,7 +131,7 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
         num_heads=described['num_heads'],
         init_values=described.get('init_values', 1.0),
         mlp_ratio=shapes[f'{prefix}blocks.0.mlp.fc1.weight'][0] / width,
-        position_interpolation='dinov2' if official else 'timm',
+        position_interpolation=position_rule(described.get('position_interpolation'), registers),
     )
     if registers:
         backbone['reg_tokens'] = registers
