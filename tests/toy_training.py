@@ -1,11 +1,14 @@
 """A training that takes a fraction of a second, and a way to break it off at any write, rename or removal."""
 
+import multiprocessing
 import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 # What a runner imports when it is built: once, instead of in every child process.
@@ -131,16 +134,17 @@ def in_child(function: Callable[[], object], quiet: bool = True) -> int:
 
 
 def on_change(folder: Path, act: Callable[[int], None]) -> None:
-    """Call a function before every change to a folder in this process, with its number from 0."""
-    count = 0
+    """Call a function before every change to a folder in this process and its own, with its number from 0."""
+    count = multiprocessing.get_context('fork').Value('i', 0)
     inside = str(folder)
 
     def hook(event: str, args: tuple) -> None:
-        nonlocal count
         changes = event in _CHANGES or (event == 'open' and args[2] & (os.O_WRONLY | os.O_RDWR))
         if changes and isinstance(args[0], str | os.PathLike) and str(args[0]).startswith(inside):
-            count += 1
-            act(count - 1)
+            with count.get_lock():
+                number = count.value
+                count.value += 1
+            act(number)
 
     sys.addaudithook(hook)
 
@@ -162,14 +166,15 @@ def count_changes(folder: Path, function: Callable[[], object]) -> int:
 def break_off(folder: Path, function: Callable[[], object], number: int, error: OSError | None = None) -> int:
     """Run a function in a child process; kill it at a change to a folder, or let this change fail."""
 
-    def act(found: int) -> None:
+    def act(child: int, found: int) -> None:
         if found == number:
             if error is None:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
+                time.sleep(60)  # a process of the child's ends with it
             raise error
 
     def run() -> None:
-        on_change(folder, act)
+        on_change(folder, partial(act, os.getpid()))
         function()
 
     return in_child(run)

@@ -5,6 +5,7 @@ import signal
 import sys
 
 from wsol_mm.cli.runner_options import one_line_errors
+from wsol_mm.utils.worker_processes import WorkerProcesses
 
 import pytest
 from mmengine.logging import MMLogger
@@ -41,6 +42,15 @@ def test_a_worker_that_dies(monkeypatch, how, message):
         'train.py: error: data loading: expected workers that work to the end, got one that did'
     )
     assert message in text and '(pid ' in text and 'num_workers' in text and '\n' not in text
+
+
+def test_a_process_that_finds_boxes_and_dies(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['tools/predict.py'])
+    message = (
+        'predict.py: error: worker processes: expected some that work to the end, got one that was killed'
+    )
+    with pytest.raises(SystemExit, match=message), one_line_errors():
+        WorkerProcesses(lambda: os.kill(os.getpid(), signal.SIGKILL), 1).submit().result(timeout=60)
 
 
 def test_other_errors_of_a_program_keep_their_traceback():

@@ -1,5 +1,6 @@
 """Processes beside a network: they outlive no one, and a stop of the run is not theirs."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -67,3 +68,16 @@ def test_they_end_when_their_parent_is_killed(tmp_path):
     while is_alive(int(file.read_text())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def in_pool(number: int) -> tuple[int, bool]:
+    """Call a function as a process that may have no others."""
+    workers = WorkerProcesses(about_itself, 1)
+    result, process, _ = workers.submit(number).result()
+    workers.shutdown()
+    return result, process == os.getpid()
+
+
+def test_a_daemonic_process_does_its_work_itself():
+    with multiprocessing.get_context('fork').Pool(1) as pool:
+        assert pool.apply(in_pool, (3,)) == (3, True)

@@ -370,10 +370,11 @@ def _finish(
         if place in errors:
             kept.append({'error': errors[place]})
             continue
-        result = localization_result(next(left), classes, protocol, 'grid', task.boxes)
+        prediction = next(left)
         if task.maps_dir is not None:
             with whole_file(_map_file(task.maps_dir, image)) as part, part.open('wb') as stream:
-                np.savez(stream, maps=result.maps, labels=np.array(result.map_labels))
+                np.savez(stream, maps=prediction.grids, labels=np.array(prediction.map_labels))
+        result = localization_result(prediction, classes, protocol, boxes=task.boxes)
         kept.append(_kept(result, task))
     return kept
 

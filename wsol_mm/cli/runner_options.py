@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -79,7 +80,12 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
 
 
 def _dead_worker(error: BaseException) -> str | None:
-    """Return what to say if a process that loads data has ended before its time; None for other errors."""
+    """Return what to say if a process that loads data or finds boxes was killed; None for other errors."""
+    if isinstance(error, BrokenExecutor):
+        return (
+            'worker processes: expected some that work to the end, got one that was killed. '
+            'Most often memory is short'
+        )
     found = None
     cause: BaseException | None = error
     while cause is not None:  # the first one says how it ended

@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ class WorkerProcesses:
 
     Processes and not threads: where the work is many short compiled calls, threads take turns at Python's
     lock. On Linux they are forked, at once; elsewhere each imports what it needs first. They end with the
-    process that made them, even if it is killed.
+    process that made them, even if it is killed. A daemonic process, which may have no others, has threads.
 
     Args:
         function: What is called. Its arguments and results travel between processes, and the function, too,
@@ -27,8 +27,12 @@ class WorkerProcesses:
     """
 
     def __init__(self, function: Callable[..., Any], number: int) -> None:
+        self._pool: Executor
+        if multiprocessing.current_process().daemon:  # it may have no children
+            self._pool, self._call = ThreadPoolExecutor(number), function
+            return
         context = multiprocessing.get_context('fork' if sys.platform == 'linux' else None)
-        self._pool = ProcessPoolExecutor(number, context, _start, (function,))
+        self._pool, self._call = ProcessPoolExecutor(number, context, _start, (function,)), _call
 
     def submit(self, *args: Any) -> Future:
         """Call the function in a process that is free.
@@ -36,7 +40,7 @@ class WorkerProcesses:
         Returns:
             Its result, or what it raised; :class:`concurrent.futures.BrokenExecutor` if a process was killed.
         """
-        return self._pool.submit(_call, *args)
+        return self._pool.submit(self._call, *args)
 
     def shutdown(self, cancel_futures: bool = False) -> None:
         """Wait for what has begun, and unless it is cancelled for the rest; end the processes."""
