@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from .. import models as run
 from ..case import Case
 from ..comparison import Comparison, Found, close, equal
+from ..description import NUMBER
 from ..engine import checks, computes
 from ..evaluators import boxes_and_iou, evaluate, top_classes
 from .frozen_backbone import position_rule
@@ -155,7 +156,7 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Losses and state over some steps of the configs' optimizer."""
     model = build_head(case).to(dtype).train()
-    rates = [float(value) for value in re.findall(r'(\d*\.\d+) for', str(case.meta['optimizer']))]
+    rates = [float(value) for value in re.findall(rf'({NUMBER}) for', str(case.meta['optimizer']))]
     cfg = Config.fromfile(CONFIGS / 'trilite_dinov2-s_cub.py')
     cfg.optim_wrapper.paramwise_cfg.custom_keys['head.classifier'].lr_mult = rates[1] / rates[0]
     wrapper = run.build_optimizer(model, cfg, rates[0])
