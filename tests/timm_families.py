@@ -53,7 +53,7 @@ FAMILIES: dict[str, Family] = {
     'EVA-02': Family(
         'eva02_tiny_patch14_224', (42, 70), 48, (3, 5), {**_TINY, 'embed_dim': 48, 'img_size': 56}, FULL, 1
     ),
-    'CLIP': _vit('vit_base_patch16_clip_224', 1),
+    'CLIP': _vit('vit_base_patch16_clip_quickgelu_224', 1),
     'SigLIP': _vit('vit_base_patch16_siglip_224', 0, WITHOUT_CLASS | {'pooled'}),
     'BEiT': Family(
         'beit_base_patch16_224', (64, 64), 36, (4, 4), {**_TINY, 'img_size': 64}, OTHER_ATTENTION, 1

@@ -4,4 +4,4 @@ _base_ = [
     './_base_/probe.py',
 ]
 
-model = dict(head=dict(type='GraphCutHead', num_classes=200, threshold=0.2, as_mask=True))
+model = dict(head=dict(type='GraphCutHead', num_classes=200, features='tokens', threshold=0.4, as_mask=True))

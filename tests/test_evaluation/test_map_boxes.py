@@ -1,4 +1,5 @@
 from collections import Counter
+from functools import partial
 
 from wsol_mm.evaluation import get_protocol, map_boxes
 from wsol_mm.evaluation.box_protocol import with_one_threshold
@@ -63,6 +64,25 @@ def test_ends_are_clipped_only_where_the_protocol_does():
     full = np.array([[0, 0, 56, 56], [1, 2, 30, 40]])
     assert finish_boxes(full, (56, 56), get_protocol('ts_cam')).tolist() == full.tolist()
     assert finish_boxes(full, (56, 56), get_protocol('scm')).tolist() == [[0, 0, 55, 55], [1, 2, 30, 40]]
+
+
+@pytest.mark.parametrize('contours', ['largest', 'all'])
+def test_a_map_that_is_constant_but_for_rounding_has_no_box_of_noise(contours):
+    protocol, size, gt_boxes = (
+        get_protocol('trilite', contours=contours),
+        (224, 224),
+        np.array([[9, 9, 99, 99]]),
+    )
+    constant = np.full((32, 32), 0.7, np.float32)
+    nearly = constant + np.float32(2e-7) * np.eye(32, dtype=np.float32)
+    for loc_map in (constant, nearly):
+        for make in (partial(localization_map_iou, gt_boxes=gt_boxes), score_map):
+            with pytest.raises(ConstantMapError, match='values that differ by 1e-06, got'):
+                make(loc_map, size=size, protocol=protocol)
+    found = localization_map_iou(constant + np.float32(1e-5) * np.eye(32), gt_boxes, size, protocol)
+    assert found.iou.max() > 0
+    # As published, rounding is stretched.
+    assert score_map(constant, size, get_protocol('trilite', least_contrast=0)).max() == 1
 
 
 def test_constant_map_raises_and_has_a_score():

@@ -155,6 +155,7 @@ class EvaluatedMap:
 
     def _steps(self, size: tuple[int, int], protocol: LocalizationProtocol) -> SharedSteps:
         key = size, protocol.dtype, protocol.interpolation, protocol.normalize, protocol.normalize_eps
+        _check_contrast(self.loc_map, protocol)
 
         def make() -> SharedSteps:
             if protocol.normalize != 'after_resize':
@@ -178,6 +179,14 @@ def _once(made: dict[Hashable, Any], key: Hashable, make: Callable[[], Any]) -> 
     return made[key]
 
 
+def _check_contrast(loc_map: NDArray[np.floating], protocol: LocalizationProtocol) -> None:
+    """Raise a :class:`ConstantMapError` for a map that counts as constant."""
+    if protocol.least_contrast and np.ptp(loc_map) < protocol.least_contrast:
+        raise ConstantMapError(
+            f'loc_map: expected values that differ by {protocol.least_contrast:g}, got {np.ptp(loc_map):.3g}'
+        )
+
+
 def score_map(
     loc_map: NDArray[np.floating], size: tuple[int, int], protocol: LocalizationProtocol
 ) -> NDArray[np.floating]:
@@ -194,6 +203,7 @@ def score_map(
     Raises:
         ConstantMapError: If the map has no contrast or holds NaN.
     """
+    _check_contrast(loc_map, protocol)
     return make_score_map(
         loc_map, size, protocol.dtype, protocol.interpolation, protocol.normalize, protocol.normalize_eps
     )

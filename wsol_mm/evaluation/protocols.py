@@ -51,6 +51,8 @@ class LocalizationProtocol:
         normalize: Whether min-max comes after or before the enlargement, or, for maps that are probabilities,
             not at all.
         normalize_eps: Added to the divisor of the min-max.
+        least_contrast: Difference of the largest and the smallest value below which a map counts as constant.
+            Enlarging a constant one leaves rounding, which the min-max would stretch.
         quantize: Truncate the score map to 8 bits and compare ``q > int(tau * max(q))``; otherwise
             compare ``score > tau``.
         thresholds: The thresholds tau in [0, 1), ascending.
@@ -90,6 +92,7 @@ class LocalizationProtocol:
     interpolation: Interpolation = 'bilinear'
     normalize: NormalizeOrder = 'after_resize'
     normalize_eps: float = 0.0
+    least_contrast: float = 0.0
     quantize: bool = True
     thresholds: tuple[float, ...] = (0.2,)
     threshold_choice: ThresholdChoice = 'fixed'
@@ -230,6 +233,7 @@ PRESETS: dict[str, LocalizationProtocol] = {
             **{
                 **_WSOLEVALUATION,
                 'dtype': 'float32',
+                'least_contrast': 1e-6,
                 'thresholds': _grid(0.005),
                 'iou_levels': (0.3, 0.5, 0.7),
                 'report': 'localization',

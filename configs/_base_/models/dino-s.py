@@ -2,6 +2,11 @@
 model = dict(
     type='ImageLocalizer',
     pretrained='timm://vit_small_patch16_224.dino',
-    backbone=dict(type='TimmBackbone', model_name='vit_small_patch16_224.dino', attention_layers=1),
+    backbone=dict(
+        type='TimmBackbone',
+        model_name='vit_small_patch16_224.dino',
+        attention_layers=1,
+        position_interpolation='dinov2',
+    ),
     frozen=['backbone.*'],
 )

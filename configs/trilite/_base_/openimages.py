@@ -15,7 +15,7 @@ train_cfg = dict(max_epochs=100)
 auto_scale_lr = dict(base_batch_size=32)
 
 # Validation chooses nothing: the last checkpoint is the result.
-val_evaluator = dict(type='PixelAveragePrecision', interval=0.005)
+val_evaluator = dict(type='PixelAveragePrecision', interval=0.005, protocol='trilite')
 test_evaluator = val_evaluator
 default_hooks = dict(visualization=dict(protocol=dict(name='trilite'), threshold=0.5))
 randomness = dict(seed=42)

@@ -33,13 +33,19 @@ def described_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def described_value(node: ast.expr) -> Any:
-    """Return the value of an argument: a literal, a layer of PyTorch, or a layer with other settings."""
+    """Return the value of an argument: a literal, a layer of PyTorch or timm, or one with other settings."""
     if isinstance(node, ast.Call):  # partial(LayerNorm, eps=1e-5)
         settings = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
         return partial(described_value(node.args[0]), **settings)
     if isinstance(node, ast.Name | ast.Attribute):
-        return getattr(nn, node.id if isinstance(node, ast.Name) else node.attr)
+        name = node.id if isinstance(node, ast.Name) else node.attr
+        return getattr(nn if hasattr(nn, name) else timm.layers, name)
     return ast.literal_eval(node)
+
+
+def position_rule(described: object, registers: int) -> str:
+    """Return how a table of positions meets another grid; with registers DINOv2's own code does as timm."""
+    return 'dinov2' if 'official' in str(described) and not registers else 'timm'
 
 
 def build_backbone(case: Case) -> TimmBackbone:
@@ -48,7 +54,8 @@ def build_backbone(case: Case) -> TimmBackbone:
     if not timm.is_model(_MODEL):
         timm.models.register_model(described_model)
     arguments.pop('num_classes', None)
-    backbone = TimmBackbone(_MODEL, kind=kind, **arguments)
+    rule = position_rule(case.get('position_interpolation'), arguments.get('reg_tokens', 0))
+    backbone = TimmBackbone(_MODEL, kind=kind, position_interpolation=rule, **arguments)
     (layout,) = backbone.layouts
     named = {layout.rename(name): value for name, value in case.state().items()}
     own = {name.removeprefix('backbone.'): named[name] for name in named if name.startswith('backbone.')}
@@ -83,6 +90,8 @@ def compute_features(case: Case, dtype: torch.dtype) -> Found:
         found['tokens_norm'][:, 0] = feats.cls_token
         found['tokens_prenorm'][:, 0] = feats.require('pre_norm_cls_token')
         found['class_attention'] = feats.require('class_attention')[:, -1]
+    if 'pooled' in backbone.gives:
+        found['pooled'] = feats.require('pooled')
     if (rope := inputs[last].rope) is not None:
         keys = last.k_norm(found['keys'].unflatten(2, (last.num_heads, -1)).transpose(1, 2))
         found['keys_rope'] = rotated_keys(last, keys, rope, start).transpose(1, 2).flatten(2)

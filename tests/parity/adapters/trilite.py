@@ -30,8 +30,10 @@ from torch import Tensor, nn
 from .. import models as run
 from ..case import Case
 from ..comparison import Comparison, Found, close, equal
+from ..description import NUMBER
 from ..engine import checks, computes
 from ..evaluators import boxes_and_iou, evaluate, top_classes
+from .frozen_backbone import position_rule
 
 CONFIGS = run.CONFIGS / 'trilite'
 _CLASSIFIER = 'triHead.patch_classifier.weight'
@@ -40,6 +42,17 @@ _CLASSIFIER = 'triHead.patch_classifier.weight'
 def has_heads_alone(case: Case) -> bool:
     """Whether the features are given."""
     return 'in/patches' in case.arrays
+
+
+class SingleLoss(nn.Module):
+    """The adversarial loss in float32, whatever the logits are: the reference saturates by rounding."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(logits.float(), labels).to(logits)
 
 
 def build_head(case: Case) -> nn.Module:
@@ -64,6 +77,7 @@ def run_heads(head: nn.Module, feats: Features, labels: Tensor | None) -> tuple[
     """Return all outputs under the names of the arrays, and the total loss."""
     found: Found = {}
     total = None
+    head.background_loss = SingleLoss(head.background_loss)
     twin = copy.deepcopy(head)  # has its own running statistics
     if labels is not None:
         losses = head.loss(feats, run.samples_of(labels))
@@ -107,7 +121,6 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
         int(found[1]) for found in (re.match(prefix + r'blocks\.(\d+)\.', name) for name in shapes) if found
     )
     registers = int(described.get('register_tokens', 0))
-    official = 'official' in str(described.get('position_interpolation', 'timm'))
     num_classes, width = shapes[_CLASSIFIER]
     backbone = dict(
         type='TimmBackbone',
@@ -119,7 +132,7 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
         num_heads=described['num_heads'],
         init_values=described.get('init_values', 1.0),
         mlp_ratio=shapes[f'{prefix}blocks.0.mlp.fc1.weight'][0] / width,
-        position_interpolation='dinov2' if official else 'timm',
+        position_interpolation=position_rule(described.get('position_interpolation'), registers),
     )
     if registers:
         backbone['reg_tokens'] = registers
@@ -143,10 +156,11 @@ def compute_model(case: Case, dtype: torch.dtype) -> Found:
 def compute_steps(case: Case, dtype: torch.dtype) -> Found:
     """Losses and state over some steps of the configs' optimizer."""
     model = build_head(case).to(dtype).train()
-    rates = [float(value) for value in re.findall(r'(\d*\.\d+) for', str(case.meta['optimizer']))]
+    rates = [float(value) for value in re.findall(rf'({NUMBER}) for', str(case.meta['optimizer']))]
     cfg = Config.fromfile(CONFIGS / 'trilite_dinov2-s_cub.py')
     cfg.optim_wrapper.paramwise_cfg.custom_keys['head.classifier'].lr_mult = rates[1] / rates[0]
     wrapper = run.build_optimizer(model, cfg, rates[0])
+    model.head.background_loss = SingleLoss(model.head.background_loss)
     losses = []
     for step in range(len(case.arrays['out/losses'])):
         feats = given_features(case, f'_{step}', dtype)

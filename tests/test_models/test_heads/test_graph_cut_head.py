@@ -1,6 +1,7 @@
 """Tests of wsol_mm.models.heads.graph_cut_head."""
 
 from wsol_mm.models.heads import GraphCutHead
+from wsol_mm.models.layers import normalized_cut, tokencut
 from wsol_mm.structures import Features
 
 import pytest
@@ -27,6 +28,17 @@ def test_the_planted_object_is_the_map(mode):
     if mode != 'maskcut':
         values = GraphCutHead(3, 4, mode=mode, threshold=0.5).localization_maps(feats(), torch.zeros(1, 1))
         assert values[0, 0][KINDS == 1].min() > values[0, 0][KINDS == 0].max()
+
+
+def test_edges_may_be_as_heavy_as_the_cosines():
+    head = GraphCutHead(3, 4, threshold=0.5, weighted=True)
+    cut = normalized_cut(feats().require('keys'), 0.5, weighted=True)
+    expected = tokencut(cut, (5, 6)).values[:, None].float()
+    assert torch.equal(head.localization_maps(feats(), torch.zeros(1, 1)), expected)
+    plain = GraphCutHead(3, 4, threshold=0.5).localization_maps(feats(), torch.zeros(1, 1))
+    assert not torch.equal(plain, expected)
+    with pytest.raises(ValueError, match="weighted: expected False but for the mode 'tokencut', got True"):
+        GraphCutHead(3, 4, mode='lost', weighted=True)
 
 
 def test_all_objects_have_a_map():
@@ -59,5 +71,5 @@ def test_other_values_are_refused():
         GraphCutHead(3, 4, features='edges')
     with pytest.raises(ValueError, match="tokens: expected one of .*, got 'raw'"):
         GraphCutHead(3, 4, tokens='raw')
-    with pytest.raises(ValueError, match="pooling: expected 'cls_token' or 'mean', got 'max'"):
+    with pytest.raises(ValueError, match="pooling: expected one of .*'pooled'.*, got 'max'"):
         GraphCutHead(3, 4, pooling='max')

@@ -4,6 +4,7 @@ from wsol_mm.models.heads import TriLiteHead
 from wsol_mm.models.heads.trilite_head import border_and_mean
 from wsol_mm.models.layers import region_features, region_probabilities
 from wsol_mm.models.losses import AdversarialBackgroundLoss
+from wsol_mm.models.weights import convert_state_dict
 from wsol_mm.structures import Features
 
 import pytest
@@ -58,6 +59,28 @@ def test_it_reads_the_tokens_that_it_is_told_to():
     mean = TriLiteHead(3, 4, pooling='mean').eval()
     expected = mean.classifier(feats().require('pre_norm_map').mean(dim=(2, 3)))
     torch.testing.assert_close(mean(feats()), expected)
+    pool = TriLiteHead(3, 4, pooling='pooled').eval()
+    assert pool.logits_needs == {'pooled'} and pool.loss_needs == {'pooled', 'pre_norm_map'}
+    given = torch.randn(2, 4)
+    torch.testing.assert_close(pool(feats().with_extras(pooled=given)), pool.classifier(given))
+
+
+def test_official_weights_with_registers():
+    shapes = dict(register_tokens=(1, 2, 4), cls_token=(1, 1, 4), pos_embed=(1, 7, 4), mask_token=(1, 4))
+    shapes |= {'blocks.0.mlp.w12.bias': (6,), 'blocks.0.mlp.w3.bias': (4,)}
+    given = {f'backbone.model.{name}': torch.randn(shape) for name, shape in shapes.items()}
+    head = {'triHead.activation_head.weight': torch.randn(3, 4, 3, 3)}
+    ours = convert_state_dict('trilite', {**given, **head})
+    ours = {name.removeprefix('backbone.model.'): value for name, value in ours.items()}
+    names = {'reg_token', 'cls_token', 'pos_embed', 'blocks.0.mlp.fc1.bias', 'blocks.0.mlp.fc2.bias'}
+    assert set(ours) == names | {'head.regions.conv.weight'}
+    # timm's table has places for patches alone: that of the class token is part of the token.
+    table = given['backbone.model.pos_embed']
+    assert torch.equal(ours['pos_embed'], table[:, 1:])
+    assert torch.equal(ours['cls_token'], given['backbone.model.cls_token'] + table[:, :1])
+    plain = {**given, **head}
+    del plain['backbone.model.register_tokens']
+    assert torch.equal(convert_state_dict('trilite', plain)['backbone.model.pos_embed'], table)
 
 
 def test_the_weight_of_the_background_follows_the_number_of_classes():

@@ -43,6 +43,7 @@ def test_tokencut_finds_the_planted_object(weighted):
 
 def test_a_complete_graph_is_degenerate():
     assert normalized_cut(torch.ones(1, 12, 3), 0.2).degenerate.all()
+    assert not maskcut(torch.ones(1, 12, 3), (3, 4), 0.2)[0].any()
 
 
 def test_of_equal_patches_the_first_is_the_seed():
@@ -69,6 +70,15 @@ def test_maskcut_finds_one_object_after_the_other():
     for mask in masks[0, :2]:
         assert torch.equal(mask, kinds == kinds[mask][0])
     assert (masks.sum(dim=1) <= 1).all()
+
+
+@pytest.mark.parametrize('grid', [(3, 9), (6, 8)])
+def test_of_equal_objects_maskcut_finds_the_first(grid):
+    last = grid[1] - 2
+    features, kinds = planted((1, 1, 2, 2), (1, last, 2, last + 1), grid=grid, noise=0.0)
+    features[:, (kinds == 2).flatten()] = features[:, (kinds == 1).flatten()]
+    masks, _ = maskcut(features, grid, 0.5, num_masks=1)
+    assert torch.equal(masks[:, 0], (kinds == 1).expand(2, *grid))
 
 
 @pytest.mark.parametrize('blanked', [0, 5])

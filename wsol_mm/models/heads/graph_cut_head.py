@@ -31,6 +31,7 @@ class GraphCutHead(ProbeHead):
         features: ``'keys'``, ``'queries'`` or ``'values'`` of the last layer, or its output ``'tokens'``
             (after the final normalisation).
         threshold: Cosine from which patches are joined; not of LOST.
+        weighted: The edges of TokenCut's graph are as heavy as the cosines, instead of equal.
         num_objects: Number of objects that MaskCut looks for.
         as_mask: The map is the object's mask, whose box is the published one, instead of the eigenvector (or
             LOST's sums). MaskCut has masks alone.
@@ -39,8 +40,8 @@ class GraphCutHead(ProbeHead):
         **kwargs: Further arguments of :class:`ProbeHead`.
 
     Raises:
-        ValueError: If ``mode`` or ``features`` has another value, or ``all_objects`` is asked of a mode that
-            finds one.
+        ValueError: If ``mode`` or ``features`` has another value, or ``weighted`` or ``all_objects`` is asked
+            of a mode without it.
     """
 
     #: Connected parts are found by OpenCV, on the CPU.
@@ -53,6 +54,7 @@ class GraphCutHead(ProbeHead):
         mode: str = 'tokencut',
         features: str = 'keys',
         threshold: float = 0.2,
+        weighted: bool = False,
         num_objects: int = 3,
         as_mask: bool = False,
         all_objects: bool = False,
@@ -63,10 +65,12 @@ class GraphCutHead(ProbeHead):
             raise ValueError(f'mode: expected one of {MODES}, got {mode!r}')
         if features not in FEATURES:
             raise ValueError(f'features: expected one of {FEATURES}, got {features!r}')
+        if weighted and mode != 'tokencut':
+            raise ValueError(f"weighted: expected False but for the mode 'tokencut', got True for {mode!r}")
         if all_objects and mode != 'maskcut':
             raise ValueError(f"all_objects: expected False but for the mode 'maskcut', got True for {mode!r}")
         self.all_objects = self.several_objects = all_objects
-        self.mode, self.features, self.threshold = mode, features, threshold
+        self.mode, self.features, self.threshold, self.weighted = mode, features, threshold, weighted
         self.num_objects, self.as_mask = num_objects, as_mask
         self.needs_feature_map = True
 
@@ -90,7 +94,7 @@ class GraphCutHead(ProbeHead):
         features = self.graph_features(feats)
         if self.mode == 'lost':
             return lost(features, feats.grid)
-        cut = normalized_cut(features, self.threshold)
+        cut = normalized_cut(features, self.threshold, self.weighted)
         found, nothing = tokencut(cut, feats.grid), cut.degenerate[:, None, None]
         return found._replace(masks=found.masks & ~nothing, values=found.values.masked_fill(nothing, 0))
 

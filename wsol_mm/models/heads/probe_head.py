@@ -10,6 +10,8 @@ from .localization_head import LocalizationHead
 
 #: Tokens before or behind the final normalisation, and what they are called in :class:`Features`.
 TOKENS = ('normed', 'pre_norm')
+#: What can be classified.
+POOLINGS = ('cls_token', 'mean', 'pooled')
 
 
 class ProbeHead(LocalizationHead):
@@ -20,8 +22,8 @@ class ProbeHead(LocalizationHead):
         in_channels: Channels D of the feature map.
         tokens: ``'normed'``: class token and feature map after the backbone's final normalisation, or
             ``'pre_norm'``: before it.
-        pooling: What is classified: ``'cls_token'``, or ``'mean'``, the mean of the feature map, for a
-            backbone without class token.
+        pooling: What is classified: ``'cls_token'`` or, for a backbone without class token, ``'pooled'``, the
+            output of its attention pool, or ``'mean'``, the mean of the feature map.
         dropout: Of what is classified.
         **kwargs: Further arguments of :class:`LocalizationHead`.
 
@@ -43,8 +45,8 @@ class ProbeHead(LocalizationHead):
         super().__init__(num_classes, in_channels, **kwargs)
         if tokens not in TOKENS:
             raise ValueError(f'tokens: expected one of {TOKENS}, got {tokens!r}')
-        if pooling not in ('cls_token', 'mean'):
-            raise ValueError(f"pooling: expected 'cls_token' or 'mean', got {pooling!r}")
+        if pooling not in POOLINGS:
+            raise ValueError(f'pooling: expected one of {POOLINGS}, got {pooling!r}')
         self.tokens, self.pooling = tokens, pooling
         self.needs_feature_map = tokens == 'normed'
         self.dropout = nn.Dropout(dropout)
@@ -56,11 +58,16 @@ class ProbeHead(LocalizationHead):
         return frozenset({'pre_norm_map'} if self.tokens == 'pre_norm' else ())
 
     @property
+    def _classified(self) -> str:
+        """Name of what is classified, if that is not the mean of the map."""
+        if self.pooling == 'pooled':
+            return 'pooled'
+        return 'pre_norm_cls_token' if self.tokens == 'pre_norm' else 'cls_token'
+
+    @property
     def logits_needs(self) -> frozenset[str]:
         """What is classified."""
-        if self.pooling == 'mean':
-            return self._map_needs
-        return frozenset({'pre_norm_cls_token' if self.tokens == 'pre_norm' else 'cls_token'})
+        return self._map_needs if self.pooling == 'mean' else frozenset({self._classified})
 
     @property
     def loss_needs(self) -> frozenset[str]:
@@ -76,5 +83,5 @@ class ProbeHead(LocalizationHead):
         if self.pooling == 'mean':
             pooled = self.patch_features(feats).mean(dim=(2, 3))
         else:
-            pooled = feats.require('pre_norm_cls_token' if self.tokens == 'pre_norm' else 'cls_token')
+            pooled = feats.require(self._classified)
         return self.classifier(self.dropout(pooled))

@@ -1,6 +1,6 @@
 """Head of TriLite: three regions on the features of a frozen backbone (Sabaghi and Oramas, CVPR 2026)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsol_mm.models.layers import RegionDisentanglement, region_features, region_probabilities
@@ -16,7 +16,18 @@ from torch import Tensor, nn
 
 from .guarded_head import GuardedHead
 
-# The released model holds its backbone under DINOv2's own names, which are timm's.
+
+def _split_positions(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Add the position of the class token to it where there are registers: timm has none for it then."""
+    names = [f'backbone.model.{name}' for name in ('register_tokens', 'cls_token', 'pos_embed')]
+    if not all(name in weights for name in names):
+        return weights
+    _, token, table = names
+    first, patches = weights[table][:, :1], weights[table][:, 1:]
+    return {**weights, token: weights[token] + first, table: patches}
+
+
+# The released model holds its backbone under DINOv2's own names: timm's but for registers and SwiGLU.
 TRILITE = Layout(
     name='TriLite (triHead.activation_head.weight, ...)',
     markers=(r'triHead\.activation_head\.weight',),
@@ -26,9 +37,12 @@ TRILITE = Layout(
         (r'triHead\.bn_head\.(.+)', r'head.regions.bn.\1'),
         (r'global_classifier\.(.+)', r'head.classifier.\1'),
         (r'backbone\.model\.register_tokens', r'backbone.model.reg_token'),
+        (r'(backbone\.model\..+\.mlp)\.w12\.(.+)', r'\1.fc1.\2'),
+        (r'(backbone\.model\..+\.mlp)\.w3\.(.+)', r'\1.fc2.\2'),
         (r'(backbone\.model\..+)', r'\1'),
     ),
     dropped=(r'backbone\.model\.mask_token',),
+    prepare=_split_positions,
 )
 
 

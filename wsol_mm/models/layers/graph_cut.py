@@ -94,9 +94,7 @@ def tokencut(cut: GraphCut, grid: tuple[int, int]) -> ObjectMasks:
         grid: Height and width, h * w = N.
     """
     vector = cut.vector
-    size = vector.abs()
-    # Binary graphs tie: the first of equal patches is taken, whatever the rounding.
-    seeds = (size >= _TIE * size.amax(dim=1, keepdim=True)).byte().argmax(dim=1)
+    seeds = _first_largest(vector.abs())
     above = vector > vector.mean(dim=1, keepdim=True)
     turned = ~above.gather(1, seeds[:, None])
     oriented, foreground = torch.where(turned, -vector, vector), above ^ turned
@@ -134,8 +132,8 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
         num_masks: Number of objects K that are looked for.
 
     Returns:
-        Disjoint masks (B, K, h, w), bool, empty where there is no further object; and the eigenvector of
-        every round, (B, K, h, w).
+        Disjoint masks (B, K, h, w), bool, empty where there is no further object or the graph determines
+        none; and the eigenvector of every round, (B, K, h, w).
     """
     height, width = grid
     corners = [0, width - 1, (height - 1) * width, height * width - 1]
@@ -145,12 +143,14 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
     kept = features
     previous: Tensor | None = None
     for _ in range(num_masks):
-        vector = _as_lapack_signs(normalized_cut(kept, tau, with_laplacian=True))
+        cut = normalized_cut(kept, tau, with_laplacian=True)
+        vector = _as_lapack_signs(cut)
         above = vector > vector.mean(dim=1, keepdim=True)
-        largest = vector.abs().argmax(dim=1, keepdim=True)
+        largest = _first_largest(vector.abs())[:, None]
         turned = (above[:, corners].sum(dim=1, keepdim=True) >= 3) | ~above.gather(1, largest)
-        seeds = torch.where(turned, -vector, vector).argmax(dim=1)
+        seeds = _first_largest(torch.where(turned, -vector, vector))
         mask = seed_components((above ^ turned).unflatten(1, grid), seeds).flatten(1)
+        mask = mask & ~cut.degenerate[:, None]
         if previous is not None:
             union = (mask | previous).sum(dim=1)
             same = (mask & previous).sum(dim=1) > _SAME_MASK * union
@@ -162,6 +162,11 @@ def maskcut(features: Tensor, grid: tuple[int, int], tau: float, num_masks: int 
         kept = kept * ~painted[..., None]
         previous = mask
     return torch.stack(masks, dim=1), torch.stack(vectors, dim=1)
+
+
+def _first_largest(values: Tensor) -> Tensor:
+    """Return the index of the largest of (B, N), (B,); of those that tie but for rounding, the first."""
+    return (values >= _TIE * values.amax(dim=1, keepdim=True)).byte().argmax(dim=1)
 
 
 def _as_lapack_signs(cut: GraphCut) -> Tensor:

@@ -7,7 +7,7 @@ hybrid backbone's classifier is ``head.conv_fc``.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,12 +42,14 @@ class Layout:
         markers: A file has this layout if every expression matches some whole name.
         rules: The first that matches a whole name gives the name here.
         dropped: Whole names of what a file holds twice, or nobody needs: such entries are left out.
+        prepare: Changes the weights of a file, under its names, where they are more than renamed.
     """
 
     name: str
     markers: tuple[str, ...]
     rules: tuple[Rule, ...]
     dropped: tuple[str, ...] = ()
+    prepare: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
 
     def fits(self, names: Iterable[str]) -> bool:
         """Return whether a file with these parameter names has this layout."""
@@ -70,7 +72,7 @@ class Layout:
         """
         return join_numbered_parts(
             Entry(name, self.rename(name), value)
-            for name, value in weights.items()
+            for name, value in (self.prepare(weights) if self.prepare else weights).items()
             if not any(re.fullmatch(pattern, name) for pattern in self.dropped)
         )
 
