@@ -38,6 +38,17 @@ def test_an_orphan_ends(tmp_path, stubborn):
     assert noted.exists() == stubborn
 
 
+def test_a_parent_that_ended_before():
+    orphan = os.fork()
+    if orphan == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        end_with_parent(grace_s=0, every_s=0.02, parent=os.getppid() + 1)
+        time.sleep(60)
+        os._exit(0)
+    _, status = os.waitpid(orphan, 0)
+    assert os.WIFSIGNALED(status)
+
+
 def is_alive(number):
     """Whether a process runs; one that nobody waits for may be listed for some time."""
     try:

@@ -11,7 +11,7 @@ _GRACE_S = 60.0
 _EVERY_S = 1.0
 
 
-def end_with_parent(grace_s: float = _GRACE_S, every_s: float = _EVERY_S) -> None:
+def end_with_parent(grace_s: float = _GRACE_S, every_s: float = _EVERY_S, parent: int | None = None) -> None:
     """Let this process end when the one has ended that started it.
 
     It is sent SIGTERM then, after which a training saves and stops, and SIGKILL if it is still there later:
@@ -20,8 +20,11 @@ def end_with_parent(grace_s: float = _GRACE_S, every_s: float = _EVERY_S) -> Non
     Args:
         grace_s: Seconds between the two.
         every_s: Seconds between two looks.
+        parent: Number of that process, where it is known: it may have ended before this call. If None, it is
+            the present parent.
     """
-    parent = os.getppid()
+    if parent is None:
+        parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

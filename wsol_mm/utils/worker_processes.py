@@ -1,6 +1,7 @@
 """Processes for work on the CPU beside a network."""
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -31,8 +32,9 @@ class WorkerProcesses:
         if multiprocessing.current_process().daemon:  # it may have no children
             self._pool, self._call = ThreadPoolExecutor(number), function
             return
-        context = multiprocessing.get_context('fork' if sys.platform == 'linux' else None)
-        self._pool, self._call = ProcessPoolExecutor(number, context, _start, (function,)), _call
+        context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
+        self._pool = ProcessPoolExecutor(number, context, _start, (function, os.getpid()))
+        self._call = _call
 
     def submit(self, *args: Any) -> Future:
         """Call the function in a process that is free.
@@ -50,13 +52,13 @@ class WorkerProcesses:
 _function: Callable[..., Any]
 
 
-def _start(function: Callable[..., Any]) -> None:
+def _start(function: Callable[..., Any], parent: int) -> None:
     global _function
     _function = function
     # A stop of the run is signalled to all of its processes; the step in hand still needs their results.
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    end_with_parent(grace_s=0)
+    end_with_parent(grace_s=0, parent=parent)
     cv2.setNumThreads(0)
 
 
