@@ -46,7 +46,8 @@ NUM_MAPS = 5
 IMAGE_SIZE, FRAME = (500, 375), 224
 # Different maps; a test repeats them.
 POOL = 64
-ROW = '{:>12}{:>9}{:>14}{:>12}{:>12}{:>8}{:>10}'
+ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
+COST = '{:>14}'
 
 
 def make_sample(rng: np.random.Generator) -> DataSample:
@@ -248,7 +249,9 @@ def main(arguments: list[str] | None = None) -> int:
         f'{os.cpu_count()} cores\n'
         f'evaluation {evaluation * 1e3:.2f} ms per image in one process, loop and data {loop * 1e3:.2f} ms\n'
     )
-    print(ROW.format('network', 'workers', 'evaluation', 'images/s', 'expected', 'share', 'waits'))
+    print(
+        ROW.format('network', 'workers', 'images/s', 'expected', 'share', 'waits') + COST.format('evaluation')
+    )
     results, values = [], None
     for speed in args.images_per_second:
         for workers in args.workers:
@@ -273,12 +276,12 @@ def main(arguments: list[str] | None = None) -> int:
                 ROW.format(
                     f'{speed}/s',
                     workers,
-                    f'{cost * 1e3:.2f} ms',
                     f'{result["images_per_second"]:.0f}',
                     f'{result["expected"]:.0f}',
                     f'{share:.2f}',
                     f'{result["waits"]:.0%}',
-                ),
+                )
+                + COST.format(f'{cost * 1e3:.2f} ms'),
                 flush=True,
             )
     if args.out is not None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from wsol_mm.evaluation.box_protocol import DEFAULT_PROTOCOL
 from wsol_mm.evaluation.functional import OUTCOMES, box_areas
 from wsol_mm.evaluation.metrics import LocalizationMetric
 from wsol_mm.evaluation.metrics.protocol_record import ProtocolRecord
@@ -131,8 +130,7 @@ def _evaluate(
     boxed = [sample for sample in samples if len(sample.get('gt_bboxes', ()))]
     if not boxed:
         raise ValueError(f'samples: expected images with ground-truth boxes, got {len(samples)} without')
-    metric = LocalizationMetric([DEFAULT_PROTOCOL])
-    metric.protocols = [replace(protocol, **changes)]
+    metric = LocalizationMetric([replace(protocol, **changes)])
     metric.process({}, boxed)
     return metric, boxed
 

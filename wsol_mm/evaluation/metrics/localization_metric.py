@@ -48,8 +48,8 @@ class LocalizationMetric(BaseMetric):
     NaN where the model gave scores or maps that are NaN or infinite for an image that could be read.
 
     Args:
-        protocols: Names of presets, or dicts of :func:`get_protocol` arguments (``name`` and changes;
-            ``alias`` renames the result).
+        protocols: Names of presets, dicts of :func:`get_protocol` arguments (``name`` and changes; ``alias``
+            renames the result), or protocols.
         tuned_on: 'cub' or 'ilsvrc': the presets take what their publications tuned on this data set, see
             :func:`get_protocol`. Whatever images are evaluated, a protocol may say otherwise for itself.
         thresholds_from: JSON file with results of another split (``tools/test.py --out`` or
@@ -72,7 +72,7 @@ class LocalizationMetric(BaseMetric):
 
     def __init__(
         self,
-        protocols: Sequence[str | dict],
+        protocols: Sequence[str | dict | LocalizationProtocol],
         tuned_on: str = 'cub',
         thresholds_from: str | None = None,
         per_class: bool = False,
@@ -92,12 +92,7 @@ class LocalizationMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
-        self.protocols = [
-            get_protocol(item, tuned_on)
-            if isinstance(item, str)
-            else get_protocol(**{'tuned_on': tuned_on, **item})
-            for item in protocols
-        ]
+        self.protocols = [_protocol(item, tuned_on) for item in protocols]
         names = [protocol.name for protocol in self.protocols]
         if not names or len(set(names)) != len(names):
             raise ValueError(f'protocols: expected one or more with different names, got {names}')
@@ -309,6 +304,12 @@ def load_thresholds(
                 raise ValueError(f'{path}: expected a finite number as {protocol.name}/{name}, got {value!r}')
         chosen[protocol.name] = found
     return chosen
+
+
+def _protocol(item: str | dict | LocalizationProtocol, tuned_on: str) -> LocalizationProtocol:
+    if isinstance(item, LocalizationProtocol):
+        return item
+    return get_protocol(**{'tuned_on': tuned_on, **(dict(name=item) if isinstance(item, str) else item)})
 
 
 def _is_finite(value: object) -> bool:
