@@ -142,7 +142,7 @@ def test_error_is_an_import_error():
 
 
 def test_is_cheap_and_imports_no_dependency():
-    """The check itself takes under 50 ms of CPU time; the best of five runs, since the machine may be busy."""
+    """The check itself takes under 50 ms of CPU time, the best of five runs: the machine may be busy."""
     check_dependencies()
     durations = []
     for _ in range(5):
