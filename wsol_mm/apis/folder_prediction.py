@@ -348,7 +348,7 @@ def _predict(
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
             predictions = [Prediction.of(sample, task.topk) for sample in samples]
-            writer.put((batch.images, batch.errors, predictions), (batch, samples))
+            writer.put((batch.images, batch.errors, predictions), (batch, samples, predictions))
 
 
 def _map_file(folder: Path, image: ListedImage) -> Path:
@@ -382,15 +382,15 @@ def _finish(
 def _draw(
     inferencer: LocalizationInferencer,
     task: FolderTask,
-    predicted: tuple[ImageBatch, list[DataSample]],
+    predicted: tuple[ImageBatch, list[DataSample], list[Prediction]],
     results: list[dict],
 ) -> None:
     """Write the pictures of a batch, with the boxes of the class whose map they show."""
-    batch, samples = predicted
+    batch, samples, predictions = predicted
     usable = [place for place in range(len(results)) if place not in batch.errors]
     boxes = []
-    for place, sample in zip(usable, samples, strict=True):
-        shown = Prediction.of(sample).wanted[0]
+    for place, prediction in zip(usable, predictions, strict=True):
+        shown = prediction.wanted[0]
         labelled = zip(results[place].get('labels', ()), results[place].get('boxes', ()), strict=True)
         boxes.append(np.array([box for label, box in labelled if label == shown]).reshape(-1, 4))
     images = [batch.images[place] for place in usable]

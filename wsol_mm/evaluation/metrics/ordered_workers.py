@@ -46,13 +46,16 @@ class OrderedWorkers(Generic[Item, Result]):
         """
         if self.num_workers == 0:
             return _apply(self.function, batch)
+        futures: list[Future[list[Result]]] = []
         if self._processes is None:
-            # Kernels that are loaded here need not be loaded by each of them.
-            _apply(self.function, batch[:1])
+            # Kernels that are loaded here, by the first item, need not be loaded by each of them.
+            futures.append(Future())
+            futures[0].set_result(_apply(self.function, batch[:1]))
+            batch = batch[1:]
             self._processes = WorkerProcesses(partial(_apply, self.function), self.num_workers)
         size = min(_MAX_CHUNK, max(1, -(-len(batch) // self.num_workers)))
         chunks = [batch[start : start + size] for start in range(0, len(batch), size)]
-        self._batches.append([self._processes.submit(chunk) for chunk in chunks])
+        self._batches.append(futures + [self._processes.submit(chunk) for chunk in chunks])
         return self._take(_MAX_BATCHES)
 
     def finish(self) -> list[Result]:
