@@ -5,7 +5,7 @@
 
 The stand-in takes as long for a batch as a network of the given speed, by sleeping, and returns real maps:
 14x14 noise, blurred more or less, with boxes in images of 500x375 pixels. Everything else is a test as it is:
-MMEngine's loop, the data loader, hooks, the metric.
+MMEngine's loop, hooks, preprocessor and head of the model, the metric. The images are in memory.
 
 A test can be as fast as its network or as its evaluation, whichever is slower. Expected of W workers is
 min(1 / (network + loop), W / evaluation), in seconds per image, and without workers the inverse of the sum of
@@ -15,6 +15,7 @@ it. W workers need W idle cores, and some of another one: to hand an image to a 
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -32,111 +33,53 @@ from wsol_mm.evaluation.protocols import PRESETS
 import cv2
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import default_collate
 from mmengine.evaluator import BaseMetric
-from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from .options import add_stand_in_options
+from .stand_in import POOL, SleepingBackbone, stand_in_localizer
 
-NUM_CLASSES = 1000
-NUM_MAPS = 5
 IMAGE_SIZE, FRAME = (500, 375), 224
-# Different maps; a test repeats them.
-POOL = 64
 ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
 COST = '{:>14}'
 
 
-def make_sample(rng: np.random.Generator) -> DataSample:
-    """Prediction of one image: maps of five classes, the label among them, a box."""
-    maps = rng.standard_normal((NUM_MAPS, 14, 14)).astype(np.float32)
-    # Sides of 1 to 7: from noise to a few blobs.
-    side = int(rng.integers(0, 4)) * 2 + 1
-    maps = np.stack([cv2.GaussianBlur(one, (side, side), 0) for one in maps])
-    classes = rng.permutation(NUM_CLASSES)[:NUM_MAPS]
-    corner = rng.uniform(0, 0.5, 2) * IMAGE_SIZE
-    sample = DataSample(
-        metainfo=dict(
-            img_path='noise',
-            ori_shape=IMAGE_SIZE[::-1],
-            img_shape=(FRAME, FRAME),
-            scale_factor=(FRAME / IMAGE_SIZE[0], FRAME / IMAGE_SIZE[1]),
-        )
-    )
-    sample.set_gt_label(int(rng.choice(classes)))
-    sample.gt_bboxes = np.concatenate([corner, corner + rng.uniform(0.2, 0.5, 2) * IMAGE_SIZE])[None]
-    sample.pred_topk = torch.from_numpy(classes)
-    sample.loc_labels = torch.from_numpy(classes)
-    sample.loc_maps = torch.from_numpy(maps)
-    return sample
-
-
-class Predictions(Dataset):
-    """As many predictions as a data set has images.
+class LabelledImages(Dataset):
+    """As many images as a data set has, with label and box. The predictions of a test go into their samples.
 
     Args:
         number: Number of images.
-        seed: Of the predictions.
     """
 
     metainfo = dict(classes=None)
 
-    def __init__(self, number: int, seed: int = 0) -> None:
-        rng = np.random.default_rng(seed)
-        self.pool = [make_sample(rng) for _ in range(min(number, POOL))]
-        self.number = number
+    def __init__(self, number: int) -> None:
+        rng = np.random.default_rng(0)
+        classes = SleepingBackbone(1).classes.numpy()
+        # An image shows nothing but which prediction of the pool is its own.
+        self.inputs = torch.arange(POOL, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 1, 1)
+        self.samples = []
+        for index in range(number):
+            corner = rng.uniform(0, 0.5, 2) * IMAGE_SIZE
+            sample = DataSample(
+                metainfo=dict(
+                    img_path='noise',
+                    ori_shape=IMAGE_SIZE[::-1],
+                    img_shape=(FRAME, FRAME),
+                    scale_factor=(FRAME / IMAGE_SIZE[0], FRAME / IMAGE_SIZE[1]),
+                ),
+                gt_bboxes=np.concatenate([corner, corner + rng.uniform(0.2, 0.5, 2) * IMAGE_SIZE])[None],
+            )
+            self.samples.append(sample.set_gt_label(int(rng.choice(classes[index % POOL]))))
 
     def __len__(self) -> int:
-        return self.number
+        return len(self.samples)
 
-    def __getitem__(self, index: int) -> DataSample:
-        if index >= self.number:
-            raise IndexError(index)
-        return self.pool[index % len(self.pool)]
-
-
-class Sleeper:
-    """What sleeps as long as a network of the given speed computes.
-
-    Args:
-        images_per_second: The speed.
-
-    Attributes:
-        busy: Seconds in which it slept.
-    """
-
-    def __init__(self, images_per_second: float) -> None:
-        self.seconds = 1 / images_per_second
-        self.busy = 0.0
-
-    def compute(self, number: int) -> None:
-        """Sleep for so many images."""
-        start = time.perf_counter()
-        time.sleep(self.seconds * number)
-        self.busy += time.perf_counter() - start
-
-
-class StandIn(BaseModel):
-    """A network that sleeps.
-
-    Args:
-        images_per_second: Its speed.
-    """
-
-    def __init__(self, images_per_second: float) -> None:
-        super().__init__()
-        self.sleeper = Sleeper(images_per_second)
-
-    def test_step(self, data: Any) -> list[dict]:
-        """Sleep, and return the batch as its prediction."""
-        self.sleeper.compute(len(data))
-        return data
-
-    def forward(self, inputs: Any) -> None:
-        """Not used: there is nothing to compute."""
+    def __getitem__(self, index: int) -> dict:
+        return dict(inputs=self.inputs[index % POOL], data_samples=self.samples[index])
 
 
 class NoEvaluation(BaseMetric):
@@ -154,24 +97,19 @@ class NoEvaluation(BaseMetric):
 
 
 def timed_test(
-    dataset: Predictions, batch_size: int, images_per_second: float, metric: BaseMetric
+    number: int, batch_size: int, images_per_second: float, metric: BaseMetric
 ) -> tuple[float, float, dict[str, float]]:
-    """Run a test.
+    """Run a test of so many images.
 
     Returns:
         Its seconds, those in which the network computed, and the metrics.
     """
-    model = StandIn(images_per_second)
+    model = stand_in_localizer(images_per_second)
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(
             model,
             folder,
-            test_dataloader=dict(
-                dataset=dataset,
-                batch_size=batch_size,
-                sampler=dict(type='DefaultSampler', shuffle=False),
-                collate_fn=pseudo_collate,
-            ),
+            test_dataloader=DataLoader(LabelledImages(number), batch_size, collate_fn=default_collate),
             test_evaluator=[metric],
             test_cfg=dict(type='TestLoop'),
             default_hooks=dict(logger=None),
@@ -179,15 +117,19 @@ def timed_test(
             log_level='ERROR',
             experiment_name=f'overlap_{time.time_ns()}',
         )
+        # Of a real test, other processes make the samples; the garbage collector need not look at them here.
+        gc.freeze()
         start = time.perf_counter()
         metrics = runner.test()
-    return time.perf_counter() - start, model.sleeper.busy, metrics
+    return time.perf_counter() - start, model.backbone.sleeper.busy, metrics
 
 
-def evaluation_seconds(dataset: Predictions, protocols: list[str], repeats: int = 3) -> float:
+@torch.no_grad()
+def evaluation_seconds(protocols: list[str], repeats: int = 3) -> float:
     """CPU seconds of evaluation per image in one process, the least of some passes over all predictions."""
     metric = LocalizationMetric(protocols, num_eval_workers=0)
-    samples = [sample.to_dict() for sample in dataset.pool]
+    batch = default_collate(list(LabelledImages(POOL)))
+    samples = [sample.to_dict() for sample in stand_in_localizer(1e9).test_step(batch)]
     passes = []
     # The first one compiles the kernels or loads them.
     for _ in range(repeats + 1):
@@ -239,10 +181,9 @@ def main(arguments: list[str] | None = None) -> int:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     logging.getLogger('mmengine').setLevel(logging.ERROR)
-    dataset = Predictions(args.images)
-    evaluation = evaluation_seconds(dataset, args.protocols)
+    evaluation = evaluation_seconds(args.protocols)
     # A network that takes no time.
-    seconds, busy, _ = timed_test(dataset, args.batch_size, 1e9, NoEvaluation())
+    seconds, busy, _ = timed_test(args.images, args.batch_size, 1e9, NoEvaluation())
     loop = (seconds - busy) / args.images
     print(
         f'{" + ".join(args.protocols)}; {args.images} images, batches of {args.batch_size}, '
@@ -257,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
         for workers in args.workers:
             metric = LocalizationMetric(args.protocols, num_eval_workers=workers)
             before = children_seconds()
-            seconds, busy, metrics = timed_test(dataset, args.batch_size, speed, metric)
+            seconds, busy, metrics = timed_test(args.images, args.batch_size, speed, metric)
             cost = (children_seconds() - before) / args.images if workers else evaluation
             if values not in (None, metrics):
                 raise SystemExit(f'--workers {workers}: expected the metrics of the others, got {metrics}')

@@ -4,8 +4,9 @@
     python -m benchmarks.prediction --images-per-second 500 --loaders 1 2 --image-size 500 375
 
 The stand-in takes as long for a batch as a network of the given speed, by sleeping, and returns real maps, as
-in benchmarks.overlap. Everything else is tools/predict.py as it is: the list, the processes that load images,
-boxes, the journal and the annotations at the end. The images are noise in PNG files.
+in benchmarks.overlap. Everything else is tools/predict.py as it is with a GPU: the list, the processes that
+load images and the thread that takes over their batches, boxes, the journal and the annotations at the end.
+The images are noise in PNG files.
 
 A prediction can be as fast as the slowest of network, loading and boxes: min(network, loaders / loading,
 processes / boxes), in images per second, where there are idle cores for all of them.
@@ -17,11 +18,15 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 from wsol_mm.annotation_formats import FORMATS
+from wsol_mm.apis import folder_prediction
 from wsol_mm.apis.folder_prediction import BOX_PROCESSES, FolderTask, predict_folder
+from wsol_mm.apis.image_batches import ImageBatch, ImageBatches, load_batches
 from wsol_mm.apis.inference_pipeline import InferencePipeline
 from wsol_mm.apis.localization_inferencer import LocalizationInferencer
 from wsol_mm.cli.argument_types import integer_within
@@ -32,14 +37,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmpretrain.structures import DataSample
 
 from .options import add_stand_in_options
-from .overlap import FRAME, NUM_CLASSES, Predictions, Sleeper
-
-ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
-# Different image files; the folder links to them.
-POOL = 64
+from .overlap import FRAME, ROW
+from .stand_in import NUM_CLASSES, POOL, stand_in_localizer
 
 
 class StandIn(LocalizationInferencer):
@@ -50,10 +51,9 @@ class StandIn(LocalizationInferencer):
     """
 
     def __init__(self, images_per_second: float) -> None:
-        self.sleeper = Sleeper(images_per_second)
         self.whole_image = True
         self.config = Config(dict(model=dict(type='StandIn')))
-        self.model = torch.nn.Module()
+        self.model = stand_in_localizer(images_per_second)
         self.classes = tuple(f'class {number}' for number in range(NUM_CLASSES))
         self.protocol = box_protocol(self.config)
         with DefaultScope.overwrite_default_scope('wsol_mm'):
@@ -64,22 +64,10 @@ class StandIn(LocalizationInferencer):
                     dict(type='PackLocalizationInputs'),
                 ]
             )
-        self.pool = Predictions(POOL).pool
-        for sample in self.pool:
-            scores = np.full(NUM_CLASSES, 1e-4, np.float32)
-            scores[sample.pred_topk[0]] = 0.9
-            sample.set_pred_score(torch.from_numpy(scores))
-            del sample.gt_label
-
-    def forward(self, inputs: dict, topk: int = 1) -> list[DataSample]:
-        """Sleep, and return predictions from the pool."""
-        count = len(inputs['inputs'])
-        self.sleeper.compute(count)
-        return [self.pool[number % len(self.pool)] for number in range(count)]
 
 
 def write_images(folder: Path, number: int, size: tuple[int, int]) -> None:
-    """Write as many image files, which are links to a few: noise of the given width and height."""
+    """Write as many image files, which are links to :data:`POOL`: noise of the given width and height."""
     rng = np.random.default_rng(0)
     for index in range(number):
         file = folder / f'{index:07d}.png'
@@ -100,6 +88,19 @@ def cpu_seconds(function: Callable[[], object], count: int, repeats: int = 3) ->
     return min(passes[1:])
 
 
+def fetched_ahead(batches: ImageBatches, num_workers: int) -> Iterator[ImageBatch]:
+    """Load batches as with a GPU: a thread takes them from the processes, there to pin their memory."""
+    loaded = load_batches(batches, num_workers)
+    if num_workers == 0:
+        yield from loaded
+        return
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, loaded, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, loaded, None)
+            yield batch
+
+
 def timed_prediction(
     folder: Path, out: Path, images_per_second: float, args: argparse.Namespace, loaders: int
 ) -> tuple[float, float]:
@@ -111,8 +112,9 @@ def timed_prediction(
     inferencer = StandIn(images_per_second)
     task = FolderTask(folder, out, args.format)
     start = time.perf_counter()
-    predict_folder(inferencer, task, args.batch_size, loaders, progress=False)
-    return time.perf_counter() - start, inferencer.sleeper.busy
+    with patch.object(folder_prediction, 'load_batches', fetched_ahead):
+        predict_folder(inferencer, task, args.batch_size, loaders, progress=False)
+    return time.perf_counter() - start, inferencer.model.backbone.sleeper.busy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,10 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(work, 'images')
         folder.mkdir()
         write_images(folder, args.images, args.image_size)
-        probe = StandIn(1)
+        probe = StandIn(1e9)
         files = sorted(map(str, folder.iterdir()))[:POOL]
         loading = cpu_seconds(lambda: list(map(probe.pipeline, files)), len(files))
-        boxes = cpu_seconds(lambda: probe.postprocess(probe.pool), len(probe.pool))
+        samples = probe.forward(next(probe.preprocess(files, len(files))))
+        boxes = cpu_seconds(lambda: probe.postprocess(samples), len(samples))
         print(
             f'{args.images} images of {args.image_size[0]}x{args.image_size[1]}, batches of '
             f'{args.batch_size}, {os.cpu_count()} cores\nloading {loading * 1e3:.2f} ms, boxes '

@@ -39,12 +39,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .options import add_stand_in_options
-from .overlap import ROW, Sleeper, expected_rate
+from .overlap import ROW, expected_rate
+from .stand_in import POOL, Sleeper
 
 PIPELINE = Path(__file__).parents[1] / 'configs' / '_base_' / 'pipelines' / 'squash_224.py'
 IMAGE_SIZE, CROP = (500, 375), 224
-# Different images; a training repeats them.
-POOL = 64
 
 
 def make_files(folder: Path, number: int = POOL) -> list[str]:

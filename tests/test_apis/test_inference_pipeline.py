@@ -46,6 +46,16 @@ def test_configs_show_the_whole_image(repo_dir, image, config):
     assert item['inputs'].shape == (3, side, side)
 
 
+@pytest.mark.parametrize('crop', ['CenterCrop', 'TenCrop'])
+def test_images_of_nothing_are_told(crop):
+    pipeline = InferencePipeline([LOAD, dict(type=crop, crop_size=224), PACK])
+    grey = np.full((240, 240, 3), 128, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, grey.shape, np.uint8)
+    blot = cv2.circle(grey.copy(), (100, 120), 30, (0, 200, 0), -1)
+    told = [pipeline(image)['data_samples'].shows_nothing for image in (grey, noise, blot)]
+    assert told == [True, True, False]
+
+
 @pytest.mark.parametrize('crop', [dict(type='CenterCrop', crop_size=32), dict(type='TenCrop', crop_size=32)])
 def test_crop_becomes_a_resize_like_the_one_before_it(crop):
     changed = whole_image_transforms([LOAD, RESIZE, crop, PACK])

@@ -37,11 +37,10 @@ def test_throughput_is_that_of_the_slower(monkeypatch, speed, milliseconds):
         return make_record(*args)
 
     monkeypatch.setattr(image_record, 'make_record', slow_record)
-    dataset = overlap.Predictions(160)
     reached, values = {}, []
     for workers in (0, 2):
         metric = LocalizationMetric(PROTOCOLS, num_eval_workers=workers)
-        seconds, busy, metrics = overlap.timed_test(dataset, 8, speed, metric)
+        seconds, busy, metrics = overlap.timed_test(160, 8, speed, metric)
         assert busy >= 160 / speed
         reached[workers] = 160 / seconds
         values.append(metrics)
@@ -62,7 +61,7 @@ def test_report(tmp_path, capsys):
     report = json.loads(out.read_text())
     assert report['metrics']['Top-5_Cls'] == 100
     # Real maps: more protocols take longer.
-    assert 0 < report['evaluation'] < overlap.evaluation_seconds(overlap.Predictions(20), ['scm'])
+    assert 0 < report['evaluation'] < overlap.evaluation_seconds(['scm'])
     assert [result['workers'] for result in report['results']] == [0, 2]
     for result in report['results']:
         assert 0 < result['images_per_second'] < 2000 and 0 < result['waits'] < 1

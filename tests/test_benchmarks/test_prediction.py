@@ -44,7 +44,7 @@ def test_boxes_and_journal_are_beside_the_network(tmp_path, monkeypatch):
     start = time.perf_counter()
     predict_folder(inferencer, FolderTask(tmp_path / 'images', tmp_path / 'a.json', 'coco'), 1, 0, False)
     spent = time.perf_counter() - start
-    assert inferencer.sleeper.busy >= batches * seconds
+    assert inferencer.model.backbone.sleeper.busy >= batches * seconds
     # One after the other they would take four times as long as the network.
     assert spent < 3 * batches * seconds
 

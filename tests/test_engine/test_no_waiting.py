@@ -68,12 +68,16 @@ def batch(images=4):
     return dict(inputs=inputs, data_samples=samples)
 
 
-@pytest.mark.parametrize('name', METHODS)
-def test_no_method_reads_a_value(name, unreadable):
+def build(name, training):
     normalisation = dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
     with DefaultScope.overwrite_default_scope('wsol_mm'):
-        config = METHODS[name].model_config(SIZE, training=True, data_preprocessor=normalisation)
-        model = MODELS.build(config).train().to(unreadable)
+        return MODELS.build(METHODS[name].model_config(SIZE, training, data_preprocessor=normalisation))
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_no_method_reads_a_value(name, unreadable):
+    model = build(name, training=True).train().to(unreadable)
+    with DefaultScope.overwrite_default_scope('wsol_mm'):
         optimizer = dict(type='AdamW', lr=1e-3, weight_decay=0.05)
         wrapper = build_optim_wrapper(model, dict(optimizer=optimizer, clip_grad=dict(max_norm=1.0)))
     if name == 'found':
@@ -85,6 +89,23 @@ def test_no_method_reads_a_value(name, unreadable):
     assert copies.waited_for == []
     # Images, and labels; of PSOL, its boxes and their weights too.
     assert copies.number == (4 if name == 'psol' else 2)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_a_test_step_waits_for_its_results_alone(name, unreadable):
+    """All work is on its way to the device before the first result is asked for, the maps."""
+    model = build(name, training=False).eval().to(unreadable)
+    data = batch()
+    with (
+        torch.no_grad(),
+        Copies() as copies,
+        pytest.raises(NotImplementedError, match='Cannot copy out of meta'),
+    ):
+        model.test_step(data)
+    assert copies.waited_for == []
+    # Images; labels, if the method has maps of classes.
+    assert copies.number == (1 if model.head.class_agnostic else 2)
+    assert not any(sample.gt_label.is_meta for sample in data['data_samples'])
 
 
 def test_what_is_read_is_noticed(unreadable):

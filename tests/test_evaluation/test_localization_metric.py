@@ -1,5 +1,4 @@
 import json
-import logging
 import os
 import pickle
 import resource
@@ -12,6 +11,7 @@ from wsol_mm.registry import METRICS
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from .samples import NUM_CLASSES, SIDE, block_map, make_sample, random_samples
@@ -278,23 +278,22 @@ def test_thresholds_from_errors(tmp_path):
         LocalizationMetric(['maxboxacc'], thresholds_from=str(file))
 
 
-def test_no_geometry_warning_about_nearly_square_images():
+@pytest.mark.parametrize(
+    ('size', 'warned'),
+    [((257, 258), set()), ((SIDE, 2 * SIDE), {'sat', 'lctr'})],
+    ids=['nearly square', 'oblong'],
+)
+def test_images_that_came_in_another_way_than_published(monkeypatch, size, warned):
+    """Squashed. SAT crops a square, LCTR crops; a nearly square image looks alike either way."""
     sample = make_sample({1: GOOD}, [1], 1, [BOX])
-    sample['ori_shape'] = (257, 258)
-    sample['scale_factor'] = (256 / 258, 256 / 257)
-    metric = LocalizationMetric(['sat', 'lctr'])
-    metric.process(None, [sample])
-    assert not metric._warned_geometry
-
-
-def test_geometry_warning_once(caplog):
-    sample = make_sample({1: GOOD}, [1], 1, [BOX])
-    sample['ori_shape'] = (SIDE, 2 * SIDE)
-    sample['scale_factor'] = (0.5, 1.0)
-    with caplog.at_level(logging.WARNING):
-        metric = LocalizationMetric(['sat'])
-        metric.process(None, [sample, sample])
-    assert metric._warned_geometry == {'sat'}
+    sample |= dict(ori_shape=size, scale_factor=(SIDE / size[1], SIDE / size[0]))
+    unread = {**sample, 'load_error': 'none'}
+    logged = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda _, text: logged.append(text))
+    evaluate([sample, unread, sample], ['sat', 'ts_cam', 'lctr'])
+    said = [text for text in logged if 'was published with the test geometry' in text]
+    assert {text.split()[0] for text in said} == warned and len(said) == len(warned)
+    assert all("; 2 of 3 images came with 'squash'. " in text for text in said)
 
 
 @pytest.mark.parametrize('field', ['gt_label', 'pred_topk', 'loc_maps', 'loc_labels'])

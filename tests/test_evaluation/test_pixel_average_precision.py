@@ -8,8 +8,8 @@ from .samples import SIDE, block_map, make_sample
 PROTOCOL = dict(name='maxboxacc', interpolation='bilinear', frame_size=None)
 
 
-def evaluate(samples):
-    metric = PixelAveragePrecision(interval=0.1, protocol=PROTOCOL)
+def evaluate(samples, num_eval_workers=0):
+    metric = PixelAveragePrecision(0.1, PROTOCOL, num_eval_workers)
     metric.dataset_meta = {}
     metric.process(None, samples)
     return metric.evaluate(len(samples))
@@ -32,7 +32,24 @@ def test_values():
     assert both == pytest.approx(100 * (0.5 * 1 + 0.5 * 1800 / (2 * valid)))
 
 
+def test_any_number_of_processes():
+    rng = np.random.default_rng(0)
+    samples = [
+        make_sample(
+            {1: rng.random((7, 7), np.float32)}, [1], 1, gt_mask=rng.integers(0, 2, (SIDE, SIDE), np.uint8)
+        )
+        for _ in range(5)
+    ]
+    expected = evaluate(samples)
+    assert 0 < expected['pixel/PxAP'] < 100
+    assert all(evaluate(samples, workers) == expected for workers in (1, 2))
+    with pytest.raises(KeyError, match="a.png: data sample: expected 'gt_mask'"):
+        evaluate([*samples, make_sample({1: block_map(1, 1, 5, 5)}, [1], 1, img_path='a.png')], 2)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match='num_eval_workers: expected an integer from 0, got -1'):
+        PixelAveragePrecision(num_eval_workers=-1)
     with pytest.raises(KeyError, match='gt_mask'):
         evaluate([make_sample({1: block_map(1, 1, 5, 5)}, [1], 1)])
     with pytest.raises(ValueError, match='interval'):

@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from concurrent.futures import BrokenExecutor
 
 from wsol_mm.utils.stop_signals import STOP_SIGNALS
-from wsol_mm.utils.worker_processes import WorkerProcesses
+from wsol_mm.utils.worker_processes import MadeWhenSent, WorkerProcesses
 
 import cv2
 import pytest
@@ -32,6 +33,34 @@ def test_other_processes_do_the_work():
     assert [number for number, _, _ in results] == list(range(8))
     assert os.getpid() not in {process for _, process, _ in results}
     assert {threads for _, _, threads in results} == {1}
+
+
+def kinds(items: list[int]) -> tuple[type, list[int]]:
+    """Return what has come."""
+    return type(items), list(items)
+
+
+def test_items_are_made_by_the_thread_that_sends_them():
+    threads = []
+
+    def square(number: int) -> int:
+        threads.append((os.getpid(), threading.current_thread()))
+        if number > 9:
+            raise KeyError(f'{number}: expected a digit')
+        return number**2
+
+    items = MadeWhenSent(square, range(6))
+    assert len(items) == 6 and len(items[2:]) == 4 and not threads
+    processes = WorkerProcesses(kinds, 1)
+    assert processes.submit(items[2:]).result() == (list, [4, 9, 16, 25])
+    assert len(threads) == 4 and all(process == os.getpid() for process, _ in threads)
+    assert threading.current_thread() not in [thread for _, thread in threads]
+    with pytest.raises(KeyError, match='12: expected a digit'):
+        processes.submit(MadeWhenSent(square, [3, 12])).result(timeout=60)
+    assert processes.submit(items[:1]).result() == (list, [0])
+    processes.shutdown()
+    # Where nothing is sent.
+    assert list(items) == [0, 1, 4, 9, 16, 25] and items[1] == 1
 
 
 @pytest.mark.parametrize('stop', STOP_SIGNALS)

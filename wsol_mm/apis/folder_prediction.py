@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import islice
@@ -18,6 +18,7 @@ from wsol_mm.utils.optional_packages import optional_package
 from wsol_mm.utils.process_lock import process_lock
 from wsol_mm.utils.stored_files import is_address
 from wsol_mm.utils.whole_files import remove_leftovers_of, whole_file
+from wsol_mm.utils.worker_processes import MadeWhenSent
 
 import numpy as np
 import torch
@@ -347,7 +348,7 @@ def _predict(
     ) as writer:
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
-            predictions = [Prediction.of(sample, task.topk) for sample in samples]
+            predictions = MadeWhenSent(partial(Prediction.of, topk=task.topk), samples)
             writer.put((batch.images, batch.errors, predictions), (batch, samples, predictions))
 
 
@@ -361,7 +362,7 @@ def _finish(
     protocol: LocalizationProtocol,
     images: list[ListedImage],
     errors: dict[int, str],
-    predictions: list[Prediction],
+    predictions: Sequence[Prediction],
 ) -> list[dict]:
     """Return what the journal keeps of a batch; write its maps."""
     kept: list[dict] = []
@@ -382,7 +383,7 @@ def _finish(
 def _draw(
     inferencer: LocalizationInferencer,
     task: FolderTask,
-    predicted: tuple[ImageBatch, list[DataSample], list[Prediction]],
+    predicted: tuple[ImageBatch, list[DataSample], Sequence[Prediction]],
     results: list[dict],
 ) -> None:
     """Write the pictures of a batch, with the boxes of the class whose map they show."""

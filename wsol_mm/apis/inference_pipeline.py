@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from wsol_mm.datasets.image_pipeline import has_loader, image_fields, run_transforms
+from wsol_mm.evaluation.functional.image_content import shows_nothing
 from wsol_mm.registry import TRANSFORMS
+from wsol_mm.structures import CENTER_CROP
 
+import cv2
 import numpy as np
 from mmengine.config import Config
 
@@ -95,14 +98,19 @@ class InferencePipeline:
             label: Class whose box is wanted.
 
         Returns:
-            ``inputs`` and ``data_samples``, as from a data set.
+            ``inputs`` and ``data_samples``, as from a data set. The latter also say in ``shows_nothing``
+            whether the image is of one colour, or noise.
 
         Raises:
             UnreadableImage: If the file is missing or does not decode.
             ValueError: If the array is no colour image.
         """
         item = _array_fields(image) if isinstance(image, np.ndarray) else {'img_path': image}
-        return run_transforms(self.transforms, item if label is None else {**item, 'gt_label': label})
+        packed = run_transforms(self.transforms, item if label is None else {**item, 'gt_label': label})
+        pixels = packed['inputs'].numpy()
+        seen = cv2.merge(list(pixels if pixels.ndim == 3 else pixels[CENTER_CROP]))
+        packed['data_samples'].set_metainfo({'shows_nothing': shows_nothing(seen)})
+        return packed
 
 
 def _array_fields(image: np.ndarray) -> dict:

@@ -8,9 +8,7 @@ from pathlib import Path
 from wsol_mm.datasets.readers.image_files import distinct_stems
 from wsol_mm.datasets.readers.list_files import read_lines
 from wsol_mm.evaluation.box_protocol import box_protocol
-from wsol_mm.evaluation.functional.image_content import shows_nothing
 from wsol_mm.models.heads.localization_head import PRED_TOPK
-from wsol_mm.structures import CENTER_CROP
 from wsol_mm.utils.config_settings import merge_options
 from wsol_mm.utils.file_names import fitting_name
 from wsol_mm.utils.refinement_choice import use_refinement
@@ -210,22 +208,14 @@ class LocalizationInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, inputs: dict, topk: int = 1) -> list[DataSample]:
-        """Predict a batch, with maps of the labels, or of the ``topk`` best classes where there are none.
-
-        Samples also say in ``shows_nothing`` whether their image is of one colour, or noise.
-        """
-        images = inputs['inputs']
+        """Predict a batch, with maps of the labels, or of the ``topk`` best classes where there are none."""
         head = self.model.head
         is_labelled = all('gt_label' in sample for sample in inputs['data_samples'])
         configured, head.map_topk = head.map_topk, 0 if is_labelled else topk
         try:
-            samples = self.model.test_step(inputs)
+            return self.model.test_step(inputs)
         finally:
             head.map_topk = configured
-        for sample, image in zip(samples, images, strict=True):
-            seen = image if image.dim() == 3 else image[CENTER_CROP]
-            sample.set_metainfo({'shows_nothing': shows_nothing(seen.permute(1, 2, 0).numpy())})
-        return samples
 
     def visualize(
         self,

@@ -4,14 +4,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 
 from .orphans import end_with_parent
 from .stop_signals import STOP_SIGNALS
+
+Item = TypeVar('Item')
 
 
 class WorkerProcesses:
@@ -47,6 +49,33 @@ class WorkerProcesses:
     def shutdown(self, cancel_futures: bool = False) -> None:
         """Wait for what has begun, and unless it is cancelled for the rest; end the processes."""
         self._pool.shutdown(cancel_futures=cancel_futures)
+
+
+class MadeWhenSent(Sequence[Item]):
+    """Items that are made of something else when they are sent to a process, by the thread that sends them.
+
+    Whoever starts the work does not wait for them. A process gets a list; where nothing is sent, an item is
+    made whenever it is read.
+
+    Args:
+        make: Makes an item of its source.
+        sources: What the items are made of.
+    """
+
+    def __init__(self, make: Callable[[Any], Item], sources: Sequence[Any]) -> None:
+        self._make = make
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return MadeWhenSent(self._make, self._sources[index])
+        return self._make(self._sources[index])
+
+    def __reduce__(self) -> tuple[type[list], tuple[list[Item]]]:
+        return list, ([*self],)
 
 
 _function: Callable[..., Any]

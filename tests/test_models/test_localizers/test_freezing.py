@@ -1,12 +1,12 @@
 """Freezing by name patterns: what is trained, what the optimizer holds, DDP."""
 
-import wsol_mm  # noqa: F401
+from wsol_mm.models.localizers.freezing import freeze_parameters
 
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmpretrain.structures import DataSample
-from torch import distributed
+from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,6 +32,7 @@ def test_names(build_localizer):
     assert {name.split('.')[1] for name in off} == {'layers', 'patch_embed', 'cls_token'}
     assert {name.split('.')[2] for name in off if 'layers' in name} == {'0', '1'}
     assert build_localizer().frozen == build_localizer(frozen=None).frozen == []
+    assert freeze_parameters(nn.Identity(), []) == []
 
 
 def test_errors(build_localizer):

@@ -24,13 +24,17 @@ def shows_nothing(image: NDArray[np.number]) -> bool:
         most); or if the means of 14 x 14 cells differ by less than a quarter of what the pixels do, and the
         pixels within nine of ten cells by more.
     """
-    pixels = image.astype(np.float32)
-    of_pixels = pixels.std(axis=(0, 1)).max()
+    of_pixels = cv2.meanStdDev(image)[1].max()
     if of_pixels < _LEAST_LEVELS:
         return True
-    cells, squares = (
-        cv2.resize(values, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA) for values in (pixels, pixels**2)
-    )
     least = _LEAST_SHARE * of_pixels
-    within = np.sqrt(np.maximum(squares - cells**2, 0)).max(axis=2)
-    return bool(cells.std(axis=(0, 1)).max() < least and (within > least).mean() >= _NOISY_CELLS)
+    pixels = image.astype(np.float32)
+    cells = _cell_means(pixels)
+    if cells.std(axis=(0, 1)).max() >= least:  # a photograph
+        return False
+    within = np.sqrt(np.maximum(_cell_means(pixels * pixels) - cells**2, 0)).max(axis=2)
+    return bool((within > least).mean() >= _NOISY_CELLS)
+
+
+def _cell_means(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    return cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)

@@ -1,17 +1,24 @@
 """What one image contributes to an evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.map_boxes import ground_truth_in_frame
 from wsol_mm.evaluation.protocols import LocalizationProtocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .protocol_record import MapsByClass, ProtocolRecord, failed_record, make_record, rank_of_label
+from .validity import all_finite
+
+#: What of a prediction :func:`image_record` reads.
+FIELDS = (
+    *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor', 'no_map_for', 'pred_score'),
+    *('gt_bboxes', 'gt_label', 'pred_topk', 'loc_maps', 'loc_labels'),
+)
+_REQUIRED = FIELDS[-4:]
 
 
 # A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
@@ -31,55 +38,48 @@ class ImageRecord:
     finite: bool = True
 
 
-class EvaluatedImage(NamedTuple):
-    """What the record of an image is made of.
-
-    ``geometries`` has one for each protocol, None where its map counts as wrong; it is None without boxes.
-    """
-
-    name: str
-    label: int
-    ranked: NDArray[np.integer]
-    failed: bool
-    finite: bool
-    maps: MapsByClass
-    gt_boxes: NDArray[np.number]
-    geometries: list[ImageGeometry | None] | None
-
-
-def image_record(protocols: Sequence[LocalizationProtocol], image: EvaluatedImage) -> ImageRecord:
+def image_record(protocols: Sequence[LocalizationProtocol], sample: Mapping[str, Any]) -> ImageRecord:
     """Evaluate one image.
 
     Args:
         protocols: The protocols.
-        image: Its prediction and ground truth.
+        sample: Its prediction and ground truth, as :meth:`LocalizationMetric.process` takes them, in NumPy.
 
     Returns:
         The record.
 
     Raises:
-        Exception: What is wrong with a map; the message begins with the image's name.
+        KeyError: If a field is missing, or a protocol needs a class whose map is not there.
     """
-    rank = -1 if image.failed else rank_of_label(image.label, image.ranked)
-    if image.geometries is None:
-        return ImageRecord(image.label, rank, None, image.failed, image.finite)
-    try:
-        records = tuple(
-            failed_record(protocol, image.maps, rank)
-            if geometry is None
-            else make_record(
-                protocol,
-                image.maps,
-                image.label,
-                image.ranked,
-                ground_truth_in_frame(image.gt_boxes, geometry, protocol),
-                geometry.frame,
+    for key in _REQUIRED:
+        if key not in sample:
+            raise KeyError(
+                f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
             )
-            for protocol, geometry in zip(protocols, image.geometries, strict=True)
-        )
-    except Exception as error:
-        # The type stays; which image it was is known here alone.
-        reason = error.args[0] if error.args else type(error).__name__
-        error.args = (f'{image.name}: {reason}', *error.args[1:])
-        raise
-    return ImageRecord(image.label, rank, records, image.failed, image.finite)
+    label, ranked = int(np.reshape(sample['gt_label'], -1)[0]), sample['pred_topk']
+    failed = sample.get('load_error') is not None
+    finite = failed or all_finite(sample)
+    rank = -1 if failed else rank_of_label(label, ranked)
+    gt_boxes = sample.get('gt_bboxes')
+    if gt_boxes is None or not len(gt_boxes):
+        return ImageRecord(label, rank, None, failed, finite)
+    maps = MapsByClass(sample['loc_maps'], sample['loc_labels'], shared=len(protocols) > 1)
+    without_map = sample.get('no_map_for', ())
+    records = []
+    for protocol in protocols:
+        if failed or not finite or protocol.name in without_map:
+            records.append(failed_record(protocol, maps, rank))
+            continue
+        geometry = ImageGeometry.from_metainfo(sample, protocol.frame_size)
+        boxes = ground_truth_in_frame(gt_boxes, geometry, protocol)
+        record = make_record(protocol, maps, label, ranked, boxes, geometry.frame)
+        if not _is_published(geometry, protocol):
+            record = replace(record, other_geometry=geometry.kind)
+        records.append(record)
+    return ImageRecord(label, rank, tuple(records), failed, finite)
+
+
+def _is_published(geometry: ImageGeometry, protocol: LocalizationProtocol) -> bool:
+    # A (nearly) square image looks alike, squashed or not.
+    square = geometry.resized[0] == geometry.resized[1] and geometry.keeps_aspect
+    return square or geometry.kind == protocol.geometry

@@ -1,14 +1,13 @@
 """Localization accuracy under any number of protocols in one pass over the data."""
 
 import copy
-import logging
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from inspect import signature
 from typing import Any
 
-from wsol_mm.evaluation.functional.boxes import ImageGeometry
 from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol, refuse_dataset
 from wsol_mm.registry import METRICS
 from wsol_mm.utils.whole_files import write_json
@@ -16,18 +15,23 @@ from wsol_mm.utils.whole_files import write_json
 import mmengine
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MMLogger
 
-from .image_record import EvaluatedImage, ImageRecord, image_record
-from .ordered_workers import OrderedWorkers
+from .image_record import FIELDS, ImageRecord, image_record
+from .overlapped_metric import OverlappedMetric
 from .protocol_record import TOP_K, MapsByClass, failed_record
 from .protocol_summary import ProtocolCounts, summarize
-from .validity import all_finite, invalid_metrics, to_numpy
+from .validity import invalid_metrics
 
 
 @METRICS.register_module()
-class LocalizationMetric(BaseMetric):
+class LocalizationMetric(OverlappedMetric[ImageRecord]):
     """GT-known / Top-1 / Top-5 Loc, MaxBoxAcc and relatives under several protocols at once.
+
+    It reads predictions with ``pred_topk``, ``loc_maps`` (K, h, w), ``loc_labels`` (K,), ``gt_label``, the
+    meta keys of :class:`ImageGeometry` and, where the data set has boxes, ``gt_bboxes`` (G, 4) in pixels of
+    the original image. Under the protocols that ``no_map_for`` names, where it is there, the image has no
+    usable map and its localization counts as wrong.
 
     Boxes are found on every rank, by processes beside the network (``num_eval_workers``); only an
     :class:`ImageRecord` of some hundred bytes per image travels between ranks, and the result is the same for
@@ -69,6 +73,7 @@ class LocalizationMetric(BaseMetric):
     """
 
     default_prefix = 'localization'
+    fields = FIELDS
 
     def __init__(
         self,
@@ -87,12 +92,16 @@ class LocalizationMetric(BaseMetric):
         if unknown := sorted(kwargs.keys() - accepted):
             names = [name for name in accepted if name != 'kwargs']
             raise ValueError(f'LocalizationMetric: expected arguments out of {names}, got {unknown}')
-        if not isinstance(num_eval_workers, int) or num_eval_workers < 0:
-            raise ValueError(f'num_eval_workers: expected an integer from 0, got {num_eval_workers!r}')
-        super().__init__(collect_device=collect_device, prefix=prefix, **kwargs)
+        self.protocols = [_protocol(item, tuned_on) for item in protocols]
+        super().__init__(
+            partial(image_record, self.protocols),
+            num_eval_workers,
+            collect_device=collect_device,
+            prefix=prefix,
+            **kwargs,
+        )
         # Every name starts with its protocol's, so no prefix is needed.
         self.prefix = prefix
-        self.protocols = [_protocol(item, tuned_on) for item in protocols]
         names = [protocol.name for protocol in self.protocols]
         if not names or len(set(names)) != len(names):
             raise ValueError(f'protocols: expected one or more with different names, got {names}')
@@ -101,65 +110,6 @@ class LocalizationMetric(BaseMetric):
         )
         self.per_class = per_class
         self.report_file = report_file
-        self._warned_geometry: set[str] = set()
-        self._workers = OrderedWorkers(partial(image_record, self.protocols), num_eval_workers)
-
-    @property
-    def results(self) -> list[ImageRecord]:
-        """The records of all images so far; waits for those that are not ready."""
-        self._records += self._workers.finish()
-        return self._records
-
-    @results.setter
-    def results(self, records: list[ImageRecord]) -> None:
-        self._records = records
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Start on finding the boxes of a batch, for one :class:`ImageRecord` per image.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``pred_topk``, ``loc_maps`` (K, h, w), ``loc_labels`` (K,),
-                ``gt_label``, the meta keys of :class:`ImageGeometry` and, where the data set has boxes,
-                ``gt_bboxes`` (G, 4) in pixels of the original image. Under the protocols that ``no_map_for``
-                names, where it is there, the image has no usable map and its localization counts as wrong.
-
-        Raises:
-            KeyError: If a field is missing, or a protocol needs a class whose map is not there. What is wrong
-                with a map may be raised by a later call; the message begins with the image's path.
-        """
-        self._records += self._workers.put([self._image(sample) for sample in data_samples])
-
-    def _image(self, sample: dict) -> EvaluatedImage:
-        for key in ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels'):
-            if key not in sample:
-                raise KeyError(
-                    f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
-                )
-        failed = sample.get('load_error') is not None
-        finite = failed or all_finite(sample)
-        gt_boxes = sample.get('gt_bboxes')
-        geometries = None
-        if gt_boxes is not None and len(gt_boxes):
-            without_map = sample.get('no_map_for', ())
-            geometries = [
-                self._geometry(protocol, sample)
-                if finite and not failed and protocol.name not in without_map
-                else None
-                for protocol in self.protocols
-            ]
-        return EvaluatedImage(
-            str(sample.get('img_path', 'image without a path')),
-            int(to_numpy(sample['gt_label']).reshape(-1)[0]),
-            to_numpy(sample['pred_topk']),
-            failed,
-            finite,
-            MapsByClass(
-                to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']), shared=len(self.protocols) > 1
-            ),
-            np.asarray(gt_boxes),
-            geometries,
-        )
 
     def _alone(self) -> 'LocalizationMetric':
         """Return a copy that writes nothing."""
@@ -181,22 +131,6 @@ class LocalizationMetric(BaseMetric):
             records = tuple(failed_record(protocol, maps) for protocol in self.protocols)
             names.update(trial.compute_metrics([ImageRecord(0, -1, records)]))
         return {f'{self.prefix}/{name}' for name in names} if self.prefix else names
-
-    def _geometry(self, protocol: LocalizationProtocol, metainfo: dict) -> ImageGeometry:
-        geometry = ImageGeometry.from_metainfo(metainfo, protocol.frame_size)
-        # A (nearly) square image looks alike, squashed or not.
-        square = geometry.resized[0] == geometry.resized[1] and geometry.keeps_aspect
-        if geometry.kind == protocol.geometry or square or protocol.name in self._warned_geometry:
-            return geometry
-        self._warned_geometry.add(protocol.name)
-        print_log(
-            f'Protocol {protocol.name!r} was published with the test geometry {protocol.geometry!r}, the '
-            f'pipeline uses {geometry.kind!r}: boxes are mapped through the real one, but the numbers are '
-            'not comparable with published ones.',
-            logger='current',
-            level=logging.WARNING,
-        )
-        return geometry
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Turn the records of all images into percentages.
@@ -230,6 +164,14 @@ class LocalizationMetric(BaseMetric):
         ranks = np.array([record.rank for record in boxed])
         for index, protocol in enumerate(self.protocols):
             records = [record.protocols[index] for record in boxed if record.protocols is not None]
+            others = Counter(record.other_geometry for record in records if record.other_geometry)
+            if others:
+                logger.warning(
+                    f'{protocol.name} was published with the test geometry {protocol.geometry!r}; '
+                    f'{others.total()} of {len(records)} images came with {", ".join(map(repr, others))}. '
+                    'Boxes are mapped through the real one, but the numbers cannot be compared with those '
+                    'published.'
+                )
             constant = sum(record.constant_maps for record in records)
             if constant:
                 logger.warning(

@@ -14,7 +14,7 @@ Result = TypeVar('Result')
 # Batches that may be unfinished: one that is worked on, and one so that a slow image delays nobody.
 _MAX_BATCHES = 2
 # Items that travel together: few, so that all processes are done at about the same time.
-_MAX_CHUNK = 16
+_MAX_CHUNK = 32
 
 
 class OrderedWorkers(Generic[Item, Result]):

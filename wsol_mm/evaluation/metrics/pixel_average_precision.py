@@ -1,6 +1,7 @@
 """PxAP and pixel IoU for data sets with masks, as a metric."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from wsol_mm.evaluation.functional.boxes import ImageGeometry
@@ -12,91 +13,105 @@ from wsol_mm.evaluation.functional.masks import (
 )
 from wsol_mm.evaluation.functional.score_maps import ConstantMapError
 from wsol_mm.evaluation.map_boxes import score_map
-from wsol_mm.evaluation.protocols import get_protocol
+from wsol_mm.evaluation.protocols import LocalizationProtocol, get_protocol
 from wsol_mm.registry import METRICS
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
 
+from .overlapped_metric import OverlappedMetric
 from .protocol_record import MapsByClass
-from .validity import all_finite, invalid_metrics, to_numpy
+from .validity import all_finite, invalid_metrics
 
 _NAMES = ('PxAP', 'PxIoU', 'PxIoU_threshold')
 
 
+def pixel_counts(
+    thresholds: NDArray[np.floating], protocol: LocalizationProtocol, sample: Mapping[str, Any]
+) -> NDArray[np.unsignedinteger]:
+    """Histogram the scores of one image.
+
+    Args:
+        thresholds: Rising thresholds (T,).
+        protocol: What makes the score map.
+        sample: Prediction and mask, as :class:`PixelAveragePrecision` reads them, in NumPy.
+
+    Returns:
+        The arrays of :class:`PixelHistograms`, stacked; empty for a prediction that is NaN or infinite.
+
+    Raises:
+        KeyError: If ``gt_mask`` is missing.
+        ValueError: If ``gt_mask`` is not of the size of the evaluation frame.
+    """
+    if 'gt_mask' not in sample:
+        raise KeyError(
+            "data sample: expected 'gt_mask', as PixelAveragePrecision reads it, got "
+            f'{sorted(sample)}. LoadLocalizationMask in the pipeline gives it'
+        )
+    if sample.get('load_error') is None and not all_finite(sample):
+        return np.empty(0, np.uint16)
+    mask = sample['gt_mask']
+    size = ImageGeometry.from_metainfo(sample, protocol.frame_size).frame
+    if mask.shape != size[::-1]:
+        raise ValueError(
+            f'gt_mask: expected {size[0]}x{size[1]} (width x height), the frame of protocol '
+            f'{protocol.name!r}, got {mask.shape[1]}x{mask.shape[0]}. Rasterize the masks there, with '
+            f'LoadLocalizationMask(size={size}), or evaluate at the network input, with '
+            f'LoadLocalizationMask(size=None) and protocol=dict(name={protocol.name!r}, frame_size=None)'
+        )
+    maps = MapsByClass(sample['loc_maps'], sample['loc_labels'])
+    label = int(np.reshape(sample['gt_label'], -1)[0])
+    try:
+        score = np.clip(score_map(maps[label], size, protocol), 0, 1)
+    except ConstantMapError:
+        score = np.zeros((size[1], size[0]))
+    # Counts below 65,536 fit 16 bits: a quarter of what travels. Larger frames keep 32.
+    dtype = np.uint16 if mask.size <= np.iinfo(np.uint16).max else np.uint32
+    return np.stack(pixel_histograms(score, mask, thresholds)).astype(dtype)
+
+
 @METRICS.register_module()
-class PixelAveragePrecision(BaseMetric):
+class PixelAveragePrecision(OverlappedMetric[NDArray[np.unsignedinteger]]):
     """PxAP: area under the pixel precision-recall curve over all images (wsolevaluation), in percent.
 
     Also reported: ``PxIoU``, the largest IoU of thresholded maps and masks over all pixels, and
     ``PxIoU_threshold``, where it is reached first. Class maps are those of the label.
 
+    It reads predictions with ``loc_maps``, ``loc_labels``, ``gt_label``, the meta keys of
+    :class:`ImageGeometry` and ``gt_mask`` (H, W) uint8 of :func:`rasterize_masks`, in the evaluation frame.
+
     Args:
         interval: Step of the thresholds in [0, 1).
         protocol: Preset (or dict of :func:`get_protocol` arguments) that makes the score map.
+        num_eval_workers: Processes of each rank that look at the pixels of a batch while the network works on
+            the next ones, see :class:`LocalizationMetric`.
         collect_device: 'cpu' or 'gpu'.
         prefix: Optional prefix of all names.
 
     Raises:
-        ValueError: If ``interval`` is not in (0, 1).
+        ValueError: If ``interval`` is not in (0, 1), or ``num_eval_workers`` no integer from 0.
     """
 
     default_prefix = 'pixel'
+    fields = (
+        *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor', 'pred_score'),
+        *('gt_label', 'gt_mask', 'loc_maps', 'loc_labels'),
+    )
 
     def __init__(
         self,
         interval: float = 0.001,
         protocol: str | dict = 'maxboxacc',
+        num_eval_workers: int = 2,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 < interval < 1:
             raise ValueError(f'interval: expected a number in (0, 1), got {interval}')
         self.thresholds = np.arange(0, 1, interval)
         self.protocol = get_protocol(protocol) if isinstance(protocol, str) else get_protocol(**protocol)
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Histogram the scores of a batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Predictions with ``loc_maps``, ``loc_labels``, ``gt_label`` and ``gt_mask``
-                (H, W) uint8 of :func:`rasterize_masks`, in the evaluation frame.
-
-        Raises:
-            KeyError: If ``gt_mask`` is missing.
-            ValueError: If ``gt_mask`` is not of the size of the evaluation frame.
-        """
-        for sample in data_samples:
-            if 'gt_mask' not in sample:
-                raise KeyError(
-                    "data sample: expected 'gt_mask', as PixelAveragePrecision reads it, got "
-                    f'{sorted(sample)}. LoadLocalizationMask in the pipeline gives it'
-                )
-            mask = to_numpy(sample['gt_mask'])
-            maps = MapsByClass(to_numpy(sample['loc_maps']), to_numpy(sample['loc_labels']))
-            if sample.get('load_error') is None and not all_finite(sample):
-                self.results.append(np.empty(0, np.uint16))
-                continue
-            label = int(to_numpy(sample['gt_label']).reshape(-1)[0])
-            size = ImageGeometry.from_metainfo(sample, self.protocol.frame_size).frame
-            if mask.shape != size[::-1]:
-                raise ValueError(
-                    f'gt_mask: expected {size[0]}x{size[1]} (width x height), the frame of protocol '
-                    f'{self.protocol.name!r}, got {mask.shape[1]}x{mask.shape[0]}. Rasterize the masks '
-                    f'there, with LoadLocalizationMask(size={size}), or evaluate at the network input, with '
-                    f'LoadLocalizationMask(size=None) and protocol=dict(name={self.protocol.name!r}, '
-                    'frame_size=None)'
-                )
-            try:
-                score = np.clip(score_map(maps[label], size, self.protocol), 0, 1)
-            except ConstantMapError:
-                score = np.zeros((size[1], size[0]))
-            histograms = pixel_histograms(score, mask, self.thresholds)
-            # Counts below 65,536 fit 16 bits: a quarter of what travels. Larger frames keep 32.
-            dtype = np.uint16 if mask.size <= np.iinfo(np.uint16).max else np.uint32
-            self.results.append(np.stack(histograms).astype(dtype))
+        make_record = partial(pixel_counts, self.thresholds, self.protocol)
+        super().__init__(make_record, num_eval_workers, collect_device=collect_device, prefix=prefix)
 
     def metric_names(self) -> set[str]:
         """Return the names of all metrics."""

@@ -26,6 +26,7 @@ class ProtocolRecord:
         constant_maps: Number of maps without contrast.
         map_kind: 'label', 'predicted', 'ranked' or 'agnostic': the map that was really used.
         empty_maps: Number of maps of which nothing is above the threshold.
+        other_geometry: How the image got into the frame, where the protocol was published with another way.
     """
 
     known: NDArray[np.uint8]
@@ -34,6 +35,7 @@ class ProtocolRecord:
     constant_maps: int
     map_kind: str
     empty_maps: int = 0
+    other_geometry: str | None = None
 
 
 class MapsByClass:

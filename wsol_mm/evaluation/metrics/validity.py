@@ -7,24 +7,18 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from numpy.typing import NDArray
-
-
-def to_numpy(value: Any) -> NDArray:
-    """Return a tensor of any device, or anything array-like, as a NumPy array."""
-    return value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)
 
 
 def all_finite(sample: Mapping[str, Any]) -> bool:
     """Tell whether the scores and the maps of a prediction are numbers.
 
     Args:
-        sample: Prediction with ``loc_maps`` and, where there are scores, ``pred_score``.
+        sample: Prediction, in NumPy, with ``loc_maps`` and, where there are scores, ``pred_score``.
 
     Returns:
         Whether none is NaN or infinite.
     """
-    values = [to_numpy(sample[name]) for name in ('loc_maps', 'pred_score') if name in sample]
+    values = (sample[name] for name in ('loc_maps', 'pred_score') if name in sample)
     return all(bool(np.isfinite(value).all()) for value in values)
 
 

@@ -222,13 +222,16 @@ class LocalizationHead(ClsHead):
         attention = None if others else self.attention_map(feats)
         if attention is not None:
             attention = attention.float().cpu()
-        # Evaluation and pictures work on the CPU: copying here saves them some small copies per image.
+        # Evaluation and pictures work on the CPU: copying here saves them some small copies per image. A GPU
+        # waits for this loop.
         scores, best, labels = scores.cpu(), best.cpu(), labels.cpu()
-        for i, sample in enumerate(samples):
-            sample.set_pred_score(scores[i]).set_pred_label(best[i, :1])
-            sample.pred_topk = best[i, :PRED_TOPK]
-            first = 0 if has_truth[i] or self.class_agnostic else 1
-            sample.loc_maps, sample.loc_labels = maps[i, first:], labels[i, first:]
+        columns = scores.unbind(), best[:, :1].unbind(), best[:, :PRED_TOPK].unbind()
+        shown = [(maps[:, first:].unbind(), labels[:, first:].unbind()) for first in (0, 1)]
+        for i, (sample, score, label, ranked) in enumerate(zip(samples, *columns, strict=True)):
+            sample.set_pred_score(score)
+            sample.pred_label, sample.pred_topk = label, ranked
+            of_maps, of_labels = shown[not (has_truth[i] or self.class_agnostic)]
+            sample.loc_maps, sample.loc_labels = of_maps[i], of_labels[i]
             if attention is not None:
                 sample.attn_map = attention[i]
         return samples
@@ -244,9 +247,10 @@ class LocalizationHead(ClsHead):
         for truth in truths:
             if truth is not None and truth.numel() != 1:
                 raise ValueError(f'gt_label: expected one class index, got {truth.tolist()}')
-        placeholder = best.new_zeros(1)
-        column = torch.cat([placeholder if truth is None else truth.reshape(1).to(best) for truth in truths])
-        wrong = column[(column < 0) | (column >= self.num_classes)]
-        if len(wrong):
-            raise ValueError(f'gt_label: expected 0 to {self.num_classes - 1}, got {wrong.tolist()}')
+        # On the CPU, where labels are at test time: nothing waits for the device.
+        values = [0 if truth is None else int(truth) for truth in truths]
+        wrong = [value for value in values if not 0 <= value < self.num_classes]
+        if wrong:
+            raise ValueError(f'gt_label: expected 0 to {self.num_classes - 1}, got {wrong}')
+        column = torch.tensor(values).to(best.device, non_blocking=True)
         return [truth is not None for truth in truths], torch.cat((column[:, None], best), dim=1)

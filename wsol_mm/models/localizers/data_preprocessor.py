@@ -17,7 +17,7 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` that also takes several crops per image (``TenCrop``).
 
     Images travel to the device as they come, 8 bits a value, and are normalised there; the host waits neither
-    for them nor for the labels.
+    for them nor for the labels, which are left where they are unless for training.
 
     The parent turns BGR into RGB by the first axis of an image, which for crops (10, 3, H, W) is not the
     colour, so it would leave their colours swapped without a word.
@@ -51,10 +51,12 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
         Returns:
             The same with normalised ``inputs``, (B, 3, H, W) or (B, T, 3, H, W).
         """
-        inputs = data['inputs']
-        if isinstance(inputs, Mapping):
+        samples = data.get('data_samples')
+        if isinstance(data['inputs'], Mapping):
             return self._prepare_features(data, training)
-        self._move_labels(data.get('data_samples'))
+        if not training:
+            return {**self._prepare_images({'inputs': data['inputs']}, training), 'data_samples': samples}
+        self._move_labels(samples)
         # What batch augmentations draw is drawn where the images are.
         with torch.device(self.device):
             return self._prepare_images(data, training)
@@ -85,7 +87,7 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
             )
         inputs = {name: value.float() for name, value in self.cast_data(data['inputs']).items()}
         samples = data.get('data_samples')
-        return {'inputs': inputs, 'data_samples': None if samples is None else self.cast_data(samples)}
+        return {'inputs': inputs, 'data_samples': self.cast_data(samples) if training else samples}
 
 
 def preprocessor_config(config: dict, backbone: nn.Module, head: nn.Module) -> dict:

@@ -34,7 +34,7 @@ def freeze_parameters(model: nn.Module, patterns: Sequence[str]) -> list[str]:
                 f'{list(parameters)[-2:]}, got {pattern!r}, which matches no parameter'
             )
         frozen.update(matched)
-    if len(frozen) == len(parameters):
+    if patterns and len(frozen) == len(parameters):
         raise ValueError(
             f'frozen: expected patterns that leave a parameter to train, got {list(patterns)!r}, which match '
             f'all {len(parameters)}'
