@@ -1,7 +1,7 @@
 """Measure how much of a prediction of many images the network waits, with a stand-in for network and GPU.
 
     python -m benchmarks.prediction
-    python -m benchmarks.prediction --images-per-second 500 --loaders 1 2 --image-size 500 375
+    python -m benchmarks.prediction --images-per-second 500 --loaders 2 4 --image-size 500 375
 
 The stand-in takes as long for a batch as a network of the given speed, by sleeping, and returns real maps, as
 in benchmarks.overlap. Everything else is tools/predict.py as it is with a GPU: the list, the processes that
@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 from wsol_mm.annotation_formats import FORMATS
 from wsol_mm.apis import folder_prediction
-from wsol_mm.apis.folder_prediction import BOX_PROCESSES, FolderTask, predict_folder
+from wsol_mm.apis.folder_prediction import FolderTask, box_processes, predict_folder
 from wsol_mm.apis.image_batches import ImageBatch, ImageBatches, load_batches
 from wsol_mm.apis.inference_pipeline import InferencePipeline
 from wsol_mm.apis.localization_inferencer import LocalizationInferencer
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add_stand_in_options(parser, batch_size=32, speeds=[200, 500, 2000])
     parser.add_argument(
-        '--loaders', type=integer_within(0), nargs='+', default=[1, 2], help='processes that load images'
+        '--loaders', type=integer_within(0), nargs='+', default=[2, 4], help='processes that load images'
     )
     parser.add_argument(
         '--image-size',
@@ -152,14 +152,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f'{args.images} images of {args.image_size[0]}x{args.image_size[1]}, batches of '
             f'{args.batch_size}, {os.cpu_count()} cores\nloading {loading * 1e3:.2f} ms, boxes '
-            f'{boxes * 1e3:.2f} ms per image in one process ({BOX_PROCESSES} processes for boxes)\n'
+            f'{boxes * 1e3:.2f} ms per image in one process; half as many processes for boxes\n'
         )
         print(ROW.format('network', 'loaders', 'images/s', 'expected', 'share', 'waits'))
         for speed in args.images_per_second:
             for loaders in args.loaders:
                 out = Path(work, f'{speed}-{loaders}{FORMATS[args.format].suffix or ""}')
                 seconds, busy = timed_prediction(folder, out, speed, args, loaders)
-                expected = min(speed, max(loaders, 1) / loading, BOX_PROCESSES / boxes)
+                expected = min(speed, max(loaders, 1) / loading, box_processes(loaders) / boxes)
                 result = {
                     'images_per_second_of_network': speed,
                     'loaders': loaders,

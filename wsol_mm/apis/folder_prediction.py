@@ -44,8 +44,15 @@ from .prediction_output import (
 )
 from .prediction_shards import Shard, finish_shard, list_once, shard_journal, shards_folder
 
-#: Processes that make boxes of maps beside the network.
-BOX_PROCESSES = 2
+_MAX_BOX_PROCESSES = 16
+
+
+def box_processes(num_workers: int) -> int:
+    """Return how many processes make boxes beside the network, if so many load images.
+
+    Half as many: boxes take half the time of a photograph.
+    """
+    return min(max(1, ceil(num_workers / 2)), _MAX_BOX_PROCESSES)
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def predict_folder(
         inferencer: The model.
         task: What to do.
         batch_size: Images at a time.
-        num_workers: Processes that load images; 0 to load in this one.
+        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes.
         progress: Show a progress bar.
 
     Returns:
@@ -197,7 +204,7 @@ def predict_shard(
         inferencer: The model.
         task: What to do, with a ``shard``.
         batch_size: Images at a time; the same for all shards, which end where a batch does.
-        num_workers: Processes that load images; 0 to load in this one.
+        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes.
         progress: Show a progress bar.
 
     Returns:
@@ -337,15 +344,15 @@ def _predict(
     if progress:
         batches = track(batches, 'Localizing', total=ceil(left / batch_size))
     # Of a call that was killed: maps and pictures of the batches that it had in hand.
-    in_hand = list(islice(journal.images(journal.num_done), (BOX_PROCESSES + 2) * max(batch_size, 256)))
+    most = (_MAX_BOX_PROCESSES + 2) * max(batch_size, 256)
+    in_hand = list(islice(journal.images(journal.num_done), most))
     if task.maps_dir is not None:
         remove_leftovers_of(_map_file(task.maps_dir, image) for image in in_hand)
     if task.show_dir is not None:
         remove_leftovers_of(task.show_dir / fitting_name(image.name, '.png') for image in in_hand)
     draw = None if task.show_dir is None else partial(_draw, inferencer, task)
-    with JournalWriter(
-        journal, partial(_finish, task, inferencer.classes, inferencer.protocol), BOX_PROCESSES, draw
-    ) as writer:
+    finish = partial(_finish, task, inferencer.classes, inferencer.protocol)
+    with JournalWriter(journal, finish, box_processes(num_workers), draw) as writer:
         for batch in batches:
             samples = [] if batch.data is None else inferencer.forward(batch.data, topk=task.topk)
             predictions = MadeWhenSent(partial(Prediction.of, topk=task.topk), samples)

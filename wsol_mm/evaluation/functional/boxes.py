@@ -1,6 +1,7 @@
 """Box arithmetic of the published evaluators: IoU, ground-truth conversion, the way back to the image."""
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class ImageGeometry(NamedTuple):
     frame: tuple[int, int]
 
     @classmethod
-    def from_metainfo(cls, metainfo: dict, frame_size: int | None = None) -> 'ImageGeometry':
+    def from_metainfo(cls, metainfo: Mapping[str, Any], frame_size: int | None = None) -> 'ImageGeometry':
         """Read the geometry from the meta information of a data sample.
 
         Args:

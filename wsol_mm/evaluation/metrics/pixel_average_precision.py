@@ -27,7 +27,7 @@ _NAMES = ('PxAP', 'PxIoU', 'PxIoU_threshold')
 
 
 def pixel_counts(
-    thresholds: NDArray[np.floating], protocol: LocalizationProtocol, sample: Mapping[str, Any]
+    thresholds: NDArray[np.float64], protocol: LocalizationProtocol, sample: Mapping[str, Any]
 ) -> NDArray[np.unsignedinteger]:
     """Histogram the scores of one image.
 
