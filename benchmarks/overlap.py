@@ -11,7 +11,7 @@ A test can be as fast as its network or as its evaluation, whichever is slower. 
 min(1 / (network + loop), W / evaluation), in seconds per image, and without workers the inverse of the sum of
 all three. Loop is what the test takes without network and evaluation. Evaluation is the CPU time of the
 workers in that test; without workers that of a pass over the predictions before it, without the test around
-it. W workers need W idle cores, and some of another one: to hand an image to a worker takes 0.1 ms.
+it. W workers need W idle cores beside that of the main process.
 """
 
 import argparse
