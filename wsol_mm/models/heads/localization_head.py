@@ -252,5 +252,5 @@ class LocalizationHead(ClsHead):
         wrong = [value for value in values if not 0 <= value < self.num_classes]
         if wrong:
             raise ValueError(f'gt_label: expected 0 to {self.num_classes - 1}, got {wrong}')
-        column = torch.tensor(values).to(best.device, non_blocking=True)
+        column = torch.tensor(values, dtype=best.dtype).to(best.device, non_blocking=True)
         return [truth is not None for truth in truths], torch.cat((column[:, None], best), dim=1)
