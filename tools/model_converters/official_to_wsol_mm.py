@@ -31,10 +31,6 @@ def main(arguments: list[str] | None = None) -> None:
     from wsol_mm.models.weights import convert_state_dict
     from wsol_mm.utils.checkpoint_io import read_checkpoint, write_checkpoint
 
-    if not args.output.absolute().parent.is_dir():
-        sys.exit(
-            f'OUT: expected a folder for {args.output.name}, got nothing at {args.output.absolute().parent}'
-        )
     try:
         state_dict = convert_state_dict(args.method, read_checkpoint(args.input), source=str(args.input))
     except (FileNotFoundError, ValueError) as error:

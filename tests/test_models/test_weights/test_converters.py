@@ -133,9 +133,10 @@ def tool(repo_dir) -> ModuleType:
 def test_tool(tool, build_localizer, tmp_path, capsys):
     model = build_localizer()
     torch.save(dict(epoch=1, best_map=0.5, state_dict=official_state(model, False)), tmp_path / 'in.pth')
-    tool.main(['ts-cam', str(tmp_path / 'in.pth'), str(tmp_path / 'out.pth')])
-    assert '44 entries written to' in capsys.readouterr().out
-    checkpoint = read_checkpoint(tmp_path / 'out.pth')
+    out = tmp_path / 'new' / 'out.pth'
+    tool.main(['ts-cam', str(tmp_path / 'in.pth'), str(out)])
+    assert f'44 entries written to {out}' in capsys.readouterr().out
+    checkpoint = read_checkpoint(out)
     assert checkpoint['meta'] == dict(method='ts-cam', source='in.pth', wsol_mm_version=__version__)
     twin = build_localizer()
     for value in twin.state_dict().values():
@@ -145,20 +146,10 @@ def test_tool(tool, build_localizer, tmp_path, capsys):
     assert torch.equal(twin(images), model(images))
 
 
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (['ts-cam', 'absent.pth', 'out.pth'], 'absent.pth: expected a checkpoint, got nothing there'),
-        (
-            ['ts-cam', 'absent.pth', 'nowhere/out.pth'],
-            'OUT: expected a folder for out.pth, got nothing at .*nowhere',
-        ),
-    ],
-)
-def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch, arguments, message):
+def test_tool_ends_with_a_message(tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=message):
-        tool.main(arguments)
+    with pytest.raises(SystemExit, match='absent.pth: expected a checkpoint, got nothing there'):
+        tool.main(['ts-cam', 'absent.pth', 'out.pth'])
 
 
 def test_tool_writes_checkpoints_alone(tool, capsys):
