@@ -6,7 +6,6 @@ iteration of two images. Tools, arguments, layouts of files and names are those 
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -98,7 +97,6 @@ def run_reduced(folder: Path, tool: str, arguments: list[str], log: Path) -> Non
 
     Config.fromfile = staticmethod(lambda *args, **kwargs: reduce_config(read(*args, **kwargs)))
     Config.merge_from_dict = merge_without_size
-    EmbeddedShapesSpec.__init__.__defaults__ = dataclasses.astuple(SHAPES)
     sys.argv = [tool, *arguments]
     sys.path.insert(0, str(REPO_DIR / Path(tool).parent))
     status: int | str | None = 0
@@ -180,6 +178,7 @@ class Workplace:
         own.symlink_to(self.data / f'my_images_{classes or 2}')
         if tool == 'tools/dataset_converters/make_embedded_shapes.py':
             (folder / arguments[0]).unlink()  # others find it there
+            return [*arguments, '--train-per-class', '2', '--test-per-class', '2']
         if tool == 'tools/model_converters/official_to_wsol_mm.py':
             self._write_official(folder, *arguments[:2])
             return arguments

@@ -62,6 +62,8 @@ def run_forked(function: Callable, *arguments: object) -> int:
 
 
 def _with_environment(environment: dict[str, str], function: Callable, arguments: tuple) -> None:
+    # Its own children start as those of any program, not from the server, where loaders end 5 s late.
+    multiprocessing.set_start_method('fork', force=True)
     os.environ.clear()
     os.environ.update(environment)
     function(*arguments)
