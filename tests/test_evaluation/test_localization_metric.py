@@ -427,6 +427,24 @@ def test_an_error_names_its_image(workers, four_samples):
         evaluate(samples, ['ts_cam', 'maxboxacc'], num_eval_workers=workers)
 
 
+@pytest.mark.parametrize('workers', [0, 1, 2])
+def test_an_error_on_the_way_names_its_image(workers, four_samples):
+    """NumPy has no bfloat16. The thread that sends the images finds that out."""
+    broken = {**four_samples[2], 'loc_maps': four_samples[2]['loc_maps'].bfloat16(), 'img_path': 'a.jpg'}
+    with pytest.raises(TypeError, match='^a.jpg: .*BFloat16'):
+        evaluate([*four_samples, broken, *four_samples], ['ts_cam'], num_eval_workers=workers)
+
+
+def test_lists_are_taken_for_arrays(four_samples):
+    expected = evaluate(four_samples, ['ts_cam', 'lctr'])
+    fields = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels', 'gt_bboxes')
+    lists = [
+        {name: value.tolist() if name in fields else value for name, value in sample.items()}
+        for sample in four_samples
+    ]
+    assert evaluate(lists, ['ts_cam', 'lctr']) == expected
+
+
 @pytest.mark.parametrize('workers', [-1, 1.5, None])
 def test_num_eval_workers_errors(workers):
     with pytest.raises(ValueError, match=f'num_eval_workers: expected an integer from 0, got {workers}'):

@@ -58,9 +58,16 @@ def test_items_are_made_by_the_thread_that_sends_them():
     with pytest.raises(KeyError, match='12: expected a digit'):
         processes.submit(MadeWhenSent(square, [3, 12])).result(timeout=60)
     assert processes.submit(items[:1]).result() == (list, [0])
+    # Not the end of the items, nor of the queue.
+    out_of_range = MadeWhenSent('ab'.__getitem__, [0, 2, 1])
+    with pytest.raises(LookupError, match='index out of range'):
+        processes.submit(out_of_range).result(timeout=20)
+    assert processes.submit(items[:2]).result(timeout=20) == (list, [0, 1])
     processes.shutdown()
     # Where nothing is sent.
     assert list(items) == [0, 1, 4, 9, 16, 25] and items[1] == 1
+    with pytest.raises(IndexError):
+        list(out_of_range)
 
 
 @pytest.mark.parametrize('stop', STOP_SIGNALS)

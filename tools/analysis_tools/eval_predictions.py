@@ -191,7 +191,7 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         path: File that ``tools/test.py --out`` wrote.
 
     Returns:
-        One dict per image, see ``LocalizationMetric.process``.
+        One dict per image, see ``LocalizationMetric``.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -74,8 +74,16 @@ class MadeWhenSent(Sequence[Item]):
             return MadeWhenSent(self._make, self._sources[index])
         return self._make(self._sources[index])
 
+    def __iter__(self) -> Iterator[Item]:
+        # That of a sequence takes an IndexError of ``make`` for its end.
+        return map(self._make, self._sources)
+
     def __reduce__(self) -> tuple[type[list], tuple[list[Item]]]:
-        return list, ([*self],)
+        try:
+            return list, ([*self],)
+        except IndexError as error:
+            # The queue takes one for its own, and nobody would ever hear of these items.
+            raise LookupError(*error.args) from error
 
 
 _function: Callable[..., Any]

@@ -65,7 +65,7 @@ def run_hits(
     """Evaluate saved predictions at many thresholds and IoU levels.
 
     Args:
-        samples: Predictions, see ``LocalizationMetric.process``.
+        samples: Predictions, see :class:`LocalizationMetric`.
         protocol: How maps become boxes. A fixed threshold is kept, beside :data:`SHOWN_THRESHOLDS`.
         levels: IoU levels; 0.5 is always counted.
 
@@ -101,7 +101,7 @@ def outcome_shares(
     """Count TS-CAM's outcomes of the top-1 prediction, in percent.
 
     Args:
-        samples: Predictions, see ``LocalizationMetric.process``.
+        samples: Predictions, see :class:`LocalizationMetric`.
         protocol: How maps become boxes.
         threshold: For a protocol that sweeps thresholds; or another than its own.
 

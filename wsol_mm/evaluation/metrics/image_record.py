@@ -13,12 +13,12 @@ import numpy as np
 from .protocol_record import MapsByClass, ProtocolRecord, failed_record, make_record, rank_of_label
 from .validity import all_finite
 
+_REQUIRED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
 #: What of a prediction :func:`image_record` reads.
 FIELDS = (
     *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor', 'no_map_for', 'pred_score'),
-    *('gt_bboxes', 'gt_label', 'pred_topk', 'loc_maps', 'loc_labels'),
+    *('gt_bboxes', *_REQUIRED),
 )
-_REQUIRED = FIELDS[-4:]
 
 
 # A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.
@@ -43,7 +43,7 @@ def image_record(protocols: Sequence[LocalizationProtocol], sample: Mapping[str,
 
     Args:
         protocols: The protocols.
-        sample: Its prediction and ground truth, as :meth:`LocalizationMetric.process` takes them, in NumPy.
+        sample: Its prediction and ground truth, as :class:`LocalizationMetric` reads them, in NumPy.
 
     Returns:
         The record.
@@ -56,7 +56,7 @@ def image_record(protocols: Sequence[LocalizationProtocol], sample: Mapping[str,
             raise KeyError(
                 f'data sample: expected {key!r}, as LocalizationMetric reads it, got {sorted(sample)}'
             )
-    label, ranked = int(np.reshape(sample['gt_label'], -1)[0]), sample['pred_topk']
+    label, ranked = int(np.reshape(sample['gt_label'], -1)[0]), np.asarray(sample['pred_topk'])
     failed = sample.get('load_error') is not None
     finite = failed or all_finite(sample)
     rank = -1 if failed else rank_of_label(label, ranked)

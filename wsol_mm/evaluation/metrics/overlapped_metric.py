@@ -12,6 +12,7 @@ from torch import Tensor
 from .ordered_workers import OrderedWorkers
 
 Record = TypeVar('Record')
+Made = TypeVar('Made')
 
 
 class OverlappedMetric(BaseMetric, Generic[Record]):
@@ -37,7 +38,7 @@ class OverlappedMetric(BaseMetric, Generic[Record]):
         if not isinstance(num_eval_workers, int) or num_eval_workers < 0:
             raise ValueError(f'num_eval_workers: expected an integer from 0, got {num_eval_workers!r}')
         super().__init__(**kwargs)
-        self._workers = OrderedWorkers(partial(_named_record, make_record), num_eval_workers)
+        self._workers = OrderedWorkers(partial(_named, make_record), num_eval_workers)
 
     @property
     def results(self) -> list[Record]:
@@ -60,7 +61,8 @@ class OverlappedMetric(BaseMetric, Generic[Record]):
             Exception: What is wrong with an image, of this batch or of an earlier one; the message begins
                 with its path.
         """
-        self._records += self._workers.put(MadeWhenSent(partial(_arrays, self.fields), data_samples))
+        arrays = partial(_named, partial(_arrays, self.fields))
+        self._records += self._workers.put(MadeWhenSent(arrays, data_samples))
 
 
 def _arrays(fields: Sequence[str], sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +73,9 @@ def _arrays(fields: Sequence[str], sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _named_record(make_record: Callable[[Mapping[str, Any]], Record], sample: Mapping[str, Any]) -> Record:
+def _named(function: Callable[[Mapping[str, Any]], Made], sample: Mapping[str, Any]) -> Made:
     try:
-        return make_record(sample)
+        return function(sample)
     except Exception as error:
         # The type stays; which image it was is known here alone.
         reason = error.args[0] if error.args else type(error).__name__

@@ -50,7 +50,7 @@ def pixel_counts(
         )
     if sample.get('load_error') is None and not all_finite(sample):
         return np.empty(0, np.uint16)
-    mask = sample['gt_mask']
+    mask = np.asarray(sample['gt_mask'])
     size = ImageGeometry.from_metainfo(sample, protocol.frame_size).frame
     if mask.shape != size[::-1]:
         raise ValueError(

@@ -48,9 +48,9 @@ class MapsByClass:
     """
 
     def __init__(self, maps: NDArray[np.floating], labels: NDArray[np.integer], shared: bool = False) -> None:
-        self.maps = maps
-        self.labels = labels
-        self.agnostic = len(labels) > 0 and bool((labels == -1).all())
+        self.maps = np.asarray(maps)
+        self.labels = np.asarray(labels)
+        self.agnostic = len(self.labels) > 0 and bool((self.labels == -1).all())
         self._evaluated: dict[int, EvaluatedMap] | None = {} if shared else None
 
     def __getitem__(self, label: int) -> NDArray[np.floating]:

@@ -17,7 +17,7 @@ class LocalizationDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's ``ClsDataPreprocessor`` that also takes several crops per image (``TenCrop``).
 
     Images travel to the device as they come, 8 bits a value, and are normalised there; the host waits neither
-    for them nor for the labels, which are left where they are unless for training.
+    for them nor for the labels, which stay on the host at test time.
 
     The parent turns BGR into RGB by the first axis of an image, which for crops (10, 3, H, W) is not the
     colour, so it would leave their colours swapped without a word.
