@@ -123,8 +123,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         '--num-workers',
         type=int,
         default=_loaders(),
-        help='processes that load images, 0 to load in this one; half as many make boxes (default: one per '
-        'core, 8 at most)',
+        help='processes that load images, 0 to load in this one; half as many, 1 to 16, make boxes (default: '
+        'one per core, 8 at most)',
     )
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: the first GPU, if there is one)')
     parts = parser.add_mutually_exclusive_group()

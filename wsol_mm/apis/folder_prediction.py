@@ -151,7 +151,7 @@ def predict_folder(
         inferencer: The model.
         task: What to do.
         batch_size: Images at a time.
-        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes.
+        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes, 1 to 16.
         progress: Show a progress bar.
 
     Returns:
@@ -204,7 +204,7 @@ def predict_shard(
         inferencer: The model.
         task: What to do, with a ``shard``.
         batch_size: Images at a time; the same for all shards, which end where a batch does.
-        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes.
+        num_workers: Processes that load images; 0 to load in this one. Half as many make boxes, 1 to 16.
         progress: Show a progress bar.
 
     Returns:
