@@ -143,9 +143,9 @@ def _forms() -> Iterator[WrongRequest]:
 
 
 def _paths() -> Iterator[WrongRequest]:
-    yield WrongRequest('GET of predict', 404, '/predict: expected a page, got none', 'GET')
-    yield WrongRequest('a path upwards', 404, 'expected a page', 'GET', '/%2e%2e/%2e%2e/etc/passwd')
-    yield WrongRequest('DELETE', 405, 'Method Not Allowed', 'DELETE')
+    yield WrongRequest('GET of predict', 405, '/predict: expected POST, got GET', 'GET')
+    yield WrongRequest('a path upwards', 404, 'expected one of /', 'GET', '/%2e%2e/%2e%2e/etc/passwd')
+    yield WrongRequest('DELETE', 405, '/predict: expected POST, got DELETE', 'DELETE')
     yield WrongRequest(
         'another site',
         403,

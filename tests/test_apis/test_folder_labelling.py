@@ -97,8 +97,18 @@ def test_sharpened_maps(task, summary, tmp_path):
 
 
 def test_other_settings_are_refused(task, summary):
-    with pytest.raises(ValueError, match=r'config.py: expected the work of the same images and settings'):
+    message = (
+        r'config.py: expected the work of the same images and settings, got .*: was .*seed=0.*, now .*seed=1'
+    )
+    with pytest.raises(ValueError, match=message):
         label_folder(replace(task, seed=1))
+
+
+def test_settings_without_a_model_claim_no_folder(task, tmp_path):
+    other = replace(task, out=tmp_path / 'other')
+    with pytest.raises(ValueError, match='inputs: expected a height and a width that are multiples of'):
+        label_folder(replace(other, img_size=100))
+    assert not (other.out / 'config.py').exists()
 
 
 def test_boxes_of_other_settings_are_refused(task, summary):
@@ -131,6 +141,10 @@ def test_what_cannot_be_labelled_is_named(task, tmp_path):
         label_folder(replace(other, config='sat_deit-s_cub'))
     with pytest.raises(ValueError, match='expected a model of timm, such as'):
         label_folder(replace(other, backbone='vit_tiny_patch16_223'))
+    for inside in (task.folder, task.folder / 'new' / 'labelled'):
+        with pytest.raises(ValueError, match='out: expected a folder outside .*, whose folders are classes'):
+            label_folder(replace(task, out=inside))
+    assert not (task.folder / 'new').exists()
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DatasetError, match='expected a folder of images per class in .*, got none'):
         label_folder(replace(other, folder=tmp_path / 'empty'))

@@ -216,6 +216,15 @@ BAD_LISTS = [
 ]
 
 
+def test_a_list_without_the_folder_of_its_paths(folder, tmp_path):
+    (tmp_path / 'a.txt').write_text('dog/a.jpg\n')
+    image_source(tmp_path / 'a.txt', root=folder).check()
+    with pytest.raises(
+        NotADirectoryError, match=r'root: expected a folder of the images in .*a\.txt, got .*none'
+    ):
+        image_source(tmp_path / 'a.txt', root=tmp_path / 'none').check()
+
+
 @pytest.mark.parametrize(('name', 'content', 'message'), BAD_LISTS, ids=range(len(BAD_LISTS)))
 def test_bad_lists(tmp_path, name, content, message):
     if name.endswith('.parquet'):

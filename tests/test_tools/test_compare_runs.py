@@ -73,14 +73,28 @@ def test_an_unfinished_run_is_named(runs, tmp_path, repo_dir, monkeypatch, capsy
     assert f'{runs[0]}: expected a last validation after 3, as of {longer}, got one after 2' in warnings[0]
 
 
-def test_runs_with_other_metrics(run_here, runs, tmp_path):
-    other = write_run(tmp_path / 'b_seed0', 66.0, last=1)
-    with pytest.raises(
-        SystemExit, match='b_seed0: expected the metrics of the other runs, got none of Top-1'
-    ):
-        run_here('analysis_tools/compare_runs.py', *runs, other)
-    printed = run_here('analysis_tools/compare_runs.py', *runs, other, '--keys', 'maxboxacc/MaxBoxAcc')
-    assert printed.splitlines()[3] == '| b | 1 | 9.00 |'
+def test_methods_with_other_metrics(run_here, runs, tmp_path):
+    """As of maps of classes and a map of all: each has the column of the other empty."""
+    other = write_run(tmp_path / 'b', 66.0, last=1)
+    files = [tmp_path / f'table.{suffix}' for suffix in ('tex', 'csv')]
+    printed = run_here('analysis_tools/compare_runs.py', other, *runs, '--out', *files)
+    assert printed.splitlines()[2:] == [
+        '| b | 1 | 9.00 | - |',
+        '| a_lr=1 | 2 | 61.00 ± 1.41 | 50.00 ± 0.00 |',
+    ]
+    assert 'b & 1 & $9.00$ & $-$' in files[0].read_text()
+    assert 'b,1,Top-1_Cls' not in files[1].read_text()
+
+
+@pytest.mark.parametrize('first', [True, False])
+def test_runs_of_a_method_with_other_metrics(run_here, runs, first):
+    other = write_run(runs[0].parent / 'a_lr=1_seed7', 66.0, last=1)
+    folders = [other, *runs] if first else [*runs, other]
+    message = 'a_lr=1_seed7: expected the metrics of .*a_lr=1_seed0, of the same method, got no Top-1_Cls'
+    with pytest.raises(SystemExit, match=message):
+        run_here('analysis_tools/compare_runs.py', *folders)
+    printed = run_here('analysis_tools/compare_runs.py', *folders, '--keys', 'maxboxacc/MaxBoxAcc')
+    assert printed.splitlines()[2].startswith('| a_lr=1 | 3 | 43.67')
 
 
 @pytest.mark.parametrize(

@@ -265,6 +265,7 @@ def test_protocol_needs_a_known_name_and_a_localization_metric(evaluate_config, 
     ('tool', 'arguments', 'message'),
     [
         ('train', ['no config.py'], "argument config: expected a config file, got nothing at 'no config.py'"),
+        ('train', ['cub'], "argument config: expected a config file, got the folder 'cub'"),
         (
             'train',
             ['cub/images.txt'],

@@ -127,7 +127,7 @@ def read_result(method: str, folder: Path, metrics_file: str | None) -> Compared
     return ComparedRun(method, folder, metrics, int(last['step']))
 
 
-def common_keys(results: Sequence[ComparedRun], wanted: Sequence[str] | None) -> list[str]:
+def compared_keys(results: Sequence[ComparedRun], wanted: Sequence[str] | None) -> list[str]:
     """Return the metrics to compare: those that are wanted, or all.
 
     Args:
@@ -135,24 +135,26 @@ def common_keys(results: Sequence[ComparedRun], wanted: Sequence[str] | None) ->
         wanted: Names; None for all.
 
     Returns:
-        Names that every run has.
+        Names that all runs of a method have, or none of them.
 
     Raises:
-        ValueError: If a run lacks one.
+        ValueError: If no run has one that is wanted, or some runs of a method alone have one.
     """
-    keys = list(wanted or dict.fromkeys(key for result in results for key in result.metrics))
+    there = list(dict.fromkeys(key for result in results for key in result.metrics))
+    unknown = [key for key in wanted or () if key not in there]
+    if unknown:
+        raise ValueError(f'argument --keys: expected some of {", ".join(there)}, got {unknown[0]!r}')
+    keys = list(wanted or there)
+    first: dict[str, ComparedRun] = {}
     for result in results:
-        missing = [key for key in keys if key not in result.metrics]
-        if missing and wanted:
-            raise ValueError(
-                f'argument --keys: expected metrics of {result.folder}, which are '
-                f'{", ".join(result.metrics)}, got {missing[0]!r}'
-            )
-        if missing:
-            raise ValueError(
-                f'{result.folder}: expected the metrics of the other runs, got none of {", ".join(missing)}. '
-                'Choose by --keys'
-            )
+        other = first.setdefault(result.method, result)
+        for key in keys:
+            if (key in result.metrics) != (key in other.metrics):
+                lacking, having = (result, other) if key in other.metrics else (other, result)
+                raise ValueError(
+                    f'{lacking.folder}: expected the metrics of {having.folder}, of the same method, '
+                    f'got no {key}'
+                )
     return keys
 
 
@@ -176,7 +178,7 @@ def main() -> None:
     """Print the table, and write it into the files."""
     args = parse_arguments()
     results = [read_result(label, folder, args.metrics_file) for label, folder in args.runs]
-    keys = common_keys(results, args.keys)
+    keys = compared_keys(results, args.keys)
     if args.metrics_file is None:
         warn_of_unequal_lengths(results)
     methods: dict[str, list[dict[str, float]]] = {}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from wsol_mm.annotation_formats import FORMATS
@@ -103,9 +104,13 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
         BlockingIOError: If another process works in the same folder.
         DatasetError: If the folder holds no class with usable images.
         FileNotFoundError: If there is no file that an argument names.
-        ValueError: If the folder holds the work or the boxes of another task, an argument is not as said, or
-            the map became useless in training.
+        ValueError: If the output lies in the folder of images, or holds the work or the boxes of another
+            task, an argument is not as said, or the map became useless in training.
     """
+    if task.out.resolve().is_relative_to(task.folder.resolve()):
+        raise ValueError(
+            f'out: expected a folder outside {task.folder}, whose folders are classes, got {task.out}'
+        )
     task.out.mkdir(parents=True, exist_ok=True)
     with process_lock(task.out / '.lock'), DefaultScope.overwrite_default_scope('wsol_mm'):
         cfg = labelling_config(task)
@@ -115,7 +120,7 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
             # Before the work begins: an unknown word, or a file that is none, is an error at once.
             MODELS.build(sharper.model.refinement)
         protocol = box_protocol(cfg, threshold=task.threshold)
-        _keep_config(cfg, task.out / 'config.py')
+        _check_config(cfg, task.out / 'config.py')
         _keep_box_settings(task, protocol.thresholds[0])
         extract_split(
             cfg,
@@ -126,6 +131,8 @@ def label_folder(task: LabellingTask) -> FolderSummary | None:
             batch_size=task.batch_size,
             num_workers=task.num_workers,
         )
+        # Features have settings of their own; a folder belongs to others once these have proved to work.
+        write_whole(task.out / 'config.py', cfg.pretty_text)
         checkpoint = _train(cfg, task)
         summary = _predict(sharper, checkpoint, task)
         samples, classes = predict_samples(sharper, checkpoint, _SHEET_IMAGES)
@@ -184,15 +191,21 @@ def _num_classes(cfg: Config, broken: Path) -> int:
     return len(dataset.metainfo['classes'])
 
 
-def _keep_config(cfg: Config, path: Path) -> None:
-    """Write the config, or compare it with that of the work that is there."""
-    text = cfg.pretty_text
-    if path.is_file() and path.read_text() != text:
+def _check_config(cfg: Config, path: Path) -> None:
+    """Compare the config with that of the work that is there, as text: it is not executed."""
+    if not path.is_file():
+        return
+    was, now = (text.splitlines() for text in (path.read_text(), cfg.pretty_text))
+    if was != now:
+        changed = [
+            ' '.join(line.strip() for line in lines if line not in others) or 'less'
+            for lines, others in ((was, now), (now, was))
+        ]
         raise ValueError(
-            f'{path}: expected the work of the same images and settings, got that of others: give another '
-            'folder for the output, or remove this one'
+            f'{path}: expected the work of the same images and settings, got that of others: was '
+            f'{shorten(changed[0], 200)}, now {shorten(changed[1], 200)}. Give another folder for the '
+            'output, or remove this one'
         )
-    write_whole(path, text)
 
 
 def _keep_box_settings(task: LabellingTask, threshold: float) -> None:

@@ -48,9 +48,13 @@ class ImageSource:
         """Look for the first image.
 
         Raises:
-            OSError: If the place does not exist or cannot be read.
+            OSError: If the place, or the folder of the paths in a list, does not exist or cannot be read.
             ValueError: If it holds no image, or is damaged at its beginning.
         """
+        if self.kind == 'list' and not is_address(self.root) and not os.path.isdir(self.root):
+            raise NotADirectoryError(
+                f'root: expected a folder of the images in {self.place}, got {self.root}'
+            )
         skipped: Counter[str] = Counter()
         if next(self._entries(skipped), None) is None:
             raise self._no_image(skipped)

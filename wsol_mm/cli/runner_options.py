@@ -144,12 +144,16 @@ def config_path(text: str) -> str:
         argparse.ArgumentTypeError: If there is no such file, or it is of another type.
     """
     if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"expected a config file, got nothing at '{text}'")
+        raise argparse.ArgumentTypeError(f'expected a config file, got {_found_at(text)}')
     if Path(text).suffix not in CONFIG_SUFFIXES:
         raise argparse.ArgumentTypeError(
             f"expected a config that ends in {', '.join(CONFIG_SUFFIXES)}, got '{text}'"
         )
     return text
+
+
+def _found_at(text: str) -> str:
+    return f"the folder '{text}'" if Path(text).is_dir() else f"nothing at '{text}'"
 
 
 def checkpoint_path(text: str) -> str:
@@ -165,7 +169,7 @@ def checkpoint_path(text: str) -> str:
         argparse.ArgumentTypeError: If there is no such file.
     """
     if '://' not in text and not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"expected a checkpoint file, got nothing at '{text}'")
+        raise argparse.ArgumentTypeError(f'expected a checkpoint file, got {_found_at(text)}')
     return text
 
 

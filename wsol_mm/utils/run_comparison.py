@@ -23,7 +23,7 @@ class MethodSummary(NamedTuple):
     Attributes:
         name: Of the method.
         runs: How many there are.
-        mean: Mean of each metric.
+        mean: Mean of each metric that its runs have.
         std: Standard deviation of each metric with n - 1 in the denominator; None for a single run.
     """
 
@@ -45,14 +45,14 @@ def summarize(
 
     Args:
         methods: The metrics of every run of each method.
-        keys: The metrics, which all runs have.
+        keys: The metrics; each is one of all runs of a method, or of none.
 
     Returns:
         The methods, in their order.
     """
     summaries = []
     for name, runs in methods.items():
-        columns = {key: [float(run[key]) for run in runs] for key in keys}
+        columns = {key: [float(run[key]) for run in runs] for key in keys if key in runs[0]}
         mean = {key: math.fsum(values) / len(values) for key, values in columns.items()}
         std = {
             key: statistics.stdev(values) if len(values) > 1 and math.isfinite(mean[key]) else None
@@ -63,7 +63,7 @@ def summarize(
 
 
 def markdown_table(summaries: Sequence[MethodSummary], digits: int) -> str:
-    """Write a table in Markdown; cells are ``mean ± deviation``.
+    """Write a table in Markdown; cells are ``mean ± deviation``, or ``-`` of a metric that there is not.
 
     Args:
         summaries: At least one method.
@@ -72,7 +72,7 @@ def markdown_table(summaries: Sequence[MethodSummary], digits: int) -> str:
     Returns:
         Lines of text.
     """
-    keys = list(summaries[0].mean)
+    keys = _keys(summaries)
     rows = [['method', 'runs', *keys], ['---'] * (len(keys) + 2)]
     for summary in summaries:
         cells = [' ± '.join(_numbers(summary, key, digits)) for key in keys]
@@ -82,7 +82,7 @@ def markdown_table(summaries: Sequence[MethodSummary], digits: int) -> str:
 
 def latex_table(summaries: Sequence[MethodSummary], digits: int) -> str:
     """Write a table in LaTeX with the rules of the package booktabs; see :func:`markdown_table`."""
-    keys = list(summaries[0].mean)
+    keys = _keys(summaries)
     rows, plus_minus = [], ' \\pm '
     for summary in summaries:
         cells = [f'${plus_minus.join(_numbers(summary, key, digits))}$' for key in keys]
@@ -119,8 +119,14 @@ def csv_table(summaries: Sequence[MethodSummary]) -> str:
     return text.getvalue()
 
 
+def _keys(summaries: Sequence[MethodSummary]) -> list[str]:
+    return list(dict.fromkeys(key for summary in summaries for key in summary.mean))
+
+
 def _numbers(summary: MethodSummary, key: str, digits: int) -> list[str]:
     """Return the mean, and the deviation if there is one."""
+    if key not in summary.mean:
+        return ['-']
     values = [summary.mean[key], summary.std[key]]
     return [f'{value:.{digits}f}' for value in values if value is not None]
 

@@ -21,8 +21,8 @@ from .label_studio_app import label_studio_routes
 from .localization_service import Answer, LocalizationService, Question, UnusableImageError, result_as_json
 from .metrics import ServerMetrics
 
-_PAGE = {'': ('index.html', 'text/html'), 'serve.js': ('serve.js', 'text/javascript'),
-         'serve.css': ('serve.css', 'text/css')}  # fmt: skip
+_PAGE = {'/': ('index.html', 'text/html'), '/serve.js': ('serve.js', 'text/javascript'),
+         '/serve.css': ('serve.css', 'text/css')}  # fmt: skip
 #: What a request may say beside the image, in the address or as fields of a form.
 _PARAMETERS = ('topk', 'score_thr', 'min_confidence', 'output')
 _OUTPUTS = ('json', 'picture')
@@ -70,7 +70,13 @@ def serving_app(
 
     @app.exception_handler(RoutingError)
     def refused(request: Request, error: RoutingError) -> JSONResponse:
-        return JSONResponse({'error': error.detail}, error.status_code, headers=error.headers)
+        reason = error.detail
+        if not isinstance(error, HTTPException):  # of the router: no such address, or method of one
+            known = sorted({getattr(route, 'path', '') for route in app.routes})
+            reason = f'{request.url.path[:100]}: expected one of {", ".join(known)}, got none of them'
+            if allowed := (error.headers or {}).get('Allow'):
+                reason = f'{request.url.path}: expected {allowed}, got {request.method}'
+        return JSONResponse({'error': reason}, error.status_code, headers=error.headers)
 
     async def localized(content: bytes, topk: int) -> tuple[Question, Answer]:
         try:
@@ -135,13 +141,13 @@ def serving_app(
 
         app.include_router(label_studio_routes(best, label_studio, name, max_queue))
 
-    @app.get('/{path:path}')
-    async def page(path: str) -> Response:
-        if path not in _PAGE:
-            raise HTTPException(404, f'/{path}: expected a page, got none')
-        file, media_type = _PAGE[path]
+    async def page(request: Request) -> Response:
+        file, media_type = _PAGE[request.url.path]
         content = (files(__package__) / 'page' / file).read_bytes()
         return Response(content, media_type=media_type, headers={'cache-control': 'no-cache'})
+
+    for address in _PAGE:
+        app.get(address)(page)
 
     # A form adds a little around the image.
     return AccessGuard(app, token, limits.max_bytes + 4096, open_paths=('/health',))
