@@ -29,9 +29,9 @@ def scope():
         yield
 
 
-def build(optimizer, many=False, paramwise=PARAMWISE, **options):
+def build(optimizer, many=False, paramwise=PARAMWISE, frozen=(), **options):
     torch.manual_seed(0)
-    model = MODELS.build(METHODS['ts-cam'].model_config())
+    model = MODELS.build(METHODS['ts-cam'].model_config(frozen=frozen))
     config = dict(optimizer=optimizer, paramwise_cfg=paramwise, **options)
     return model, build_optim_wrapper(model, config | (dict(constructor=MANY) if many else {}))
 
@@ -97,15 +97,16 @@ def test_options_of_parameters_are_in_the_log_file_only(tmp_path, capfd):
     logger = MMLogger('options', log_file=str(tmp_path / 'log'))
     MMLogger._instance_dict['options'] = logger
     try:
-        build(dict(type='AdamW', lr=1e-3, weight_decay=0.05))
+        build(dict(type='AdamW', lr=1e-3, weight_decay=0.05), frozen=['backbone.layers.0.*'])
         logger.info('after')
     finally:
         del MMLogger._instance_dict['options']
     shown = capfd.readouterr()
     assert 'after' in shown.out + shown.err
-    assert 'paramwise_options' not in shown.out + shown.err
+    assert not any(text in shown.out + shown.err for text in ('paramwise_options', 'is skipped since'))
     logging.shutdown()
-    assert (tmp_path / 'log').read_text().count('paramwise_options -- head.') == 6
+    log = (tmp_path / 'log').read_text()
+    assert log.count('paramwise_options -- head.') == 6 and log.count('is skipped since') == 12
 
 
 def test_only_equal_settings_are_joined():

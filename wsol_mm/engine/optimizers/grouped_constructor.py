@@ -26,7 +26,7 @@ class DefaultOptimWrapperConstructor(optim.DefaultOptimWrapperConstructor):
     model.
 
     On a GPU an optimizer of PyTorch that has one takes a fused kernel, unless its config says ``fused`` or
-    ``foreach``. What is set for single parameters is written to the log file only.
+    ``foreach``. What is said of single parameters is written to the log file only.
     """
 
     # Of the base class.
@@ -60,7 +60,7 @@ class DefaultOptimWrapperConstructor(optim.DefaultOptimWrapperConstructor):
         self.optimizer_cfg = dict(self.optimizer_cfg)
         if can_be_fused(self.optimizer_cfg, unwrapped(model)):
             self.optimizer_cfg['fused'] = True
-        with _options_in_files_only():
+        with _parameters_in_files_only():
             wrapper = super().__call__(model)
         if wrapper.clip_grad_kwargs:
             wrapper.clip_func = GradientClipping(wrapper.clip_func, unwrapped(model))
@@ -140,11 +140,12 @@ def can_be_fused(config: dict, model: nn.Module) -> bool:
 
 
 @contextmanager
-def _options_in_files_only() -> Iterator[None]:
-    """Keep MMEngine's line for every setting of every parameter off the console."""
+def _parameters_in_files_only() -> Iterator[None]:
+    """Keep MMEngine's lines for settings of every parameter, and for every frozen one, off the console."""
 
     def keep(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith('paramwise_options')
+        text = record.getMessage()
+        return not (text.startswith('paramwise_options') or 'is skipped since its requires_grad' in text)
 
     consoles = [
         handler
