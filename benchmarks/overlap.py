@@ -40,7 +40,7 @@ from mmpretrain.structures import DataSample
 from torch.utils.data import DataLoader, Dataset
 
 from .options import add_stand_in_options
-from .stand_in import POOL, SleepingBackbone, stand_in_localizer
+from .stand_in import POOL, prediction_pool, stand_in_localizer
 
 IMAGE_SIZE, FRAME = (500, 375), 224
 ROW = '{:>12}{:>9}{:>12}{:>12}{:>8}{:>10}'
@@ -58,7 +58,7 @@ class LabelledImages(Dataset):
 
     def __init__(self, number: int) -> None:
         rng = np.random.default_rng(0)
-        classes = SleepingBackbone(1).classes.numpy()
+        classes = prediction_pool()[0].numpy()
         # An image shows nothing but which prediction of the pool is its own.
         self.inputs = torch.arange(POOL, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 1, 1)
         self.samples = []

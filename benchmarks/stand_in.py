@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from functools import cache
 
 from wsol_mm.models.heads import LocalizationHead
 from wsol_mm.models.localizers import ImageLocalizer
@@ -49,10 +50,23 @@ class OnDevice(BaseDataPreprocessor):
         return data
 
 
-class SleepingBackbone(nn.Module):
-    """Has a pool of predictions, of which the first pixel of an image chooses one, and sleeps.
+@cache
+def prediction_pool() -> tuple[Tensor, Tensor]:
+    """Make different predictions: their best classes (P, M), and the maps of these (P, M, h, w).
 
     The maps are noise, blurred more or less: from many regions to a few.
+    """
+    rng = np.random.default_rng(0)
+    classes = np.stack([rng.permutation(NUM_CLASSES)[:NUM_MAPS] for _ in range(POOL)])
+    maps = rng.standard_normal((POOL, NUM_MAPS, GRID, GRID)).astype(np.float32)
+    for of_image in maps:
+        side = int(rng.integers(0, 4)) * 2 + 1
+        of_image[:] = [cv2.GaussianBlur(one, (side, side), 0) for one in of_image]
+    return torch.from_numpy(classes), torch.from_numpy(maps)
+
+
+class SleepingBackbone(nn.Module):
+    """Takes predictions of the pool, of which the first pixel of an image chooses one, and sleeps.
 
     Args:
         images_per_second: Its speed.
@@ -63,16 +77,7 @@ class SleepingBackbone(nn.Module):
     def __init__(self, images_per_second: float) -> None:
         super().__init__()
         self.sleeper = Sleeper(images_per_second)
-        rng = np.random.default_rng(0)
-        #: Best classes of each prediction, (P, M).
-        self.classes = torch.from_numpy(
-            np.stack([rng.permutation(NUM_CLASSES)[:NUM_MAPS] for _ in range(POOL)])
-        )
-        maps = rng.standard_normal((POOL, NUM_MAPS, GRID, GRID)).astype(np.float32)
-        for of_image in maps:
-            side = int(rng.integers(0, 4)) * 2 + 1
-            of_image[:] = [cv2.GaussianBlur(one, (side, side), 0) for one in of_image]
-        self.maps = torch.from_numpy(maps)
+        self.classes, self.maps = prediction_pool()
 
     def forward(self, images: Tensor, needs: Collection[str] = ()) -> Features:
         """Return maps (B, M, h, w) as features of images (B, 3, H, W), their classes and logits."""

@@ -178,7 +178,8 @@ class Workplace:
         own.symlink_to(self.data / f'my_images_{classes or 2}')
         if tool == 'tools/dataset_converters/make_embedded_shapes.py':
             (folder / arguments[0]).unlink()  # others find it there
-            return [*arguments, '--train-per-class', '2', '--test-per-class', '2']
+            numbers = f'--train-per-class {SHAPES.train_per_class} --test-per-class {SHAPES.test_per_class}'
+            return [*arguments, *numbers.split()]
         if tool == 'tools/model_converters/official_to_wsol_mm.py':
             self._write_official(folder, *arguments[:2])
             return arguments

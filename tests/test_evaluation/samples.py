@@ -1,5 +1,7 @@
 """Predictions with a known right answer, for the tests of the metrics."""
 
+from wsol_mm.evaluation.metrics import LocalizationMetric
+
 import numpy as np
 import torch
 from mmpretrain.structures import DataSample
@@ -13,6 +15,10 @@ def block_map(x0: int, y0: int, x1: int, y1: int, side: int = SIDE) -> np.ndarra
     loc_map = np.zeros((side, side), np.float32)
     loc_map[y0:y1, x0:x1] = 1
     return loc_map
+
+
+GOOD, BAD = block_map(10, 10, 40, 40), block_map(0, 0, 6, 6)
+BOX = [10, 10, 40, 40]
 
 
 def make_sample(
@@ -46,3 +52,11 @@ def random_samples(number: int, seed: int = 0) -> list[dict]:
         ranked = rng.permutation(NUM_CLASSES)[:5].tolist()
         samples.append(make_sample(maps, ranked, int(rng.integers(NUM_CLASSES)), [box], index))
     return samples
+
+
+def evaluate(samples: list[dict], protocols: list, num_eval_workers: int = 0, **kwargs) -> dict:
+    """Metrics of predictions under some protocols."""
+    metric = LocalizationMetric(protocols, num_eval_workers=num_eval_workers, **kwargs)
+    metric.dataset_meta = dict(classes=[f'class{i}' for i in range(NUM_CLASSES)])
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))

@@ -14,11 +14,6 @@ from .protocol_record import MapsByClass, ProtocolRecord, failed_record, make_re
 from .validity import all_finite
 
 _REQUIRED = ('gt_label', 'pred_topk', 'loc_maps', 'loc_labels')
-#: What of a prediction :func:`image_record` reads.
-FIELDS = (
-    *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor', 'no_map_for', 'pred_score'),
-    *('gt_bboxes', *_REQUIRED),
-)
 
 
 # A dataclass, not a named tuple: BaseMetric rebuilds tuples as plain ones when it moves results to the CPU.

@@ -17,7 +17,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from .image_record import FIELDS, ImageRecord, image_record
+from .image_record import ImageRecord, image_record
 from .overlapped_metric import OverlappedMetric
 from .protocol_record import TOP_K, MapsByClass, failed_record
 from .protocol_summary import ProtocolCounts, summarize
@@ -73,7 +73,7 @@ class LocalizationMetric(OverlappedMetric[ImageRecord]):
     """
 
     default_prefix = 'localization'
-    fields = FIELDS
+    fields = (*OverlappedMetric.fields, 'pred_topk', 'gt_bboxes', 'no_map_for')
 
     def __init__(
         self,

@@ -29,8 +29,11 @@ class OverlappedMetric(BaseMetric, Generic[Record]):
         ValueError: If ``num_eval_workers`` is not an integer from 0.
     """
 
-    #: What of a prediction goes into its record.
-    fields: ClassVar[Sequence[str]]
+    #: What of a prediction goes into its record; metrics add to it.
+    fields: ClassVar[Sequence[str]] = (
+        *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor'),
+        *('gt_label', 'pred_score', 'loc_maps', 'loc_labels'),
+    )
 
     def __init__(
         self, make_record: Callable[[Mapping[str, Any]], Record], num_eval_workers: int, **kwargs: Any

@@ -93,10 +93,7 @@ class PixelAveragePrecision(OverlappedMetric[NDArray[np.unsignedinteger]]):
     """
 
     default_prefix = 'pixel'
-    fields = (
-        *('img_path', 'load_error', 'ori_shape', 'img_shape', 'scale_factor', 'pred_score'),
-        *('gt_label', 'gt_mask', 'loc_maps', 'loc_labels'),
-    )
+    fields = (*OverlappedMetric.fields, 'gt_mask')
 
     def __init__(
         self,
